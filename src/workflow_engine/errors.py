@@ -1,0 +1,181 @@
+"""Every error the engine raises on purpose, in one tree.
+
+EngineError
+├── SettingsInvalid            a value in the environment is wrong (exit 2)
+├── DefinitionInvalid          a document was refused, with the places
+│   └── CircularDependency     its steps wait for each other
+├── InputInvalid               a parameter or body was refused, with the places
+├── NotFound
+│   ├── DefinitionNotFound
+│   ├── WorkflowNotFound
+│   └── TaskNotFound
+├── Conflict
+│   ├── InvalidTransition      the state does not allow it
+│   ├── DefinitionDisabled
+│   └── IdempotencyKeyReused   same key, other request
+├── StoreUnavailable           Postgres cannot be reached; nothing was changed, or the outcome is unknown
+└── TaskError                  one attempt of a task failed
+
+`code` is the slug of the problem type (RFC 9457) that the API answers with; the HTTP status belongs to `api/problems.py`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One thing wrong with a document: where (JSON Pointer), which kind, and what to do about it."""
+
+    pointer: str
+    code: str
+    message: str
+
+
+class EngineError(Exception):
+    """Something the engine refuses or cannot do."""
+
+    code = "internal-error"
+
+    def __init__(self, detail: str | None = None, *, hint: str | None = None) -> None:
+        self.detail = detail or (type(self).__doc__ or "").strip()
+        self.hint = hint
+        super().__init__(self.detail)
+
+
+class SettingsInvalid(EngineError):
+    """A setting has a value that is not accepted."""
+
+    code = "settings-invalid"
+
+
+class _Faulty(EngineError):
+    def __init__(self, faults: Sequence[Fault], detail: str | None = None) -> None:
+        self.faults = tuple(faults)
+        super().__init__(detail or "; ".join(f"{f.pointer or '/'}: {f.message}" for f in self.faults[:3]))
+
+
+class InputInvalid(_Faulty):
+    """The request was refused; `faults` name the places."""
+
+    code = "validation-error"
+
+
+class DefinitionInvalid(_Faulty):
+    """The definition was refused; `faults` name the places."""
+
+    code = "validation-error"
+
+
+class CircularDependency(DefinitionInvalid):
+    """Steps wait for each other in a circle."""
+
+    code = "cycle-detected"
+
+    def __init__(self, cycle: Sequence[str], pointer: str = "/steps") -> None:
+        self.cycle = tuple(cycle)
+        path = " -> ".join(self.cycle)
+        super().__init__(
+            [Fault(pointer, self.code, f"Circular dependency detected: {path}. Remove one of these dependencies.")],
+            f"Circular dependency detected: {path}",
+        )
+
+
+class NotFound(EngineError):
+    """There is no such thing."""
+
+    code = "not-found"
+
+
+class DefinitionNotFound(NotFound):
+    """Workflow definition not found."""
+
+    code = "definition-not-found"
+
+
+class WorkflowNotFound(NotFound):
+    """There is no workflow with this id."""
+
+    code = "workflow-not-found"
+
+
+class TaskNotFound(NotFound):
+    """There is no task with this id."""
+
+    code = "task-not-found"
+
+
+class Conflict(EngineError):
+    """The request contradicts the present state."""
+
+    code = "conflict"
+
+
+class InvalidTransition(Conflict):
+    """The present state does not allow this."""
+
+    code = "invalid-transition"
+
+
+class DefinitionDisabled(Conflict):
+    """The definition was deleted; it starts nothing new."""
+
+    code = "definition-disabled"
+
+
+class IdempotencyKeyReused(Conflict):
+    """The idempotency key was used before with another request."""
+
+    code = "idempotency-key-reused"
+
+
+class StoreUnavailable(EngineError):
+    """Postgres cannot be reached."""
+
+    code = "unavailable"
+
+
+class TaskError(EngineError):
+    """One attempt of a task failed.
+
+    Handlers raise it to say what happened and whether another attempt can help. Any other exception of a handler
+    becomes a retryable `user.<ClassName>`.
+
+    Args:
+        type: Family and kind, such as `timeout`, `http.503`, `user.card_declined`. Retry policies match on it.
+        message: One sentence for the operator.
+        retryable: Whether another attempt may succeed.
+        retry_after: Seconds the target asked us to wait, if it did.
+        details: JSON-able facts that help to find the cause.
+    """
+
+    code = "task-error"
+
+    def __init__(
+        self,
+        type: str,
+        message: str,
+        *,
+        retryable: bool = True,
+        retry_after: float | None = None,
+        details: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.type = type
+        self.message = message
+        self.retryable = retryable
+        self.retry_after = retry_after
+        self.details = dict(details or {})
+        super().__init__(message)
+
+    def as_json(self, attempt: int) -> dict[str, Any]:
+        """The error object of the definition language, the same wherever an error is shown."""
+        return {
+            "type": self.type,
+            "message": self.message,
+            "retryable": self.retryable,
+            "attempt": attempt,
+            "details": self.details,
+        }

@@ -1,0 +1,72 @@
+"""What a handler is: an async function from rendered inputs to an output.
+
+    async def handle(inputs: dict[str, Any], ctx: TaskContext) -> Any
+
+It returns JSON-able data (the output), or an `Outcome` where the way of storing matters, and raises `TaskError` to
+fail. It may run more than once for the same task, so it should pass `ctx.idempotency_key` to whatever it changes.
+It is cancelled (`asyncio.CancelledError`) when its timeout passes, its lease is lost, or its workflow is cancelled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from structlog.typing import FilteringBoundLogger
+
+
+@dataclass(frozen=True, slots=True)
+class TaskContext:
+    """Who is asking: the attempt a handler works for."""
+
+    workflow_id: str
+    workflow_name: str
+    workflow_version: int
+    task_id: str
+    step: str  # the step's id
+    path: str  # equals `step`, or names the place inside a scope: `process[3].fetch`
+    attempt: int  # from 1
+    idempotency_key: str  # `<workflow_id>/<path>`: the same for every attempt of this task
+    timeout: float  # seconds this attempt may take
+    dependencies: Mapping[str, Any]  # outputs of the direct dependencies that succeeded, by step id
+    lease_token: str  # proves the right to complete; only the `database` handler needs it
+    log: FilteringBoundLogger
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """An output with a word on how it is stored.
+
+    Attributes:
+        output: JSON-able data, as if it had been returned alone.
+        record: When given, stored as a row of `workflow.records` in the commit that completes the task.
+        settled: The handler completed the task itself, in the transaction that did its work
+            (`SELECT workflow.complete_task(...)`): the worker must not complete it again.
+    """
+
+    output: Any
+    record: Any = field(default=None)
+    settled: bool = False
+
+
+Handle: TypeAlias = Callable[[dict[str, Any], TaskContext], Awaitable[Any]]
+
+
+@dataclass(frozen=True, slots=True)
+class Handler:
+    """A registered handler and its defaults.
+
+    Attributes:
+        type: The task type it serves.
+        handle: The code; sync functions are wrapped to run in a thread.
+        timeout: Seconds, or None for the engine's default. Steps and task types override it.
+        max_attempts: Tries in all, or None for the engine's default.
+        description: One line for listings.
+    """
+
+    type: str
+    handle: Handle
+    timeout: float | None = None
+    max_attempts: int | None = None
+    description: str = ""

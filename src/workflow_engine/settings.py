@@ -1,0 +1,114 @@
+"""Settings from the environment: the runbook's names un-prefixed, all others `WORKFLOW_*`. Read once, at start.
+
+`docs/settings.md` lists every one; a test compares the two.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from workflow_engine.errors import SettingsInvalid
+
+
+def _named(name: str, default: Any, description: str, **constraints: Any) -> Any:
+    """A setting read from exactly one environment variable."""
+    return Field(default, validation_alias=AliasChoices(name), description=description, **constraints)
+
+
+def _deadlock_detection(value: object) -> object:
+    # The runbook sets DEADLOCK_DETECTION=true; shells and manifests also write 1, yes, on, false, 0.
+    return {"1": "true", "yes": "true", "on": "true", "0": "off", "no": "off", "false": "off"}.get(
+        str(value).lower(), str(value).lower()
+    )
+
+
+DeadlockDetection = Annotated[Literal["off", "warn", "true"], BeforeValidator(_deadlock_detection)]
+
+
+class Settings(BaseSettings):
+    """All settings of every process."""
+
+    model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
+
+    database_url: str = _named("DATABASE_URL", "postgresql://postgres:5432/workflow", "Postgres, the truth.")
+    redis_url: str = _named("REDIS_URL", "redis://redis:6379/0", "Redis or Valkey, the hint.")
+    agent_mesh_url: str = _named("AGENT_MESH_URL", "http://agent-mesh:3000", "Agent Mesh resolves agents.")
+    agent_brain_url: str = _named("AGENT_BRAIN_URL", "http://agent-brain:3001", "Agent Brain executes agents.")
+    host: str = _named("HOST", "0.0.0.0", "Address the API listens on.")  # noqa: S104 a service in a container
+    port: int = _named("PORT", 3003, "Port the API listens on.", ge=1, le=65535)
+    worker_concurrency: int = _named(
+        "WORKER_CONCURRENCY", 10, "Tasks one worker process runs at once.", ge=1, le=1000
+    )
+    worker_metrics_port: int = _named(
+        "WORKER_METRICS_PORT", 9464, "Port of a worker's /metrics; 0 = off.", ge=0, le=65535
+    )
+    worker_shutdown_timeout: float = _named(
+        "WORKER_SHUTDOWN_TIMEOUT", 300.0, "Seconds a stopping worker lets its tasks finish.", ge=0
+    )
+    deadlock_detection: DeadlockDetection = _named("DEADLOCK_DETECTION", "warn", "off, warn or true.")
+    log_level: Literal["debug", "info", "warning", "error"] = _named("LOG_LEVEL", "info", "Least level that is logged.")
+    log_format: Literal["logfmt", "json"] = _named("LOG_FORMAT", "logfmt", "Form of a log line.")
+
+    env: Literal["development", "production"] = _named("WORKFLOW_ENV", "development", "Kind of deployment.")
+    lease_seconds: float = _named("WORKFLOW_LEASE_SECONDS", 30.0, "Length of a lease.", gt=0)
+    heartbeat_seconds: float = _named(
+        "WORKFLOW_HEARTBEAT_SECONDS", 10.0, "Time between heartbeats; less than half a lease.", gt=0
+    )
+    sweep_seconds: float = _named("WORKFLOW_SWEEP_SECONDS", 5.0, "Time between maintenance sweeps.", gt=0)
+    poll_seconds: float = _named(
+        "WORKFLOW_POLL_SECONDS", 1.0, "Longest time an idle worker waits before it looks for work.", gt=0
+    )
+    task_timeout: float = _named("WORKFLOW_TASK_TIMEOUT", 60.0, "Seconds an attempt may take by default.", gt=0)
+    max_crashes: int = _named("WORKFLOW_MAX_CRASHES", 3, "Lost claims after which a task fails as worker_lost.", ge=1)
+    max_payload_bytes: int = _named(
+        "WORKFLOW_MAX_PAYLOAD_BYTES", 1024 * 1024, "Largest body, input and output.", ge=1024
+    )
+    listen_notify: bool = _named(
+        "WORKFLOW_LISTEN_NOTIFY", True, "Use LISTEN for wake-ups; false behind a transaction pooler."
+    )
+    queues: str = _named("WORKFLOW_QUEUES", "default", "Queues a worker serves, separated by commas.")
+    worker_name: str = _named("WORKFLOW_WORKER_NAME", "", "Name of a worker; default: host and pid.")
+    include: str = _named("WORKFLOW_INCLUDE", "", "Modules with handlers a worker loads, separated by commas.")
+    connections: dict[str, str] = _named(
+        "WORKFLOW_CONNECTIONS", {}, 'Named connections of database steps, as JSON: {"reports": "postgresql://..."}.'
+    )
+    llm_base_url: str = _named("WORKFLOW_LLM_BASE_URL", "", "OpenAI-compatible endpoint, ending in /v1.")
+    llm_api_key: str = _named("WORKFLOW_LLM_API_KEY", "", "Key for that endpoint.", repr=False)
+    llm_model: str = _named("WORKFLOW_LLM_MODEL", "", "Model of llm_inference steps that name none.")
+
+    @property
+    def queue_names(self) -> list[str]:
+        """The queues a worker serves, in order, without blanks."""
+        return [name.strip() for name in self.queues.split(",") if name.strip()]
+
+    @property
+    def include_modules(self) -> list[str]:
+        return [name.strip() for name in self.include.split(",") if name.strip()]
+
+
+def load_settings(**overrides: Any) -> Settings:
+    """Read the environment once.
+
+    Args:
+        overrides: Values by environment name (`PORT=3004`) that beat the environment, such as command-line flags.
+
+    Raises:
+        SettingsInvalid: Names the variable, the value and what is accepted.
+    """
+    try:
+        settings = Settings(**overrides)
+    except ValidationError as error:
+        lines = []
+        for problem in error.errors():
+            name = str(problem["loc"][0]) if problem["loc"] else "settings"
+            lines.append(f"{name}={problem.get('input')!r}: {problem['msg']}")
+        raise SettingsInvalid("; ".join(lines)) from error
+    if settings.heartbeat_seconds * 2 > settings.lease_seconds:
+        raise SettingsInvalid(
+            f"WORKFLOW_HEARTBEAT_SECONDS={settings.heartbeat_seconds:g}: must be at most half of "
+            f"WORKFLOW_LEASE_SECONDS={settings.lease_seconds:g}"
+        )
+    return settings
