@@ -1,0 +1,26 @@
+-- Ends a workflow now: what has not ended is cancelled; running handlers are told to stop and their results are void.
+--
+-- Returns the workflow's status before: 'cancelled' says it was already (no effect).
+-- Errors: WF404 no such workflow; WF409 it has succeeded or failed.
+create or replace function workflow.cancel(p_workflow_id uuid, p_reason text default null) returns text
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_status text;
+begin
+    select w.status into v_status from workflow.workflows w where w.id = p_workflow_id for no key update;
+    if not found then
+        raise exception 'There is no workflow %.', p_workflow_id using errcode = 'WF404', detail = 'workflow-not-found';
+    elsif v_status in ('succeeded', 'failed') then
+        raise exception 'The workflow has already %.', v_status using
+            errcode = 'WF409', detail = 'invalid-transition', hint = 'Nothing is left to cancel.';
+    elsif v_status <> 'cancelled' then
+        perform workflow.end_workflows(array[p_workflow_id], 'cancelled', workflow.clock(), jsonb_build_object(
+            'type', 'cancelled', 'message', coalesce(p_reason, 'Cancelled on request.'), 'retryable', false,
+            'attempt', 0, 'details', '{}'::jsonb));
+    end if;
+    return v_status;
+end
+$$;
+comment on function workflow.cancel is 'End a workflow now; returns its status before';

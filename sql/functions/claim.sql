@@ -1,0 +1,133 @@
+-- Gives a worker up to p_want pending tasks: each gets its next attempt number, a new lease token and a lease, before
+-- any handler starts. Nothing here waits for a lock (SKIP LOCKED throughout), so it may follow settle in one transaction
+-- although it locks jobs before tasks before workflows.
+--
+-- Returns {"claims": [...], "again": bool}: `again` says that something claimable was locked by another transaction, so
+-- that an idle worker asks again soon instead of waiting for the next wake-up.
+create or replace function workflow.claim(
+    p_worker_id bigint, p_queues text[], p_types text[], p_want integer, p_lease_seconds double precision) returns jsonb
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+    v_now       timestamptz := workflow.clock();
+    v_names     text[] := array(select 'workflow:' || t from unnest(p_types) t);
+    v_jobs      bigint[] := '{}';
+    v_tasks     bigint[];
+    v_queue     text;
+    v_starting  uuid[];
+    v_claims    jsonb;
+begin
+    foreach v_queue in array p_queues loop
+        exit when cardinality(v_jobs) >= p_want;
+        -- Ids first, by the index alone; updating in the same statement makes the planner sort the whole backlog.
+        v_jobs := v_jobs || array(
+            select j.id from procrastinate_jobs j
+            where j.status = 'todo' and j.scheduled_at is null and j.queue_name = v_queue and j.task_name = any(v_names)
+            order by j.priority desc, j.id
+            limit p_want - cardinality(v_jobs)
+            for update skip locked);
+    end loop;
+    if v_jobs = '{}' then
+        return jsonb_build_object('claims', '[]'::jsonb, 'again', false);
+    end if;
+
+    v_tasks := array(
+        select t.id
+        from procrastinate_jobs j
+        join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
+        where j.id = any(v_jobs) and t.status = 'pending'
+        for no key update of t skip locked);
+
+    -- The first claim of a workflow starts it; one that is being cancelled or started right now is left for later.
+    v_starting := array(
+        select w.id from workflow.workflows w
+        where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)))
+          and w.status = 'pending'
+        for no key update skip locked);
+    if v_starting <> '{}' then
+        update workflow.workflows w set status = 'running', started_at = v_now where w.id = any(v_starting);
+        insert into workflow.events (workflow_id, type, at)
+        select s, 'workflow.started', v_now from unnest(v_starting) s;
+    end if;
+
+    with claimed as (
+        update workflow.tasks t set
+            status = 'running',
+            attempt = t.attempt + 1,
+            worker_id = p_worker_id,
+            lease_token = gen_random_uuid(),
+            lease_until = v_now + make_interval(secs => p_lease_seconds),
+            started_at = greatest(v_now, t.pending_since),
+            error = null
+        from workflow.workflows w
+        where t.id = any(v_tasks) and w.id = t.workflow_id and w.status = 'running'
+        returning t.id, t.workflow_id, t.version_id, t.step_index, t.attempt, t.tries, t.job_id, t.lease_token,
+                  t.timeout_override, t.pending_since, t.started_at,
+                  w.name, w.version, w.labels, w.input, w.created_at, w.started_at as workflow_started_at
+    ), job as (
+        update procrastinate_jobs j set status = 'doing', worker_id = k.queue_worker_id
+        from claimed c, workflow.workers k
+        where j.id = c.job_id and k.id = p_worker_id
+    ), event as (
+        insert into workflow.events (workflow_id, type, task_id, attempt, at)
+        select c.workflow_id, 'task.started', c.id, c.attempt, v_now from claimed c
+    )
+    select jsonb_agg(jsonb_build_object(
+        'task_id', c.id,
+        'workflow_id', c.workflow_id,
+        'workflow_name', c.name,
+        'workflow_version', c.version,
+        'version_id', c.version_id,
+        'step_index', c.step_index,
+        'attempt', c.attempt,
+        'tries', c.tries,
+        'lease_token', c.lease_token,
+        'wait_seconds', extract(epoch from c.started_at - c.pending_since),
+        'first_pending_seconds', extract(epoch from v_now - c.created_at),
+        'timeout', coalesce(c.timeout_override, y.timeout),
+        'timeout_is_override', c.timeout_override is not null,
+        'labels', c.labels,
+        'workflow_started_at', c.workflow_started_at,
+        'input', case when s.uses_input then c.input end,
+        'steps', case when s.refs <> '{}' then workflow.step_results(c.id - c.step_index, c.version_id, s.refs) end))
+    into v_claims
+    from claimed c
+    join workflow.definition_steps s on s.version_id = c.version_id and s.step_index = c.step_index
+    left join workflow.task_types y on y.name = s.type;
+
+    -- Jobs whose task no longer waits for them are wake-ups for nothing: remove them, or they are met for ever.
+    if coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs) then
+        delete from procrastinate_jobs j
+        where j.id = any(v_jobs) and j.status = 'todo' and not exists (
+            select 1 from workflow.tasks t where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id);
+    end if;
+    return jsonb_build_object(
+        'claims', coalesce(v_claims, '[]'::jsonb),
+        'again', coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs));
+end
+$$;
+comment on function workflow.claim is 'Internal: lease pending tasks to a worker';
+
+-- What expressions may see of other steps: {"<step id>": {"status", "output"?, "error"?, ...}}. What a step has not got
+-- is absent, not null. p_base is the base of the scope (see workflow.task_base).
+create or replace function workflow.step_results(p_base bigint, p_version_id integer, p_refs integer[]) returns jsonb
+language sql stable
+as $$
+    select jsonb_object_agg(s.id,
+        jsonb_build_object('status', t.status, 'attempt', t.attempt)
+        || case when t.output is not null then jsonb_build_object('output', t.output) else '{}' end
+        || case when t.error is not null then jsonb_build_object('error', t.error) else '{}' end
+        || case when t.started_at is not null then jsonb_build_object('started_at', t.started_at) else '{}' end
+        || case when t.finished_at is not null then jsonb_build_object('finished_at', t.finished_at) else '{}' end)
+    from unnest(p_refs) r
+    join workflow.tasks t on t.id = p_base + r
+    join workflow.definition_steps s on s.version_id = p_version_id and s.step_index = r
+$$;
+comment on function workflow.step_results is 'Internal: results of steps, as expressions see them';

@@ -1,0 +1,22 @@
+-- The engine's clock: the database's, moved by the setting workflow.clock_offset where a test set one in its session.
+create or replace function workflow.clock() returns timestamptz
+language sql volatile parallel safe
+as $$
+    select clock_timestamp() + coalesce(nullif(current_setting('workflow.clock_offset', true), '')::interval, interval '0')
+$$;
+comment on function workflow.clock() is 'Now, by the database clock';
+
+-- A time-ordered id in the layout of UUID version 7 (RFC 9562): 48 bits of milliseconds, then randomness.
+-- uuidv7() itself exists from PostgreSQL 18 on only.
+create or replace function workflow.new_id() returns uuid
+language sql volatile parallel safe
+as $$
+    select encode(
+        set_byte(
+            overlay(uuid_send(gen_random_uuid())
+                    placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+                    from 1 for 6),
+            6, (get_byte(uuid_send(gen_random_uuid()), 6) & 15) | 112),
+        'hex')::uuid
+$$;
+comment on function workflow.new_id() is 'A new workflow id';

@@ -1,0 +1,46 @@
+-- Stores a version of a definition unless its content is already one; returns the version's number.
+--
+-- p_steps  JSON list, one object per step in order: id, type, queue, priority, dependencies, ordering, successors, refs,
+--          uses_input, tolerated (see workflow.definition_steps).
+-- Concurrent callers of one name are serialised by its definitions row. Registering also enables a disabled name.
+create or replace function workflow.register_definition(
+    p_name text, p_document jsonb, p_hash text, p_plan jsonb, p_steps jsonb) returns integer
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_version integer;
+    v_version_id integer;
+begin
+    insert into workflow.definitions (name) values (p_name) on conflict (name) do nothing;
+    perform 1 from workflow.definitions d where d.name = p_name for update;
+    update workflow.definitions d set disabled_at = null where d.name = p_name and d.disabled_at is not null;
+
+    select v.version into v_version from workflow.definition_versions v where v.name = p_name and v.hash = p_hash;
+    if found then
+        return v_version;
+    end if;
+
+    update workflow.definitions d
+    set latest_version = d.latest_version + 1, updated_at = workflow.clock()
+    where d.name = p_name
+    returning d.latest_version into v_version;
+
+    insert into workflow.definition_versions (name, version, hash, document, plan, final_steps)
+    select p_name, v_version, p_hash, p_document, p_plan,
+           count(*) filter (where jsonb_array_length(s -> 'successors') = 0)
+    from jsonb_array_elements(p_steps) s
+    returning id into v_version_id;
+
+    insert into workflow.definition_steps
+        (version_id, step_index, id, type, queue, priority, dependencies, ordering, successors, refs, uses_input, tolerated)
+    select v_version_id, ord - 1, s.id, s.type, s.queue, s.priority, s.dependencies, s.ordering, s.successors, s.refs,
+           s.uses_input, s.tolerated
+    from rows from (jsonb_to_recordset(p_steps) as (
+        id text, type text, queue text, priority integer, dependencies integer[], ordering integer[],
+        successors integer[], refs integer[], uses_input boolean, tolerated boolean)) with ordinality
+        as s(id, type, queue, priority, dependencies, ordering, successors, refs, uses_input, tolerated, ord);
+    return v_version;
+end
+$$;
+comment on function workflow.register_definition is 'Store a version of a definition unless its content is already one';

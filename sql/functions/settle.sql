@@ -1,0 +1,111 @@
+-- Records how attempts ended and everything that follows from it, in the caller's transaction. The heart of the engine:
+-- turns, released work, lost leases and transactional steps all end here, so there is one way for an attempt to end.
+--
+-- The fence: a completion counts only while its task is running under exactly its (attempt, lease token). Two attempts
+-- of one task in one batch therefore cannot be taken for each other. A stale completion changes nothing.
+--
+-- Returns the positions (from 0) of the stale completions. A repeated completion whose first delivery was recorded, as
+-- after a connection lost in COMMIT, is not stale.
+create or replace function workflow.settle(p_completions workflow.completion[]) returns integer[]
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_now       timestamptz;
+    v_settled   integer;
+    v_again     workflow.ready_task[];
+    v_ended     workflow.ended_task[];
+begin
+    -- Workflows first, by id: whoever holds a workflow row owns every transition of its tasks but the claim.
+    perform 1
+    from workflow.workflows w
+    where w.id = any(array(
+        select t.workflow_id from unnest(p_completions) c join workflow.tasks t on t.id = c.task_id))
+    order by w.id
+    for no key update;
+
+    v_now := workflow.clock();
+
+    with done as (
+        update workflow.tasks t set
+            status = n.status,
+            tries = t.tries + (c.outcome in ('succeeded', 'failed', 'retried', 'skipped'))::integer,
+            crashes = t.crashes + (c.outcome = 'lost')::integer,
+            output = case when n.status = 'succeeded' then coalesce(c.output, 'null') end,
+            error = c.error,
+            lease_token = null,
+            lease_until = null,
+            timeout_override = case when not n.terminal then t.timeout_override end,
+            scheduled_at = case when n.status = 'scheduled' then v_now + make_interval(secs => coalesce(c.delay, 0)) end,
+            finished_at = case when n.terminal then greatest(v_now, t.started_at) end
+        from unnest(p_completions) c
+        cross join lateral (
+            select s.status, s.status in ('succeeded', 'failed', 'skipped', 'cancelled') as terminal
+            from (select coalesce(c.next, case c.outcome
+                when 'retried' then 'scheduled' when 'released' then 'pending' when 'lost' then 'pending'
+                else c.outcome end) as status) s
+        ) n
+        where t.id = c.task_id and t.status = 'running' and t.attempt = c.attempt and t.lease_token = c.lease_token
+        returning t.id, t.workflow_id, t.version_id, t.step_index, t.status, t.attempt, t.job_id, t.worker_id,
+                  t.priority, t.pending_since, t.started_at, t.scheduled_at, t.error, c.outcome, c.lease_token, c.record, n.terminal
+    ), history as (
+        insert into workflow.attempt_history
+            (task_id, attempt, workflow_id, outcome, worker_id, lease_token, pending_since, started_at, ended_at, error)
+        select d.id, d.attempt, d.workflow_id, d.outcome, d.worker_id, d.lease_token, d.pending_since, d.started_at,
+               greatest(v_now, d.started_at), d.error
+        from done d
+    ), event as (
+        insert into workflow.events (workflow_id, type, task_id, attempt, at, data)
+        select d.workflow_id, 'task.' || d.outcome, d.id, d.attempt, v_now,
+               case when d.error is not null then jsonb_build_object('error', d.error) end
+        from done d
+    ), record as (
+        insert into workflow.records (workflow_id, task_id, step, data, created_at)
+        select d.workflow_id, d.id, s.id, d.record, v_now
+        from done d
+        join workflow.definition_steps s on s.version_id = d.version_id and s.step_index = d.step_index
+        where d.record is not null and d.status = 'succeeded'
+    ), job as (
+        delete from procrastinate_jobs j using done d where j.id = d.job_id
+    )
+    select count(*),
+           array_agg(row(d.id, s.queue, s.type, d.priority, d.scheduled_at)::workflow.ready_task)
+               filter (where not d.terminal),
+           array_agg(row(d.id, d.workflow_id, d.version_id, d.step_index, d.status, d.error)::workflow.ended_task)
+               filter (where d.terminal)
+    into v_settled, v_again, v_ended
+    from done d
+    join workflow.definition_steps s on s.version_id = d.version_id and s.step_index = d.step_index;
+
+    if v_again is not null then
+        update workflow.tasks t set
+            job_id = a.job_id,
+            pending_since = case when t.status = 'pending' then v_now else t.scheduled_at end
+        from unnest(v_again, workflow.enqueue(v_again))
+            as a(task_id, queue, type, priority, scheduled_at, job_id)
+        where t.id = a.task_id;
+    end if;
+
+    if v_ended is not null then
+        perform workflow.advance(v_ended, v_now);
+    end if;
+
+    if v_settled = cardinality(p_completions) then
+        return '{}';
+    end if;
+    return array(
+        select (c.ord - 1)::integer
+        from unnest(p_completions) with ordinality
+            as c(task_id, attempt, lease_token, outcome, next, delay, output, error, record, ord)
+        where not exists (
+            select 1 from workflow.attempt_history h
+            where h.task_id = c.task_id and h.attempt = c.attempt and h.lease_token = c.lease_token
+              and h.outcome = c.outcome)
+        order by c.ord);
+end
+$$;
+comment on function workflow.settle is 'Internal: record how attempts ended and what follows; returns the positions of stale ones';

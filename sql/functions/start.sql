@@ -1,0 +1,130 @@
+-- Starts workflows, all or none, in the caller's transaction: rows for the workflows and all their tasks, jobs for the
+-- tasks without dependencies.
+--
+-- p_starts  JSON list of {"name", "version"?, "input"?, "labels"?, "priority"?}. Without a version the pinned one, else
+--           the latest.
+-- p_key     idempotency key of the whole list; with the same p_fingerprint again the first answer is repeated.
+--
+-- Returns {"started": [{"id","name","version","status"}], "replayed": bool}, in order.
+-- Errors: WF404 unknown definition or version; WF409 disabled definition; WF422 key used with another fingerprint.
+create or replace function workflow.start_many(
+    p_starts jsonb, p_key text default null, p_fingerprint text default '', p_principal text default '') returns jsonb
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_now       timestamptz := workflow.clock();
+    v_known     workflow.idempotency_keys;
+    v_fault     record;
+    v_new       workflow.starting[];
+    v_roots     workflow.ready_task[];
+    v_jobs      bigint[];
+    v_started   jsonb;
+begin
+    if p_key is not null then
+        delete from workflow.idempotency_keys k
+        where k.principal = p_principal and k.key = p_key and k.created_at < v_now - interval '24 hours';
+        -- Waits for a concurrent request with the same key, so that fifty at once start one workflow.
+        insert into workflow.idempotency_keys (principal, key, fingerprint, created_at)
+        values (p_principal, p_key, p_fingerprint, v_now)
+        on conflict do nothing;
+        if not found then
+            select * into v_known from workflow.idempotency_keys k where k.principal = p_principal and k.key = p_key;
+            if v_known.fingerprint <> p_fingerprint then
+                raise exception 'This idempotency key was used before with another request.' using
+                    errcode = 'WF422', detail = 'idempotency-key-reused',
+                    hint = 'Use a new key for a new request.';
+            end if;
+            return jsonb_build_object('started', v_known.response, 'replayed', true);
+        end if;
+    end if;
+
+    select s.name, s.version, d.name is null as unknown, d.disabled_at is not null as disabled, d.latest_version
+    into v_fault
+    from jsonb_to_recordset(p_starts) as s(name text, version integer)
+    left join workflow.definitions d on d.name = s.name
+    left join workflow.definition_versions v
+        on v.name = d.name and v.version = coalesce(s.version, d.pinned_version, d.latest_version)
+    where v.id is null or d.disabled_at is not null
+    limit 1;
+    if found then
+        if v_fault.unknown then
+            raise exception 'Workflow definition not found: %', v_fault.name || coalesce('@' || v_fault.version, '') using
+                errcode = 'WF404', detail = 'definition-not-found', hint = 'Submit it with its steps first.';
+        elsif v_fault.disabled then
+            raise exception 'The definition % was deleted.', v_fault.name using
+                errcode = 'WF409', detail = 'definition-disabled', hint = 'Register it again to start it.';
+        end if;
+        raise exception 'Workflow definition not found: %@%', v_fault.name, v_fault.version using
+            errcode = 'WF404', detail = 'definition-not-found',
+            hint = format('Versions 1 to %s exist.', v_fault.latest_version);
+    end if;
+
+    v_new := array(
+        select row(workflow.new_id(), nextval('workflow.task_base'), v.name, v.id, v.version, v.final_steps,
+                   coalesce(s.input, '{}'), coalesce(v.plan -> 'labels', '{}') || coalesce(s.labels, '{}'),
+                   coalesce(s.priority, (v.plan ->> 'priority')::integer, 0),
+                   coalesce((v.plan ->> 'fail_fast')::boolean, true))::workflow.starting
+        from rows from (jsonb_to_recordset(p_starts) as (
+            name text, version integer, input jsonb, labels jsonb, priority integer)) with ordinality
+            as s(name, version, input, labels, priority, ord)
+        join workflow.definitions d on d.name = s.name
+        join workflow.definition_versions v
+            on v.name = d.name and v.version = coalesce(s.version, d.pinned_version, d.latest_version)
+        order by s.ord);
+
+    insert into workflow.workflows
+        (id, version_id, name, version, input, labels, priority, fail_fast, open_tasks, created_at)
+    select n.id, n.version_id, n.name, n.version, n.input, n.labels, n.priority, n.fail_fast, n.final_steps, v_now
+    from unnest(v_new) n;
+
+    v_roots := array(
+        select row(n.base + s.step_index, s.queue, s.type, s.priority + n.priority, null)::workflow.ready_task
+        from unnest(v_new) with ordinality
+            as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, ord)
+        join workflow.definition_steps s on s.version_id = n.version_id
+        where s.dependencies = '{}'
+        order by n.ord, s.step_index);
+    v_jobs := workflow.enqueue(v_roots);
+
+    insert into workflow.tasks
+        (id, workflow_id, version_id, step_index, status, priority, open_dependencies, job_id, pending_since)
+    select n.base + s.step_index, n.id, n.version_id, s.step_index,
+           case when r.job_id is null then 'blocked' else 'pending' end, s.priority + n.priority,
+           cardinality(s.dependencies), r.job_id, case when r.job_id is not null then v_now end
+    from unnest(v_new) n
+    join workflow.definition_steps s on s.version_id = n.version_id
+    left join unnest(v_roots, v_jobs) as r(task_id, queue, type, priority, scheduled_at, job_id)
+        on r.task_id = n.base + s.step_index;
+
+    insert into workflow.events (workflow_id, type, at)
+    select n.id, 'workflow.created', v_now from unnest(v_new) n;
+
+    select jsonb_agg(jsonb_build_object('id', n.id, 'name', n.name, 'version', n.version, 'status', 'pending')
+                     order by n.ord)
+    into v_started
+    from unnest(v_new) with ordinality
+        as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, ord);
+
+    if p_key is not null then
+        update workflow.idempotency_keys k set response = v_started where k.principal = p_principal and k.key = p_key;
+    end if;
+    return jsonb_build_object('started', v_started, 'replayed', false);
+end
+$$;
+comment on function workflow.start_many is 'Start workflows, all or none';
+
+-- Starts one workflow inside the caller's own transaction: it exists if and only if that commits.
+--     select workflow.start('data-pipeline', '{"x": 1}');
+create or replace function workflow.start(
+    p_name text, p_input jsonb default '{}', p_version integer default null, p_key text default null) returns uuid
+language sql volatile
+as $$
+    select (workflow.start_many(
+        jsonb_build_array(jsonb_build_object('name', p_name, 'input', p_input, 'version', p_version)), p_key,
+        md5(p_name || coalesce(p_version::text, '') || p_input::text), 'sql')
+        -> 'started' -> 0 ->> 'id')::uuid
+$$;
+comment on function workflow.start(text, jsonb, integer, text) is 'Start a workflow; returns its id';

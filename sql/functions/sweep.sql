@@ -1,0 +1,99 @@
+-- Takes expired leases back: the attempt is recorded as lost and the task becomes pending again, or fails as
+-- worker_lost once p_max_crashes claims were lost. Bounded; call again while the counts add up to p_limit.
+-- The predicate is repeated under the locks (settle's fence and the lease itself), so two leaders at once do no harm.
+create or replace function workflow.sweep_expired_leases(p_max_crashes integer default 3, p_limit integer default 500)
+    returns table (recovered integer, failed integer)
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_now   timestamptz := workflow.clock();
+    v_lost  workflow.completion[];
+begin
+    -- Running tasks are found by their jobs: as many as there are busy slots, however large the tables.
+    -- The workflow rows are locked first (lock order), so no heartbeat or completion is in flight when we look again.
+    perform 1 from workflow.workflows w
+    where w.id = any(array(
+        select t.workflow_id
+        from procrastinate_jobs j
+        join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
+        where j.status = 'doing' and starts_with(j.task_name, 'workflow:') and t.status = 'running'
+          and t.lease_until < v_now
+        limit p_limit))
+    order by w.id
+    for no key update;
+
+    v_lost := array(
+        select row(l.id, l.attempt, l.lease_token, 'lost',
+                   case when l.crashes + 1 >= p_max_crashes then 'failed' end, null, null,
+                   jsonb_build_object(
+                       'type', 'worker_lost',
+                       'message', 'The worker that ran this attempt stopped renewing its lease.',
+                       'retryable', true, 'attempt', l.attempt,
+                       'details', jsonb_build_object('worker', l.worker_id, 'lost_claims', l.crashes + 1)),
+                   null)::workflow.completion
+        from (
+            select t.* from procrastinate_jobs j
+            join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
+            join workflow.workflows w on w.id = t.workflow_id
+            where j.status = 'doing' and starts_with(j.task_name, 'workflow:') and t.status = 'running'
+              and t.lease_until < v_now
+            limit p_limit
+            for no key update of t
+        ) l);
+    if v_lost <> '{}' then
+        perform workflow.settle(v_lost);
+    end if;
+    recovered := (select count(*) from unnest(v_lost) l where l.next is null);
+    failed := cardinality(v_lost) - recovered;
+    return next;
+end
+$$;
+comment on function workflow.sweep_expired_leases is 'Take expired leases back; returns how many tasks run again and how many failed';
+
+-- Removes jobs that hold a claim without a running task behind them (a leaked job would count as running for ever).
+create or replace function workflow.sweep_leaked_jobs(p_limit integer default 500) returns integer
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_count integer;
+begin
+    with leaked as (
+        select j.id from procrastinate_jobs j
+        where j.status = 'doing' and starts_with(j.task_name, 'workflow:') and not exists (
+            select 1 from workflow.tasks t
+            where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id and t.status = 'running')
+        limit p_limit
+        for update skip locked
+    )
+    delete from procrastinate_jobs j using leaked l where j.id = l.id;
+    get diagnostics v_count = row_count;
+    return v_count;
+end
+$$;
+comment on function workflow.sweep_leaked_jobs is 'Remove claimed jobs that no running task stands behind';
+
+-- Forgets answered idempotency keys after a day and stopped or dead workers after p_keep.
+create or replace function workflow.sweep_retired(p_keep interval default interval '24 hours', p_limit integer default 500)
+    returns integer
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_now timestamptz := workflow.clock();
+    v_count integer;
+    v_workers integer;
+begin
+    delete from workflow.idempotency_keys k where (k.principal, k.key) in (
+        select o.principal, o.key from workflow.idempotency_keys o
+        where o.created_at < v_now - interval '24 hours' limit p_limit for update skip locked);
+    get diagnostics v_count = row_count;
+    delete from workflow.workers w where w.id in (
+        select o.id from workflow.workers o where o.last_heartbeat_at < v_now - p_keep limit p_limit
+        for update skip locked);
+    get diagnostics v_workers = row_count;
+    return v_count + v_workers;
+end
+$$;
+comment on function workflow.sweep_retired is 'Forget old idempotency keys and long gone workers';

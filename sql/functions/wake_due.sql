@@ -1,0 +1,78 @@
+-- When the next scheduled job of some queues becomes due; null when there is none. One index probe per queue.
+create or replace function workflow.next_due(p_queues text[]) returns timestamptz
+language plpgsql stable
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+declare
+    v_queue text;
+    v_due timestamptz;
+    v_next timestamptz;
+begin
+    foreach v_queue in array p_queues loop
+        select j.scheduled_at into v_due from procrastinate_jobs j
+        where j.status = 'todo' and j.scheduled_at is not null and j.queue_name = v_queue
+        order by j.scheduled_at limit 1;
+        v_next := least(v_next, v_due);
+    end loop;
+    return v_next;
+end
+$$;
+comment on function workflow.next_due is 'When the next scheduled job of these queues becomes due';
+
+-- Makes scheduled tasks whose time has come pending, so that they compete by priority like all others. Waits for no
+-- lock. Returns how many; call again while that equals p_limit.
+create or replace function workflow.wake_due(p_queues text[], p_limit integer default 1000) returns integer
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+    v_now   timestamptz := workflow.clock();
+    v_queue text;
+    v_jobs  bigint[] := '{}';
+    v_woken bigint[];
+begin
+    foreach v_queue in array p_queues loop
+        v_jobs := v_jobs || array(
+            select j.id from procrastinate_jobs j
+            where j.status = 'todo' and j.scheduled_at is not null and j.queue_name = v_queue and j.scheduled_at <= v_now
+            order by j.scheduled_at
+            limit p_limit - cardinality(v_jobs)
+            for update skip locked);
+    end loop;
+    if v_jobs = '{}' then
+        return 0;
+    end if;
+    with task as (
+        select t.id from procrastinate_jobs j
+        join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
+        where j.id = any(v_jobs) and t.status = 'scheduled'
+        for no key update of t skip locked
+    ), woken as (
+        update workflow.tasks t set status = 'pending', pending_since = t.scheduled_at, scheduled_at = null
+        from task k where t.id = k.id
+        returning t.job_id
+    )
+    select array_agg(w.job_id) into v_woken from woken w;
+    update procrastinate_jobs j set scheduled_at = null where j.id = any(v_woken);
+    -- A due job without its task is a wake-up for nothing.
+    if coalesce(cardinality(v_woken), 0) < cardinality(v_jobs) then
+        delete from procrastinate_jobs j
+        where j.id = any(v_jobs) and j.scheduled_at is not null and not exists (
+            select 1 from workflow.tasks t where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id);
+    end if;
+    if v_woken is not null then
+        perform workflow.wake_queue(q) from unnest(p_queues) q;
+    end if;
+    return coalesce(cardinality(v_woken), 0);
+end
+$$;
+comment on function workflow.wake_due is 'Make scheduled tasks whose time has come pending';

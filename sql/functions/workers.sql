@@ -1,0 +1,100 @@
+-- Registers a worker process and the task types it can run; returns its id. p_types: JSON list of {"name",
+-- "description"?}: types that no worker registered before become known, known ones keep what operators set.
+create or replace function workflow.register_worker(
+    p_name text, p_host text, p_pid integer, p_version text, p_queues text[], p_types jsonb, p_concurrency integer,
+    p_heartbeat_seconds double precision, p_queue_worker_id bigint) returns bigint
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_now timestamptz := workflow.clock();
+    v_id bigint;
+begin
+    insert into workflow.task_types (name, description)
+    select t.name, coalesce(t.description, '') from jsonb_to_recordset(p_types) as t(name text, description text)
+    order by t.name
+    on conflict (name) do nothing;
+    insert into workflow.workers
+        (name, host, pid, version, queues, task_types, concurrency, heartbeat_seconds, queue_worker_id, started_at,
+         last_heartbeat_at)
+    values (p_name, p_host, p_pid, p_version, p_queues,
+            array(select t.name from jsonb_to_recordset(p_types) as t(name text) order by 1), p_concurrency,
+            p_heartbeat_seconds, p_queue_worker_id, v_now, v_now)
+    returning id into v_id;
+    return v_id;
+end
+$$;
+comment on function workflow.register_worker is 'Register a worker process; returns its id';
+
+-- A worker's sign of life: extends the leases it names (parallel arrays) and returns the task ids whose lease it no
+-- longer holds; their handlers must stop. Returns null when the worker is unknown or has stopped: register again.
+-- A row locked by another transaction is in the middle of a transition and is left for the next heartbeat.
+create or replace function workflow.heartbeat(
+    p_worker_id bigint, p_tasks bigint[], p_tokens uuid[], p_lease_seconds double precision, p_rss_bytes bigint)
+    returns bigint[]
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_now timestamptz := workflow.clock();
+begin
+    update workflow.workers w set last_heartbeat_at = v_now, rss_bytes = p_rss_bytes
+    where w.id = p_worker_id and w.status <> 'stopped';
+    if not found then
+        return null;
+    end if;
+    perform procrastinate_update_heartbeat_v1(w.queue_worker_id) from workflow.workers w where w.id = p_worker_id;
+    with held as (
+        select t.id
+        from unnest(p_tasks, p_tokens) h(task_id, token)
+        join workflow.tasks t on t.id = h.task_id
+        where t.status = 'running' and t.lease_token = h.token
+        for no key update of t skip locked
+    )
+    update workflow.tasks t set lease_until = v_now + make_interval(secs => p_lease_seconds)
+    from held h where t.id = h.id;
+    return array(
+        select h.task_id
+        from unnest(p_tasks, p_tokens) h(task_id, token)
+        left join workflow.tasks t on t.id = h.task_id
+        where t.lease_token is distinct from h.token);
+end
+$$;
+comment on function workflow.heartbeat is 'A worker''s sign of life; returns the tasks whose lease it lost';
+
+-- Hands back what a worker holds by the database's account but not by its own (p_held): claims whose answer was lost
+-- with the connection. Called after a reconnect, while no turn is under way. Costs no try. Returns how many.
+create or replace function workflow.release_forgotten(p_worker_id bigint, p_held bigint[]) returns integer
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_lost workflow.completion[];
+begin
+    v_lost := array(
+        select row(t.id, t.attempt, t.lease_token, 'released', null, null, null, null, null)::workflow.completion
+        from workflow.workers w
+        join procrastinate_jobs j on j.status = 'doing' and j.worker_id = w.queue_worker_id
+        join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
+        where w.id = p_worker_id and t.worker_id = p_worker_id and t.status = 'running' and not t.id = any(p_held));
+    if v_lost <> '{}' then
+        perform workflow.settle(v_lost);
+    end if;
+    return cardinality(v_lost);
+end
+$$;
+comment on function workflow.release_forgotten is 'Hand back claims whose answer never reached the worker';
+
+-- Marks a worker as draining (it claims nothing more) or, as its last word, stopped.
+create or replace function workflow.set_worker_status(p_worker_id bigint, p_status text) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+begin
+    update workflow.workers w set
+        status = p_status, stopped_at = case when p_status = 'stopped' then workflow.clock() end
+    where w.id = p_worker_id;
+end
+$$;
+comment on function workflow.set_worker_status is 'Mark a worker as draining or stopped';

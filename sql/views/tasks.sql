@@ -1,0 +1,19 @@
+-- Tasks and attempts, as operators read them.
+
+create or replace view workflow.task_list as
+select t.id, t.workflow_id, s.id as step, s.id as path, s.type, t.status, t.attempt, t.tries, t.crashes, s.queue,
+       t.worker_id, t.lease_until, t.pending_since, t.scheduled_at, t.started_at, t.finished_at, t.output, t.error,
+       t.step_index, t.timeout_override
+from workflow.tasks t
+join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index;
+comment on view workflow.task_list is 'Tasks with the names and types of their steps';
+
+create or replace view workflow.attempts as
+select h.task_id, h.attempt, h.workflow_id, h.outcome, h.worker_id, h.pending_since, h.started_at, h.ended_at, h.error,
+       h.lease_token
+from workflow.attempt_history h
+union all
+select t.id, t.attempt, t.workflow_id, null, t.worker_id, t.pending_since, t.started_at, null, null, t.lease_token
+from workflow.tasks t
+where t.status = 'running';
+comment on view workflow.attempts is 'Every attempt that ended, and the running ones (outcome and ended_at are null)';

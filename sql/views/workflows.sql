@@ -1,0 +1,12 @@
+-- Workflows, as operators read them. The output is an object of the outputs of the final steps, by step id.
+
+create or replace view workflow.workflow_list as
+select w.id, w.name, w.version, w.status, w.input, w.labels, w.priority, w.error, w.created_at, w.started_at,
+       w.finished_at, w.open_tasks,
+       case when w.status = 'succeeded' then (
+           select coalesce(jsonb_object_agg(s.id, t.output), '{}')
+           from workflow.tasks t
+           join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+           where t.workflow_id = w.id and t.status = 'succeeded' and s.successors = '{}') end as output
+from workflow.workflows w;
+comment on view workflow.workflow_list is 'Workflows with their output';

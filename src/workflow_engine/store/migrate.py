@@ -1,0 +1,122 @@
+"""Brings a database to the present schema: the queue's tables, the migrations, then functions and views.
+
+Migrations run once and are never edited; functions and views are the current text, applied again when any of them
+changed. Everything happens in one transaction under an advisory lock, so that engines starting together do it once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import secrets
+from collections.abc import Iterable
+from importlib import resources
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+
+_ADVISORY_LOCK = 0x776F726B666C6F77  # "workflow"
+
+
+def sql_directory() -> Path:
+    """Where the SQL files are: inside the installed package, or beside `src/` in a checkout."""
+    packaged = Path(str(resources.files("workflow_engine"))) / "_sql"
+    return packaged if packaged.is_dir() else Path(__file__).parents[3] / "sql"
+
+
+def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tuple[str, str]]) -> list[str]:
+    """Bring the database of `connection` to the present schema.
+
+    Args:
+        connection: Owner of the schema; not inside a transaction.
+        schema: The queue's whole schema, for a database that has none.
+        migrations: Name and SQL of the queue's own migrations, oldest first.
+
+    Returns:
+        What was applied, in order; empty when the database was up to date.
+    """
+    applied: list[str] = []
+    with connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
+        connection.execute("set local client_min_messages = warning")
+        connection.execute("set local check_function_bodies = off")  # functions may name later ones
+        connection.execute("create schema if not exists workflow")
+        connection.execute(
+            "create table if not exists workflow.migrations"
+            " (name text primary key, checksum text not null, applied_at timestamptz not null default now())"
+        )
+        known = dict(connection.execute("select name, checksum from workflow.migrations").fetchall())
+        applied += _apply_queue(connection, known, schema, list(migrations))
+        for path in sorted((sql_directory() / "migrations").glob("*.sql")):
+            if path.stem not in known:
+                _apply(connection, path.stem, path.read_text())
+                applied.append(path.stem)
+        applied += _apply_current(connection, known)
+        applied += _ensure_step_role(connection)
+    return applied
+
+
+def _apply(connection: psycopg.Connection, name: str, text: str) -> None:
+    if text:
+        connection.execute(text.encode())
+    connection.execute(
+        "insert into workflow.migrations (name, checksum) values (%s, %s)"
+        " on conflict (name) do update set checksum = excluded.checksum, applied_at = now()",
+        [name, hashlib.sha256(text.encode()).hexdigest()],
+    )
+
+
+def _apply_queue(
+    connection: psycopg.Connection, known: dict[str, str], schema: str, migrations: list[tuple[str, str]]
+) -> list[str]:
+    names = [f"procrastinate/{name}" for name, _ in migrations]
+    if not any(name in known for name in names):
+        # An empty database gets the whole schema. One that already runs procrastinate is taken to be current.
+        present = connection.execute("select to_regclass('procrastinate_jobs') is not null").fetchone()
+        if not (present and present[0]):
+            connection.execute(schema.encode())
+        for name in names:
+            _apply(connection, name, "")
+        return ["procrastinate"]
+    missing = [(name, text) for name, (_, text) in zip(names, migrations, strict=True) if name not in known]
+    for name, text in missing:
+        _apply(connection, name, text)
+    return [name for name, _ in missing]
+
+
+def _apply_current(connection: psycopg.Connection, known: dict[str, str]) -> list[str]:
+    directory = sql_directory()
+    paths = [*sorted((directory / "functions").glob("*.sql")), *sorted((directory / "views").glob("*.sql"))]
+    text = "\n".join(path.read_text() for path in paths)
+    if known.get("functions and views") == hashlib.sha256(text.encode()).hexdigest():
+        return []
+    _apply(connection, "functions and views", text)
+    # By default everyone may execute a new function; only those an operator grants may change workflows.
+    connection.execute("revoke execute on all functions in schema workflow from public")
+    return ["functions and views"]
+
+
+def _ensure_step_role(connection: psycopg.Connection) -> list[str]:
+    """The login role of the connection named `engine`; its name and password are kept in `workflow.step_role`.
+
+    Roles belong to the server, not to the database: a restored dump has the row but not the role, so it is made again.
+    """
+    row = connection.execute("select role_name, password from workflow.step_role").fetchone()
+    if row and connection.execute("select 1 from pg_roles where rolname = %s", [row[0]]).fetchone():
+        return []
+    may_create = connection.execute(
+        "select rolcreaterole or rolsuper from pg_roles where rolname = current_user"
+    ).fetchone()
+    if not (may_create and may_create[0]):
+        return []  # transactional steps then say how to set the connection up
+    name, password = row or (f"workflow_step_{secrets.token_hex(4)}", secrets.token_urlsafe(24))
+    role = sql.Identifier(name)
+    connection.execute(sql.SQL("create role {} login password {}").format(role, sql.Literal(password)))
+    connection.execute(sql.SQL("create schema if not exists {} authorization {}").format(role, role))
+    connection.execute(sql.SQL("grant usage on schema workflow to {}").format(role))
+    connection.execute(
+        sql.SQL("grant execute on function workflow.complete_task(bigint, integer, uuid, jsonb) to {}").format(role)
+    )
+    if not row:
+        connection.execute("insert into workflow.step_role values (%s, %s)", [name, password])
+    return [f"role {name}"]
