@@ -1,0 +1,166 @@
+"""Rows of the database as Python reads them: plain, immutable, one class per noun."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStart:
+    """A request to start one workflow of a registered definition."""
+
+    name: str
+    version: int | None = None  # None: the pinned one, else the latest
+    input: Any = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StartedWorkflow:
+    id: UUID
+    name: str
+    version: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow:
+    """One execution of a definition version."""
+
+    id: UUID
+    name: str
+    version: int
+    status: str
+    input: Any
+    output: Any
+    error: dict[str, Any] | None
+    labels: dict[str, str]
+    priority: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One step inside one workflow."""
+
+    id: int
+    workflow_id: UUID
+    step: str
+    path: str
+    type: str
+    status: str
+    attempt: int
+    queue: str
+    worker_id: int | None
+    pending_since: datetime | None
+    scheduled_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    output: Any
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """A step of a workflow with what it waits for."""
+
+    task_id: int
+    step: str
+    type: str
+    status: str
+    attempt: int
+    dependencies: list[str]
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a task; `outcome` and `ended_at` are None while it runs."""
+
+    task_id: int
+    step: str
+    path: str
+    type: str
+    attempt: int
+    outcome: str | None
+    worker: str | None
+    pending_since: datetime | None
+    started_at: datetime
+    ended_at: datetime | None
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A registered worker process."""
+
+    id: int
+    name: str
+    host: str
+    pid: int
+    version: str
+    queues: list[str]
+    task_types: list[str]
+    concurrency: int
+    status: str
+    rss_bytes: int | None
+    started_at: datetime
+    last_heartbeat_at: datetime
+    stopped_at: datetime | None
+    age_seconds: float
+    current_tasks: list[int]
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """A task as its worker gets it, with the right to run one attempt."""
+
+    task_id: int
+    workflow_id: str
+    workflow_name: str
+    workflow_version: int
+    version_id: int
+    step_index: int
+    attempt: int
+    tries: int  # earlier attempts that count against the retry policy
+    lease_token: str
+    wait_seconds: float  # pending until claimed
+    elapsed_seconds: float  # since the first attempt of this round started; bounds `max_elapsed`
+    timeout: float | None  # seconds, by the task type or, if `timeout_is_override`, by an operator's retry
+    timeout_is_override: bool
+    labels: dict[str, str]
+    workflow_started_at: str
+    input: Any  # None unless the step's expressions use it
+    steps: dict[str, Any] | None  # results of the steps it refers to, by step id
+
+
+@dataclass(frozen=True, slots=True)
+class Completion:
+    """How an attempt ended, as its worker says it. Its fields are those of the SQL type `workflow.completion`."""
+
+    task_id: int
+    attempt: int
+    lease_token: str
+    outcome: str
+    output: bytes | None = None  # encoded JSON
+    error: dict[str, Any] | None = None
+    delay: float | None = None  # seconds until the next attempt
+    record: Any = None
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """What a turn brought."""
+
+    stale: list[int]  # positions of refused completions
+    claims: list[Claim]
+    again: bool  # something claimable was locked by another transaction: ask again soon
+    next_due: float | None  # seconds until the next scheduled task, told when nothing was claimed

@@ -1,0 +1,74 @@
+"""Definitions and their versions."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from psycopg.types.json import Jsonb
+
+from workflow_engine.definition.compile import CompiledDefinition
+from workflow_engine.definition.plan import Plan
+from workflow_engine.errors import DefinitionNotFound
+from workflow_engine.store.pool import Pool
+
+
+class Definitions:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def register(self, definition: CompiledDefinition) -> int:
+        """Store a version of a definition unless its content is already one; returns the version's number."""
+        version: int = await self._pool.value(
+            "select workflow.register_definition(%s, %s, %s, %s, %s)",
+            [
+                definition.name,
+                Jsonb(definition.document),
+                definition.hash,
+                Jsonb(definition.plan.to_json()),
+                Jsonb(_graph(definition.plan)),
+            ],
+            repeatable=True,
+        )
+        return version
+
+    async def plan(self, version_id: int) -> Plan:
+        """The plan of a version; immutable, so it may be kept for ever.
+
+        Raises:
+            DefinitionNotFound: There is no such version.
+        """
+        plan = await self._pool.value(
+            "select plan from workflow.definition_versions where id = %s", [version_id], repeatable=True
+        )
+        if plan is None:
+            raise DefinitionNotFound(f"Workflow definition not found: version id {version_id}")
+        return Plan.from_json(plan)
+
+    async def plan_by_name(self, name: str, version: int | None = None) -> Plan | None:
+        """The plan that a start of `name` at `version` would use, or None when there is none."""
+        plan = await self._pool.value(
+            "select v.plan from workflow.definitions d join workflow.definition_versions v on v.name = d.name"
+            " where d.name = %s and v.version = coalesce(%s, d.pinned_version, d.latest_version)",
+            [name, version],
+            repeatable=True,
+        )
+        return None if plan is None else Plan.from_json(plan)
+
+
+def _graph(plan: Plan) -> list[dict[str, Any]]:
+    """The columns of `workflow.definition_steps`, one object per step."""
+    return [
+        {
+            "id": step.id,
+            "type": step.type,
+            "queue": step.queue,
+            "priority": step.priority,
+            "dependencies": list(step.dependencies),
+            "ordering": list(step.ordering),
+            "successors": list(step.successors),
+            "refs": list(step.references),
+            "uses_input": step.uses_input,
+            "tolerated": step.on_error == "continue",
+        }
+        for step in plan.steps
+    ]

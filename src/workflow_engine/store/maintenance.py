@@ -1,0 +1,39 @@
+"""The calls of the leader's duties, one method per SQL function."""
+
+from __future__ import annotations
+
+from workflow_engine.store.pool import Pool
+
+
+class Maintenance:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def sweep_expired_leases(self, *, max_crashes: int, limit: int = 500) -> tuple[int, int]:
+        """Take expired leases back; returns how many tasks run again and how many failed."""
+        recovered, failed = await self._pool.value(
+            "select jsonb_build_array(recovered, failed) from workflow.sweep_expired_leases(%s, %s)",
+            [max_crashes, limit],
+            repeatable=True,
+        )
+        return recovered, failed
+
+    async def sweep_leaked_jobs(self, *, limit: int = 500) -> int:
+        """Remove claimed jobs that no running task stands behind; returns how many."""
+        return int(await self._pool.value("select workflow.sweep_leaked_jobs(%s)", [limit], repeatable=True))
+
+    async def sweep_retired(self, *, limit: int = 500) -> int:
+        """Forget old idempotency keys and long gone workers; returns how many rows."""
+        return int(
+            await self._pool.value("select workflow.sweep_retired(p_limit => %s)", [limit], repeatable=True)
+        )
+
+    async def wake_due(self, *, limit: int = 1000) -> int:
+        """Make scheduled tasks whose time has come pending, in all queues; returns how many."""
+        return int(
+            await self._pool.value(
+                "select workflow.wake_due(array(select queue from workflow.queue_depth where scheduled + pending > 0), %s)",
+                [limit],
+                repeatable=True,
+            )
+        )

@@ -1,0 +1,172 @@
+"""The connection pool, and the one place where Postgres errors become ours.
+
+A statement that failed with a conflict (40001, 40P01, 55P03) changed nothing and is sent again after a short random
+wait. After a lost connection the outcome is unknown, so only what may be repeated is: reads, and calls whose second
+delivery has no effect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeVar
+from uuid import UUID
+
+import orjson
+import psycopg
+from psycopg.rows import class_row
+from psycopg.types.json import set_json_dumps, set_json_loads
+from psycopg_pool import AsyncConnectionPool, PoolTimeout
+
+from workflow_engine.errors import (
+    Conflict,
+    DefinitionDisabled,
+    DefinitionNotFound,
+    EngineError,
+    IdempotencyKeyReused,
+    InvalidTransition,
+    StoreUnavailable,
+    TaskNotFound,
+    WorkflowNotFound,
+)
+
+set_json_dumps(orjson.dumps)
+set_json_loads(orjson.loads)
+
+_TRIES = 6
+_CONFLICTS = frozenset({"40001", "40P01", "55P03"})
+_AWAY = ("08", "57P", "53300")
+
+# Codes that the SQL functions raise with, in DETAIL (see sql/README.md).
+_ERRORS: dict[str, type[EngineError]] = {
+    error.code: error
+    for error in (
+        DefinitionDisabled,
+        DefinitionNotFound,
+        IdempotencyKeyReused,
+        InvalidTransition,
+        TaskNotFound,
+        WorkflowNotFound,
+    )
+}
+
+T = TypeVar("T")
+
+
+def is_conflict(error: psycopg.Error) -> bool:
+    """The transaction was rolled back for another's sake; sending it again is right."""
+    return error.sqlstate in _CONFLICTS
+
+
+def is_away(error: psycopg.Error) -> bool:
+    """Postgres is stopping, starting, full or gone; it may come back."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
+    return error.sqlstate.startswith(_AWAY)
+
+
+def as_engine_error(error: psycopg.Error) -> EngineError | None:
+    """The error of ours that a SQL function raised, or that Postgres' absence means; None for a bug."""
+    if error.sqlstate and error.sqlstate.startswith("WF"):
+        kind = _ERRORS.get(error.diag.message_detail or "", Conflict)
+        return kind(error.diag.message_primary, hint=error.diag.message_hint)
+    if is_away(error) or is_conflict(error):
+        return StoreUnavailable("Postgres cannot be reached.", hint="Repeat the request.")
+    return None
+
+
+class Pool:
+    """A pool of autocommit connections: one statement is one transaction and one round trip.
+
+    Args:
+        database_url: libpq URL or keyword string.
+        size: Most connections at once.
+        name: Shown in `pg_stat_activity.application_name`.
+        timeout: Seconds to wait for a connection before Postgres counts as away.
+    """
+
+    def __init__(self, database_url: str, *, size: int = 10, name: str = "workflow-engine", timeout: float = 3.0) -> None:
+        self._pool = AsyncConnectionPool(
+            database_url,
+            min_size=min(2, size),
+            max_size=size,
+            open=False,
+            timeout=timeout,
+            name=name,
+            reconnect_timeout=0,  # on failure try again at the next request, not in a loop that gives up
+            kwargs=connection_options(name),
+        )
+
+    async def open(self) -> None:
+        """Start connecting in the background; Postgres may still be away."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        await self._pool.close()
+
+    async def rows(
+        self, kind: type[T], query: str, params: Sequence[Any] | Mapping[str, Any] = (), *, repeatable: bool = True
+    ) -> list[T]:
+        """Run one statement and return its rows as objects of `kind`, built from columns by name."""
+
+        async def run(connection: psycopg.AsyncConnection[Any]) -> list[T]:
+            async with connection.cursor(row_factory=class_row(kind)) as cursor:
+                await cursor.execute(query.encode(), params)
+                return await cursor.fetchall()
+
+        return await self._run(run, repeatable)
+
+    async def value(
+        self, query: str, params: Sequence[Any] | Mapping[str, Any] = (), *, repeatable: bool = False
+    ) -> Any:
+        """Run one statement and return the first column of its first row, or None."""
+
+        async def run(connection: psycopg.AsyncConnection[Any]) -> Any:
+            row = await (await connection.execute(query.encode(), params)).fetchone()
+            return row[0] if row else None
+
+        return await self._run(run, repeatable)
+
+    async def _run(self, run: Any, repeatable: bool) -> Any:
+        for again in range(_TRIES):
+            try:
+                async with self._pool.connection() as connection:
+                    return await run(connection)
+            except PoolTimeout as error:
+                raise StoreUnavailable("Postgres cannot be reached.", hint="Repeat the request.") from error
+            except psycopg.Error as error:
+                last = again + 1 == _TRIES
+                if is_away(error):
+                    await self._pool.check()  # drop the other connections of the same outage
+                if not last and (is_conflict(error) or (repeatable and is_away(error))):
+                    await asyncio.sleep(random.uniform(0, 0.01 * 2**again))  # noqa: S311
+                    continue
+                ours = as_engine_error(error)
+                if ours is None:
+                    raise
+                raise ours from error
+        raise AssertionError("unreachable: the last try returns or raises")
+
+
+def connection_options(name: str) -> dict[str, Any]:
+    """Options of every connection: autocommit, and no waiting for ever on a peer that is gone."""
+    return {
+        "autocommit": True,
+        "application_name": name,
+        "connect_timeout": 5,
+        "keepalives_idle": 10,
+        "keepalives_interval": 5,
+        "keepalives_count": 3,
+        "tcp_user_timeout": 15_000,
+        "target_session_attrs": "read-write",
+        "options": "-c jit=off -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=15s",
+    }
+
+
+def as_uuid(text: str) -> UUID | None:
+    """The id, or None when `text` is not one: there is no such workflow then."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return None

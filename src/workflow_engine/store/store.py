@@ -1,0 +1,32 @@
+"""All of Postgres behind one object: `store.workflows.cancel(...)`."""
+
+from __future__ import annotations
+
+from workflow_engine.store.definitions import Definitions
+from workflow_engine.store.maintenance import Maintenance
+from workflow_engine.store.pool import Pool
+from workflow_engine.store.workers import Workers
+from workflow_engine.store.workflows import Workflows
+
+
+class Store:
+    """Access to the engine's database.
+
+    Args:
+        pool: Where statements run; opened and closed by the caller.
+    """
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.definitions = Definitions(pool)
+        self.workflows = Workflows(pool)
+        self.workers = Workers(pool)
+        self.maintenance = Maintenance(pool)
+
+    async def ping(self) -> None:
+        """One round trip to Postgres.
+
+        Raises:
+            StoreUnavailable: It did not answer.
+        """
+        await self.pool.value("select 1")

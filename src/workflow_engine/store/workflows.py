@@ -1,0 +1,229 @@
+"""Workflows: start, read, cancel, retry."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from uuid import UUID
+
+import orjson
+
+from workflow_engine.errors import WorkflowNotFound
+from workflow_engine.records import Attempt, GraphNode, StartedWorkflow, Task, Workflow, WorkflowStart
+from workflow_engine.store.pool import Pool, as_uuid
+
+_COLUMNS = (
+    "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at"
+)
+
+
+class Workflows:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def start(
+        self,
+        starts: Sequence[WorkflowStart],
+        *,
+        key: str | None = None,
+        fingerprint: str = "",
+        principal: str = "",
+    ) -> tuple[list[StartedWorkflow], bool]:
+        """Start workflows, all or none.
+
+        Args:
+            starts: What to start; the definitions are registered.
+            key: Idempotency key of the whole list.
+            fingerprint: Identifies the request, so that the same key with another one is noticed.
+            principal: Who asks; keys of different principals do not meet.
+
+        Returns:
+            The workflows in order, and whether this is the answer to an earlier request with the same key.
+
+        Raises:
+            DefinitionNotFound: A name or version is unknown.
+            DefinitionDisabled: A definition was deleted.
+            IdempotencyKeyReused: The key came before with another fingerprint.
+        """
+        document = orjson.dumps(
+            [
+                {"name": s.name, "version": s.version, "input": s.input, "labels": s.labels, "priority": s.priority}
+                for s in starts
+            ]
+        )
+        answer = await self._pool.value(
+            "select workflow.start_many(%s::jsonb, %s, %s, %s)",
+            [document.decode(), key, fingerprint, principal],
+            repeatable=key is not None,
+        )
+        started = [StartedWorkflow(UUID(s["id"]), s["name"], s["version"], s["status"]) for s in answer["started"]]
+        return started, answer["replayed"]
+
+    async def get(self, workflow_id: str) -> Workflow:
+        """One workflow.
+
+        Raises:
+            WorkflowNotFound: There is none with this id.
+        """
+        found = await self._pool.rows(
+            Workflow, f"select {_COLUMNS} from workflow.workflow_list where id = %s", [self._id(workflow_id)]  # noqa: S608
+        )
+        if not found:
+            raise _not_found(workflow_id)
+        return found[0]
+
+    async def list(
+        self,
+        *,
+        status: Sequence[str] = (),
+        name: str | None = None,
+        labels: Mapping[str, str] | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: UUID | None = None,
+        limit: int = 100,
+    ) -> list[Workflow]:
+        """Workflows, newest first.
+
+        Args:
+            status: Only these; empty = all.
+            since: Created at or after.
+            until: Created before.
+            before: Only those older than this id: the last one of the page before.
+            limit: At most so many.
+        """
+        return await self._pool.rows(
+            Workflow,
+            f"select {_COLUMNS} from workflow.workflow_list"  # noqa: S608
+            " where (cardinality(%(status)s::text[]) = 0 or status = any(%(status)s))"
+            " and (%(name)s::text is null or name = %(name)s)"
+            " and labels @> %(labels)s::jsonb"
+            " and (%(since)s::timestamptz is null or created_at >= %(since)s)"
+            " and (%(until)s::timestamptz is null or created_at < %(until)s)"
+            " and (%(before)s::uuid is null or id < %(before)s)"
+            " order by id desc limit %(limit)s",
+            {
+                "status": list(status),
+                "name": name,
+                "labels": orjson.dumps(dict(labels or {})).decode(),
+                "since": since,
+                "until": until,
+                "before": before,
+                "limit": limit,
+            },
+        )
+
+    async def running(self) -> list[Workflow]:
+        """All workflows that were started and have not ended, oldest first."""
+        return await self._pool.rows(
+            Workflow,
+            f"select {_COLUMNS} from workflow.workflow_list"  # noqa: S608
+            " where finished_at is null and status = 'running' order by id",
+        )
+
+    async def statuses(self, ids: Sequence[UUID]) -> dict[UUID, str]:
+        """The status of each of these workflows that exists; one cheap statement for many waiters."""
+        rows = await self._pool.value(
+            "select coalesce(jsonb_object_agg(id, status), '{}') from workflow.workflows where id = any(%s)",
+            [list(ids)],
+            repeatable=True,
+        )
+        return {UUID(id_): status for id_, status in rows.items()}
+
+    async def tasks(self, workflow_id: str, *, after: int = -1, limit: int = 1000) -> list[Task]:
+        """The tasks of a workflow in the order of its steps, from after the task id `after`.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+        """
+        tasks = await self._pool.rows(
+            Task,
+            "select id, workflow_id, step, path, type, status, attempt, queue, worker_id, pending_since,"
+            " scheduled_at, started_at, finished_at, output, error"
+            " from workflow.task_list where workflow_id = %s and id > %s order by id limit %s",
+            [self._id(workflow_id), after, limit],
+        )
+        if not tasks and after < 0:
+            raise _not_found(workflow_id)
+        return tasks
+
+    async def graph(self, workflow_id: str) -> list[GraphNode]:
+        """The steps of a workflow with their dependencies and states, in the order of the definition.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+        """
+        nodes = await self._pool.rows(
+            GraphNode,
+            "select t.id as task_id, s.id as step, s.type, t.status, t.attempt, t.started_at, t.finished_at,"
+            " array(select d.id from unnest(s.dependencies) x join workflow.definition_steps d"
+            "       on d.version_id = s.version_id and d.step_index = x order by x) as dependencies"
+            " from workflow.tasks t join workflow.definition_steps s"
+            " on s.version_id = t.version_id and s.step_index = t.step_index"
+            " where t.workflow_id = %s order by t.id",
+            [self._id(workflow_id)],
+        )
+        if not nodes:
+            raise _not_found(workflow_id)
+        return nodes
+
+    async def attempts(self, workflow_id: str) -> list[Attempt]:
+        """Every attempt of a workflow's tasks in the order they started, running ones included.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+        """
+        attempts = await self._pool.rows(
+            Attempt,
+            "select t.id as task_id, t.step, t.path, t.type, a.attempt, a.outcome, k.name as worker, a.pending_since,"
+            " a.started_at, a.ended_at, a.error"
+            " from workflow.task_list t join workflow.attempts a on a.task_id = t.id"
+            " left join workflow.workers k on k.id = a.worker_id"
+            " where t.workflow_id = %s order by a.started_at, t.id, a.attempt",
+            [self._id(workflow_id)],
+        )
+        if not attempts:
+            await self.get(workflow_id)
+        return attempts
+
+    async def cancel(self, workflow_id: str, *, reason: str | None = None) -> str:
+        """End a workflow now.
+
+        Returns:
+            Its status before; `cancelled` says that nothing was left to do.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+            InvalidTransition: It has succeeded or failed.
+        """
+        status: str = await self._pool.value(
+            "select workflow.cancel(%s, %s)", [self._id(workflow_id), reason], repeatable=True
+        )
+        return status
+
+    async def retry(self, workflow_id: str, *, force: bool = False) -> int:
+        """Run again what failed, or wake a pending workflow.
+
+        Returns:
+            How many tasks were reopened or given a job.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+            InvalidTransition: It runs, has succeeded, or was cancelled and `force` is false.
+        """
+        count: int = await self._pool.value("select workflow.retry(%s, %s)", [self._id(workflow_id), force])
+        return count
+
+    @staticmethod
+    def _id(workflow_id: str) -> UUID:
+        found = as_uuid(workflow_id)
+        if found is None:
+            raise _not_found(workflow_id)
+        return found
+
+
+def _not_found(workflow_id: str) -> WorkflowNotFound:
+    hint = "GET /api/v1/workflows lists recent ones."
+    if workflow_id.strip("{}") in {"workflow_id", "id"}:
+        hint = f"This looks like the placeholder; put a real id here. {hint}"
+    return WorkflowNotFound(f"There is no workflow {workflow_id[:80]!r}.", hint=hint)
