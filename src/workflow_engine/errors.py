@@ -2,18 +2,21 @@
 
 EngineError
 ├── SettingsInvalid            a value in the environment is wrong (exit 2)
+├── HandlerInvalid             a handler cannot be registered (exit 2)
 ├── DefinitionInvalid          a document was refused, with the places
 │   └── CircularDependency     its steps wait for each other
 ├── InputInvalid               a parameter or body was refused, with the places
 ├── NotFound
 │   ├── DefinitionNotFound
 │   ├── WorkflowNotFound
-│   └── TaskNotFound
+│   ├── TaskNotFound
+│   └── HandlerNotFound        nothing here serves this task type
 ├── Conflict
 │   ├── InvalidTransition      the state does not allow it
 │   ├── DefinitionDisabled
 │   └── IdempotencyKeyReused   same key, other request
 ├── StoreUnavailable           Postgres cannot be reached; nothing was changed, or the outcome is unknown
+├── StackUnavailable           the embedded servers cannot run here
 └── TaskError                  one attempt of a task failed
 
 `code` is the slug of the problem type (RFC 9457) that the API answers with; the HTTP status belongs to `api/problems.py`.
@@ -50,6 +53,12 @@ class SettingsInvalid(EngineError):
     """A setting has a value that is not accepted."""
 
     code = "settings-invalid"
+
+
+class HandlerInvalid(EngineError):
+    """A handler cannot be registered."""
+
+    code = "handler-invalid"
 
 
 class _Faulty(EngineError):
@@ -108,6 +117,12 @@ class TaskNotFound(NotFound):
     code = "task-not-found"
 
 
+class HandlerNotFound(NotFound):
+    """No handler is registered for this task type."""
+
+    code = "handler-not-found"
+
+
 class Conflict(EngineError):
     """The request contradicts the present state."""
 
@@ -134,6 +149,12 @@ class IdempotencyKeyReused(Conflict):
 
 class StoreUnavailable(EngineError):
     """Postgres cannot be reached."""
+
+    code = "unavailable"
+
+
+class StackUnavailable(EngineError):
+    """The embedded servers cannot be started."""
 
     code = "unavailable"
 
