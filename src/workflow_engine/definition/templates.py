@@ -1,0 +1,201 @@
+"""Templates: JSON data with `${ expression }` inside its strings.
+
+A string that is exactly one `${ }` becomes the value itself, with its type. Otherwise values are put into the text:
+strings as they are, all else as JSON. `$${` stands for a literal `${`. Keys of objects are not templates.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any, TypeAlias
+
+from workflow_engine.definition.expressions import evaluate
+from workflow_engine.definition.faults import join
+from workflow_engine.definition.scope import Scope
+from workflow_engine.errors import Fault, InputInvalid, TaskError
+
+MAX_PLACEHOLDERS = 1_000
+"""Of one string."""
+
+_Renderer: TypeAlias = Callable[[Scope], Any]
+
+
+@dataclass(frozen=True)
+class Template:
+    """A template, prepared when first rendered.
+
+    Attributes:
+        source: JSON data as written.
+    """
+
+    source: Any
+
+    @cached_property
+    def _renderer(self) -> _Renderer | None:
+        return _prepare(self.source)
+
+    @property
+    def static(self) -> bool:
+        """Whether it renders to itself, whatever the scope."""
+        return self._renderer is None
+
+    def render(self, scope: Scope) -> Any:
+        """The data with every expression replaced by its value; new containers at each call.
+
+        Raises:
+            TaskError: Of type `expression`, not retryable.
+        """
+        return _copy(self.source) if self._renderer is None else self._renderer(scope)
+
+
+def render(template: Any, scope: Scope) -> Any:
+    """Render a template, or JSON data that is one. See `Template.render`."""
+    return (template if isinstance(template, Template) else Template(template)).render(scope)
+
+
+@dataclass(frozen=True, slots=True)
+class Placeholder:
+    """A `${ }` in a string."""
+
+    expression: str
+
+
+def split(text: str) -> list[str | Placeholder]:
+    """The literal parts and the placeholders of a string, in order. Escapes are resolved.
+
+    Raises:
+        InputInvalid: With one fault, code `invalid-template`, without a place.
+    """
+    parts: list[str | Placeholder] = []
+    literal, at = "", 0
+    while (dollar := text.find("$", at)) >= 0:
+        literal += text[at:dollar]
+        if text.startswith("$${", dollar):
+            literal, at = literal + "${", dollar + 3
+        elif text.startswith("${", dollar):
+            end = _end(text, dollar + 2)
+            if literal:
+                parts.append(literal)
+            parts.append(Placeholder(text[dollar + 2 : end].strip()))
+            literal, at = "", end + 1
+        else:
+            literal, at = literal + "$", dollar + 1
+    literal += text[at:]
+    if literal or not parts:
+        parts.append(literal)
+    if sum(isinstance(part, Placeholder) for part in parts) > MAX_PLACEHOLDERS:
+        raise _invalid(f"has more than {MAX_PLACEHOLDERS:,} placeholders")
+    return parts
+
+
+def strings(value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
+    """Every string of a template that may hold placeholders, with its place.
+
+    Raises:
+        InputInvalid: A key holds `${`, which would not be replaced.
+    """
+    if isinstance(value, str):
+        if "${" in value:
+            yield pointer, value
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            yield from strings(item, join(pointer, index))
+    elif isinstance(value, dict):
+        for key, item in value.items():
+            if "${" in key:
+                message = "keys are not templates: build the object in an expression"
+                raise InputInvalid([Fault(join(pointer, key), "invalid-template", message)])
+            yield from strings(item, join(pointer, key))
+
+
+def _end(text: str, at: int) -> int:
+    """Where the closing brace of a placeholder is. Braces inside string literals and comments do not count."""
+    start, depth = at, 0
+    while at < len(text):
+        character = text[at]
+        if character in "\"'":
+            at = _after_literal(text, at)
+            continue
+        if text.startswith("//", at):
+            newline = text.find("\n", at)
+            at = len(text) if newline < 0 else newline
+        elif character == "{":
+            depth += 1
+        elif character == "}":
+            if depth == 0:
+                return at
+            depth -= 1
+        at += 1
+    raise _invalid(f"`{text[start - 2 : start + 30]}` is not closed: a }} is missing; for a literal ${{ write $${{")
+
+
+def _after_literal(text: str, at: int) -> int:
+    """Where a CEL string literal that opens at `at` is over."""
+    raw = text[at - 1 : at] in ("r", "R") or text[at - 2 : at].lower() in ("rb", "br")
+    quote = text[at] * 3 if text.startswith(text[at] * 3, at) else text[at]
+    at += len(quote)
+    while at < len(text):
+        if text[at] == "\\" and not raw:
+            at += 2
+        elif text.startswith(quote, at):
+            return at + len(quote)
+        else:
+            at += 1
+    raise _invalid("a string inside ${ } is not closed")
+
+
+def _invalid(message: str) -> InputInvalid:
+    return InputInvalid([Fault("", "invalid-template", message)])
+
+
+# Rendering ------------------------------------------------------------------------------------------------------------
+
+
+def _prepare(value: Any) -> _Renderer | None:
+    """A function that renders `value`, or None when it renders to itself."""
+    if isinstance(value, str):
+        return _prepare_text(value) if "${" in value else None
+    if isinstance(value, list):
+        items = [(item, _prepare(item)) for item in value]
+        if all(renderer is None for _, renderer in items):
+            return None
+        return lambda scope: [_copy(item) if renderer is None else renderer(scope) for item, renderer in items]
+    if isinstance(value, dict):
+        entries = [(key, item, _prepare(item)) for key, item in value.items()]
+        if all(renderer is None for _, _, renderer in entries):
+            return None
+        return lambda scope: {
+            key: _copy(item) if renderer is None else renderer(scope) for key, item, renderer in entries
+        }
+    return None
+
+
+def _prepare_text(text: str) -> _Renderer:
+    try:
+        parts = split(text)
+    except InputInvalid as error:
+        raise TaskError("expression", error.faults[0].message, retryable=False) from error
+    match parts:
+        case [str(literal)]:
+            return lambda _: literal
+        case [Placeholder(expression)]:
+            return lambda scope: evaluate(expression, scope)
+    return lambda scope: "".join(
+        part if isinstance(part, str) else _as_text(evaluate(part.expression, scope)) for part in parts
+    )
+
+
+def _as_text(value: Any) -> str:
+    return value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, separators=(",", ":"))
+
+
+def _copy(value: Any) -> Any:
+    """Handlers own their inputs; the plan is shared."""
+    if isinstance(value, dict):
+        return {key: _copy(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [_copy(item) for item in value]
+    return value
