@@ -5,12 +5,14 @@
 It returns JSON-able data (the output), or an `Outcome` where the way of storing matters, and raises `TaskError` to
 fail. It may run more than once for the same task, so it should pass `ctx.idempotency_key` to whatever it changes.
 It is cancelled (`asyncio.CancelledError`) when its timeout passes, its lease is lost, or its workflow is cancelled.
+A sync function runs in a thread, which cannot be cancelled: a long one asks `ctx.cancelled.is_set()` now and then.
 """
 
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
+from threading import Event
 from typing import Any, TypeAlias
 
 from structlog.typing import FilteringBoundLogger
@@ -32,6 +34,7 @@ class TaskContext:
     dependencies: Mapping[str, Any]  # outputs of the direct dependencies that succeeded, by step id
     lease_token: str  # proves the right to complete; only the `database` handler needs it
     log: FilteringBoundLogger
+    cancelled: Event = field(default_factory=Event)  # set when nobody waits for a sync handler any more
 
 
 @dataclass(frozen=True, slots=True)
