@@ -1,0 +1,123 @@
+"""One record is one line, whatever is in it."""
+
+from __future__ import annotations
+
+import json
+import logging
+import re
+import uuid
+import warnings
+from collections.abc import Iterator
+
+import pytest
+import structlog
+
+from workflow_engine.observability.logs import configure_logging, get_logger
+from workflow_engine.settings import load_settings
+
+
+@pytest.fixture(autouse=True)
+def _restored() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = root.handlers[:], root.level
+    yield
+    structlog.reset_defaults()
+    logging.captureWarnings(False)
+    root.handlers[:] = handlers
+    root.setLevel(level)
+
+
+def _configure(log_format: str = "logfmt", level: str = "info") -> None:
+    configure_logging(load_settings(LOG_FORMAT=log_format, LOG_LEVEL=level), role="engine")
+
+
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+def test_a_line_about_a_workflow_has_the_unquoted_pair_that_the_runbook_greps_for(
+    log_format: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _configure(log_format)
+    workflow_id = uuid.uuid4()
+
+    get_logger("test").info("task picked up", workflow_id=workflow_id, task_id=7)
+
+    assert re.search(rf"\bworkflow_id={workflow_id}\b", capsys.readouterr().out)
+
+
+def test_logfmt_starts_with_utc_time_level_and_message(capsys: pytest.CaptureFixture[str]) -> None:
+    _configure()
+
+    get_logger("test").warning("two words", ready=True, wait_s=0.25, nothing=None)
+
+    line = capsys.readouterr().out
+    assert re.match(r'time=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z level=warning msg="two words" ', line)
+    assert " ready=true wait_s=0.25 role=engine" in line.replace(" module=test", "")
+    assert "nothing" not in line
+
+
+@pytest.mark.parametrize("log_format", ["logfmt", "json"])
+@pytest.mark.parametrize(
+    "value",
+    [
+        pytest.param("two\nlines", id="newline"),
+        pytest.param("\r\n\x1b[31mred", id="ansi"),
+        pytest.param("a\u2028b", id="line-separator"),
+        pytest.param("\x85", id="next-line"),
+        pytest.param("\u202ereversed", id="right-to-left"),
+        pytest.param('quote " equals = back \\', id="quotes"),
+        pytest.param("\ud800", id="surrogate"),
+        pytest.param("", id="empty"),
+        pytest.param(2**70, id="huge-integer"),
+    ],
+)
+def test_a_record_is_one_printable_line(log_format: str, value: object, capsys: pytest.CaptureFixture[str]) -> None:
+    _configure(log_format)
+
+    get_logger("test").info(f"message {value}", value=value, nested={"value": value})
+
+    line = capsys.readouterr().out
+    assert line.endswith("\n")
+    assert len(line.splitlines()) == 1
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f\u202a-\u202e\ud800-\udfff]", line)
+    if log_format == "json":
+        assert json.loads(line)["value"] == value
+
+
+def test_libraries_and_tracebacks_come_in_the_same_form(capsys: pytest.CaptureFixture[str]) -> None:
+    _configure("json")
+
+    try:
+        raise ValueError("first line\nsecond line")
+    except ValueError:
+        logging.getLogger("psycopg.pool").exception("error connecting in %r", "pool-1")
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        warnings.warn("careful", UserWarning, stacklevel=1)
+
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert [line["level"] for line in lines] == ["error", "warning"]
+    assert lines[0]["msg"] == "error connecting in 'pool-1'"
+    assert lines[0]["module"] == "psycopg.pool"
+    assert "ValueError: first line\nsecond line" in lines[0]["exception"]
+    assert "careful" in lines[1]["msg"]
+
+
+def test_the_level_is_obeyed_by_ours_and_by_libraries(capsys: pytest.CaptureFixture[str]) -> None:
+    _configure(level="warning")
+
+    get_logger("test").info("no")
+    logging.getLogger("some.library").info("no")
+    get_logger("test").warning("yes")
+    logging.getLogger("some.library").warning("yes")
+    logging.getLogger("httpx").warning("yes")
+
+    out = capsys.readouterr().out
+    assert out.count("msg=yes") == 3
+    assert "msg=no" not in out
+
+
+def test_a_huge_value_is_clipped(capsys: pytest.CaptureFixture[str]) -> None:
+    _configure()
+
+    get_logger("test").info("big", value="x" * 1_000_000)
+
+    assert len(capsys.readouterr().out) < 10_000
