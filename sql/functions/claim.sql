@@ -2,8 +2,9 @@
 -- any handler starts. Nothing here waits for a lock (SKIP LOCKED throughout), so it may follow settle in one transaction
 -- although it locks jobs before tasks before workflows.
 --
--- Returns {"claims": [...], "again": bool}: `again` says that something claimable was locked by another transaction, so
--- that an idle worker asks again soon instead of waiting for the next wake-up.
+-- Returns {"claims": [...], "again": bool, "registered": bool}: `again` says that something claimable was locked by another
+-- transaction, so that an idle worker asks again soon instead of waiting for the next wake-up; without registration
+-- nothing is claimed.
 create or replace function workflow.claim(
     p_worker_id bigint, p_queues text[], p_types text[], p_want integer, p_lease_seconds double precision) returns jsonb
 language plpgsql volatile
@@ -23,7 +24,16 @@ declare
     v_queue     text;
     v_starting  uuid[];
     v_claims    jsonb;
+    v_queue_worker_id bigint;
 begin
+    -- procrastinate's own tools may have pruned its row of a worker that stalled.
+    select p.id into v_queue_worker_id
+    from workflow.workers k join procrastinate_workers p on p.id = k.queue_worker_id
+    where k.id = p_worker_id and k.status = 'active';
+    if not found then
+        return jsonb_build_object('claims', '[]'::jsonb, 'again', false, 'registered', false);
+    end if;
+
     foreach v_queue in array p_queues loop
         exit when cardinality(v_jobs) >= p_want;
         -- Ids first, by the index alone; updating in the same statement makes the planner sort the whole backlog.
@@ -35,7 +45,7 @@ begin
             for update skip locked);
     end loop;
     if v_jobs = '{}' then
-        return jsonb_build_object('claims', '[]'::jsonb, 'again', false);
+        return jsonb_build_object('claims', '[]'::jsonb, 'again', false, 'registered', true);
     end if;
 
     v_tasks := array(
@@ -65,16 +75,17 @@ begin
             lease_token = gen_random_uuid(),
             lease_until = v_now + make_interval(secs => p_lease_seconds),
             started_at = greatest(v_now, t.pending_since),
+            first_started_at = coalesce(t.first_started_at, v_now),
             error = null
         from workflow.workflows w
         where t.id = any(v_tasks) and w.id = t.workflow_id and w.status = 'running'
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.attempt, t.tries, t.job_id, t.lease_token,
-                  t.timeout_override, t.pending_since, t.started_at,
-                  w.name, w.version, w.labels, w.input, w.created_at, w.started_at as workflow_started_at
+                  t.timeout_override, t.pending_since, t.started_at, t.first_started_at,
+                  w.name, w.version, w.labels, w.input, w.started_at as workflow_started_at
     ), job as (
-        update procrastinate_jobs j set status = 'doing', worker_id = k.queue_worker_id
-        from claimed c, workflow.workers k
-        where j.id = c.job_id and k.id = p_worker_id
+        update procrastinate_jobs j set status = 'doing', worker_id = v_queue_worker_id
+        from claimed c
+        where j.id = c.job_id
     ), event as (
         insert into workflow.events (workflow_id, type, task_id, attempt, at)
         select c.workflow_id, 'task.started', c.id, c.attempt, v_now from claimed c
@@ -90,7 +101,7 @@ begin
         'tries', c.tries,
         'lease_token', c.lease_token,
         'wait_seconds', extract(epoch from c.started_at - c.pending_since),
-        'first_pending_seconds', extract(epoch from v_now - c.created_at),
+        'elapsed_seconds', extract(epoch from v_now - c.first_started_at),
         'timeout', coalesce(c.timeout_override, y.timeout),
         'timeout_is_override', c.timeout_override is not null,
         'labels', c.labels,
@@ -110,7 +121,8 @@ begin
     end if;
     return jsonb_build_object(
         'claims', coalesce(v_claims, '[]'::jsonb),
-        'again', coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs));
+        'again', coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs),
+        'registered', true);
 end
 $$;
 comment on function workflow.claim is 'Internal: lease pending tasks to a worker';

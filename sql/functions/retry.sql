@@ -56,7 +56,7 @@ begin
         update workflow.tasks t set
             status = case when c.open = 0 then 'pending' else 'blocked' end,
             open_dependencies = c.open, succeeded_dependencies = c.succeeded, failed_dependencies = 0,
-            tries = 0, crashes = 0, finished_at = null, error = null, output = null, scheduled_at = null, job_id = null,
+            tries = 0, crashes = 0, first_started_at = null, finished_at = null, error = null, output = null, scheduled_at = null, job_id = null,
             pending_since = case when c.open = 0 then v_now end
         from counted c
         where t.id = c.id

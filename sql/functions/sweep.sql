@@ -1,7 +1,8 @@
 -- Takes expired leases back: the attempt is recorded as lost and the task becomes pending again, or fails as
 -- worker_lost once p_max_crashes claims were lost. Bounded; call again while the counts add up to p_limit.
+-- While Postgres was away nobody could renew, so for p_grace_seconds after its start nothing is taken back.
 -- The predicate is repeated under the locks (settle's fence and the lease itself), so two leaders at once do no harm.
-create or replace function workflow.sweep_expired_leases(p_max_crashes integer default 3, p_limit integer default 500)
+create or replace function workflow.sweep_expired_leases(p_max_crashes integer default 3, p_grace_seconds double precision default 0, p_limit integer default 500)
     returns table (recovered integer, failed integer)
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -10,6 +11,10 @@ declare
     v_now   timestamptz := workflow.clock();
     v_lost  workflow.completion[];
 begin
+    if clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => p_grace_seconds) then
+        return query select 0, 0;
+        return;
+    end if;
     -- Running tasks are found by their jobs: as many as there are busy slots, however large the tables.
     -- The workflow rows are locked first (lock order), so no heartbeat or completion is in flight when we look again.
     perform 1 from workflow.workflows w

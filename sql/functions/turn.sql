@@ -4,8 +4,8 @@
 -- p_types        the task types this worker can run.
 -- p_want         free slots; 0 claims nothing.
 --
--- Returns {"stale": [positions], "claims": [...], "again": bool, "next_due": seconds or null}; next_due is when the next
--- scheduled job of these queues becomes due, told only when nothing was claimed.
+-- Returns {"stale": [positions], "claims": [...], "again": bool, "registered": bool, "next_due": seconds or null}
+-- (see workflow.claim); next_due is when the next scheduled job of these queues becomes due.
 create or replace function workflow.turn(
     p_worker_id bigint, p_completions jsonb, p_queues text[], p_types text[], p_want integer,
     p_lease_seconds double precision) returns jsonb
@@ -14,7 +14,7 @@ set search_path = public, pg_temp
 as $$
 declare
     v_stale     integer[] := '{}';
-    v_claimed   jsonb := '{"claims": [], "again": false}';
+    v_claimed   jsonb := '{"claims": [], "again": false, "registered": true}';
     v_due       timestamptz;
 begin
     if p_completions is not null then

@@ -97,6 +97,7 @@ create table workflow.tasks (
     timeout_override        double precision,      -- seconds, by an operator's retry
     pending_since           timestamptz,           -- ready to run since
     scheduled_at            timestamptz,           -- not before
+    first_started_at        timestamptz,           -- of the first attempt under the present retry policy
     started_at              timestamptz,           -- of the last attempt
     finished_at             timestamptz,
     output                  jsonb,

@@ -2,11 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
 import psycopg
+from psycopg.conninfo import make_conninfo
 
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.handlers.builtin import builtin_handlers, make_http_client
+from workflow_engine.handlers.connections import Connections
+from workflow_engine.handlers.registry import Registry
 from workflow_engine.queue.schema import queue_migrations, queue_schema
+from workflow_engine.settings import Settings
 from workflow_engine.store import migrate as store_migrate
+from workflow_engine.store.pool import Pool
+from workflow_engine.store.store import Store
 
 
 def migrate(database_url: str) -> list[str]:
@@ -23,3 +33,58 @@ def migrate(database_url: str) -> list[str]:
             return store_migrate.migrate(connection, queue_schema(), queue_migrations())
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"Postgres cannot be reached: {error}", hint="Check DATABASE_URL.") from error
+
+
+@asynccontextmanager
+async def open_store(settings: Settings, name: str, *, size: int = 10) -> AsyncIterator[Store]:
+    """Postgres for one process. Connecting goes on in the background: Postgres may still be away.
+
+    Args:
+        settings: `DATABASE_URL` is used.
+        name: Shown in `pg_stat_activity.application_name`.
+        size: Most connections at once.
+    """
+    pool = Pool(settings.database_url, name=name, size=size)
+    await pool.open()
+    try:
+        yield Store(pool)
+    finally:
+        await pool.close()
+
+
+@asynccontextmanager
+async def load_handlers(settings: Settings) -> AsyncIterator[Registry]:
+    """Everything a worker can run: the built-in types, installed packages and the modules of `WORKFLOW_INCLUDE`.
+
+    Raises:
+        HandlerInvalid: A module cannot be loaded, or two handlers want the same type.
+    """
+    connections = Connections(settings.connections, engine=lambda: step_connection(settings.database_url))
+    async with make_http_client(settings) as http, connections:
+        registry = Registry(
+            builtin_handlers(settings, http=http, connections=connections), threads=settings.worker_concurrency
+        )
+        try:
+            registry.load_entry_points()
+            for module in settings.include_modules:
+                registry.include(module)
+            yield registry
+        finally:
+            registry.close()
+
+
+async def step_connection(database_url: str) -> str | None:
+    """Where the connection named `engine` leads: the engine's database, as a role that may only complete tasks.
+
+    Returns:
+        A DSN, or None when `migrate` was not allowed to create the role.
+
+    Raises:
+        StoreUnavailable: The database cannot be reached.
+    """
+    try:
+        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
+            row = await (await connection.execute("select role_name, password from workflow.step_role")).fetchone()
+    except psycopg.OperationalError as error:
+        raise StoreUnavailable(f"Postgres cannot be reached: {error}") from error
+    return make_conninfo(database_url, user=row[0], password=row[1]) if row else None

@@ -163,4 +163,5 @@ class Turn:
     stale: list[int]  # positions of refused completions
     claims: list[Claim]
     again: bool  # something claimable was locked by another transaction: ask again soon
-    next_due: float | None  # seconds until the next scheduled task, told when nothing was claimed
+    next_due: float | None  # seconds until the next scheduled task of these queues
+    registered: bool = True  # False: Postgres does not know the worker; it must register again

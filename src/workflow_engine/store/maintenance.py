@@ -9,11 +9,19 @@ class Maintenance:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def sweep_expired_leases(self, *, max_crashes: int, limit: int = 500) -> tuple[int, int]:
-        """Take expired leases back; returns how many tasks run again and how many failed."""
+    async def sweep_expired_leases(
+        self, *, max_crashes: int, grace_seconds: float, limit: int = 500
+    ) -> tuple[int, int]:
+        """Take expired leases back; returns how many tasks run again and how many failed.
+
+        Args:
+            max_crashes: Lost claims after which a task fails.
+            grace_seconds: Time after a start of Postgres in which nothing is taken back: nobody could renew.
+            limit: At most so many.
+        """
         recovered, failed = await self._pool.value(
-            "select jsonb_build_array(recovered, failed) from workflow.sweep_expired_leases(%s, %s)",
-            [max_crashes, limit],
+            "select jsonb_build_array(recovered, failed) from workflow.sweep_expired_leases(%s, %s, %s)",
+            [max_crashes, grace_seconds, limit],
             repeatable=True,
         )
         return recovered, failed

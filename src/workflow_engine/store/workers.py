@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+import orjson
+
 from workflow_engine.records import Worker
 from workflow_engine.store.pool import Pool
 
@@ -26,3 +30,29 @@ class Workers:
             "select coalesce(jsonb_agg(name order by name), '[]') from workflow.task_types", repeatable=True
         )
         return list(names)
+
+    async def register(
+        self,
+        *,
+        name: str,
+        host: str,
+        pid: int,
+        version: str,
+        queues: Sequence[str],
+        types: Sequence[tuple[str, str]],
+        concurrency: int,
+        heartbeat_seconds: float,
+        queue_worker_id: int,
+    ) -> int:
+        """Record a worker process and the task types it can run (name and description); returns its id."""
+        document = orjson.dumps([{"name": name, "description": description} for name, description in types])
+        return int(
+            await self._pool.value(
+                "select workflow.register_worker(%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s)",
+                [name, host, pid, version, list(queues), document.decode(), concurrency, heartbeat_seconds, queue_worker_id],
+            )
+        )
+
+    async def set_status(self, worker_id: int, status: str) -> None:
+        """Mark a worker as `draining` (it claims nothing more) or, as its last word, `stopped`."""
+        await self._pool.value("select workflow.set_worker_status(%s, %s)", [worker_id, status], repeatable=True)

@@ -1,0 +1,34 @@
+"""Every metric of the engine, in one place: seconds and bytes, no ids as labels, known label values start at 0.
+
+Counters are incremented only by the process that wins a state transition, so sums over processes are right.
+"""
+
+from __future__ import annotations
+
+from prometheus_client import Counter, Gauge, Histogram, Info
+
+DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
+
+build_info = Info("workflow_build", "Version of the engine that runs")
+
+# Workers (port 9464) ---------------------------------------------------------------------------------------------------
+
+tasks_completed = Counter(
+    "workflow_tasks_completed_total", "Attempts that ended, by task type and outcome", ["type", "state"]
+)
+task_duration = Histogram(
+    "workflow_task_duration_seconds", "Run time of attempts", ["type", "state"], buckets=DURATION_BUCKETS
+)
+task_wait = Histogram(
+    "workflow_task_wait_seconds", "Time from pending to claimed", ["queue"], buckets=DURATION_BUCKETS
+)
+task_timeouts = Counter("workflow_task_timeouts_total", "Attempts that exceeded their time", ["type"])
+tasks_running = Gauge("workflow_tasks_running", "Attempts running in this worker")
+worker_concurrency = Gauge("workflow_worker_concurrency", "Slots of this worker")
+stale_results = Counter("workflow_stale_results_total", "Results refused because their lease was no longer valid")
+turns = Counter("workflow_worker_turns_total", "Round trips to Postgres, by result", ["result"])
+turn_duration = Histogram(
+    "workflow_worker_turn_duration_seconds",
+    "Duration of a turn",
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 5, 30),
+)

@@ -1,0 +1,172 @@
+"""The attempts a worker has in progress, and those that ended and wait for the next turn."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+
+from structlog.typing import FilteringBoundLogger
+
+from workflow_engine.definition.plan import Plan
+from workflow_engine.errors import StoreUnavailable
+from workflow_engine.handlers.registry import Registry
+from workflow_engine.observability import metrics
+from workflow_engine.records import Claim, Completion
+from workflow_engine.settings import Settings
+from workflow_engine.states import AttemptOutcome
+from workflow_engine.store.definitions import Definitions
+from workflow_engine.worker.execute import Limits, execute
+
+
+@dataclass(slots=True)
+class _Attempt:
+    claim: Claim
+    task: asyncio.Task[None] | None = None
+    revoked: bool = False  # the lease is gone: nobody wants the result
+    started: float = field(default_factory=time.monotonic)
+
+
+class Attempts:
+    """Runs claims side by side and collects their completions.
+
+    Args:
+        settings: Of the process.
+        definitions: Where plans are read, once per version.
+        handlers: What can be run.
+        log: Bound to the worker.
+        on_end: Called in the event loop whenever an attempt ended.
+    """
+
+    def __init__(
+        self,
+        settings: Settings,
+        definitions: Definitions,
+        handlers: Registry,
+        log: FilteringBoundLogger,
+        *,
+        on_end: Callable[[], None],
+    ) -> None:
+        self._definitions = definitions
+        self._handlers = handlers
+        self._log = log
+        self._on_end = on_end
+        self._limits = Limits(settings.task_timeout, settings.max_payload_bytes)
+        self._plans: dict[int, Plan] = {}  # immutable, so never stale
+        self._running: dict[str, _Attempt] = {}  # by lease token: a task may be here twice, once revoked
+        self._ended: list[Completion] = []
+        self._delivering: list[Completion] = []
+        self._guard = threading.Lock()  # the heartbeat thread reads what the event loop writes
+
+    def __len__(self) -> int:
+        """Slots in use."""
+        return len(self._running)
+
+    @property
+    def any_ended(self) -> bool:
+        return bool(self._ended)
+
+    def held(self) -> dict[str, int]:
+        """Lease token -> task id of all that runs or is not yet known to be recorded. For any thread."""
+        with self._guard:
+            return {token: a.claim.task_id for token, a in self._running.items() if not a.revoked} | {
+                c.lease_token: c.task_id for c in (*self._ended, *self._delivering)
+            }
+
+    def start(self, claims: Iterable[Claim]) -> None:
+        """Run claimed tasks; returns at once."""
+        for claim in claims:
+            attempt = _Attempt(claim)
+            with self._guard:
+                self._running[claim.lease_token] = attempt
+            attempt.task = asyncio.create_task(self._run(attempt))
+        metrics.tasks_running.set(len(self._running))
+
+    def take_ended(self) -> list[Completion]:
+        """The completions since the last call. They stay held until `delivered` is called."""
+        with self._guard:
+            self._delivering, self._ended = self._ended, []
+        return self._delivering
+
+    def delivered(self) -> None:
+        """What was last taken is recorded."""
+        with self._guard:
+            self._delivering = []
+
+    def revoke(self, tokens: Iterable[str]) -> None:
+        """Stop attempts whose lease is gone; their results are dropped."""
+        for token in tokens:
+            attempt = self._running.get(token)
+            if attempt and attempt.task and not attempt.revoked:
+                attempt.revoked = True
+                self._log.warning(
+                    "lease lost, task stopped", workflow_id=attempt.claim.workflow_id, task_id=attempt.claim.task_id,
+                    attempt=attempt.claim.attempt,
+                )  # fmt: skip
+                attempt.task.cancel()
+
+    def release_all(self) -> None:
+        """Stop everything that runs and hand it back without spending a try."""
+        for attempt in list(self._running.values()):
+            if attempt.task:
+                attempt.task.cancel()
+
+    async def _run(self, attempt: _Attempt) -> None:
+        claim = attempt.claim
+        completion: Completion | None = None
+        outcome, step_type = AttemptOutcome.CANCELLED, "unknown"
+        try:
+            plan = self._plans.get(claim.version_id) or await self._load_plan(claim.version_id)
+            step = plan.steps[claim.step_index]
+            step_type = step.type
+            metrics.task_wait.labels(step.queue).observe(max(claim.wait_seconds, 0))
+            log = self._log.bind(
+                workflow_id=claim.workflow_id, task_id=claim.task_id, step=step.id, type=step.type,
+                attempt=claim.attempt,
+            )  # fmt: skip
+            log.debug("task picked up", wait_seconds=round(claim.wait_seconds, 3))
+            completion = await execute(claim, plan, self._handlers, self._limits, log)
+            outcome = AttemptOutcome(completion.outcome) if completion else AttemptOutcome.SUCCEEDED
+            self._tell(log, step_type, completion, time.monotonic() - attempt.started)
+        except asyncio.CancelledError:
+            # Cancelled only by `revoke` and `release_all`; the latter hands the task to another worker.
+            completion = None if attempt.revoked else _released(claim)
+        except StoreUnavailable as error:
+            self._log.warning("plan not readable, task released", task_id=claim.task_id, error=error.detail)
+            completion = _released(claim)
+        except Exception:  # a bug of ours: say so, and let another attempt or worker try
+            self._log.exception("attempt broke", workflow_id=claim.workflow_id, task_id=claim.task_id)
+        finally:
+            if completion and completion.outcome == AttemptOutcome.RELEASED:
+                outcome = AttemptOutcome.RELEASED
+            metrics.tasks_completed.labels(step_type, outcome.value).inc()
+            metrics.task_duration.labels(step_type, outcome.value).observe(time.monotonic() - attempt.started)
+            with self._guard:
+                self._running.pop(claim.lease_token, None)
+                if completion is not None and not attempt.revoked:
+                    self._ended.append(completion)
+            metrics.tasks_running.set(len(self._running))
+            self._on_end()
+
+    async def _load_plan(self, version_id: int) -> Plan:
+        plan = await self._definitions.plan(version_id)
+        return self._plans.setdefault(version_id, plan)
+
+    @staticmethod
+    def _tell(log: FilteringBoundLogger, step_type: str, completion: Completion | None, seconds: float) -> None:
+        error = completion.error if completion else None
+        if completion is None or error is None:
+            log.debug("task ended", seconds=round(seconds, 3))
+            return
+        if error["type"] == "timeout":
+            metrics.task_timeouts.labels(step_type).inc()
+        log.warning(
+            error["message"], outcome=str(completion.outcome), error_type=error["type"], seconds=round(seconds, 3),
+            retry_in=completion.delay, **{k: v for k, v in error["details"].items() if k == "timeout"},
+        )  # fmt: skip
+
+
+def _released(claim: Claim) -> Completion:
+    return Completion(claim.task_id, claim.attempt, claim.lease_token, AttemptOutcome.RELEASED)

@@ -1,0 +1,179 @@
+"""The connection that carries a worker's turns, through conflicts, bad outputs and outages of any length.
+
+A turn may be sent twice: after a lost connection nobody knows whether it was committed. Its completions are safe to
+repeat (the fence recognises those it recorded), and claims whose answer was lost are handed back before the next turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from dataclasses import asdict, replace
+from typing import Any
+
+import orjson
+import psycopg
+from psycopg.rows import tuple_row
+from structlog.typing import FilteringBoundLogger
+
+from workflow_engine.errors import TaskError
+from workflow_engine.observability import metrics
+from workflow_engine.records import Claim, Completion, Turn
+from workflow_engine.states import AttemptOutcome
+from workflow_engine.store.pool import connection_options, is_away, is_conflict
+
+_TURN = b"select workflow.turn(%s, %s::text::jsonb, %s, %s, %s, %s)"
+
+
+class Turns:
+    """Sends turns of one worker, one at a time.
+
+    Args:
+        database_url: The engine's database.
+        lease_seconds: Length of a new lease.
+        held: Gives the task ids this worker knows it holds; all others it has by the database's account are released
+            after a reconnect.
+        log: Told about outages.
+    """
+
+    def __init__(
+        self,
+        database_url: str,
+        *,
+        lease_seconds: float,
+        held: Callable[[], Collection[int]],
+        log: FilteringBoundLogger,
+    ) -> None:
+        self._database_url = database_url
+        self._lease_seconds = lease_seconds
+        self._held = held
+        self._log = log
+        self._connection: psycopg.AsyncConnection[Any] | None = None
+        self._connected_before = False
+
+    @property
+    def backend_pid(self) -> int:
+        """The connection's process in Postgres: the sender of the notifications our own turns cause. 0 when away."""
+        return self._connection.info.backend_pid if self._connection else 0
+
+    async def close(self) -> None:
+        if self._connection:
+            await self._connection.close()
+            self._connection = None
+
+    async def take(
+        self,
+        worker_id: int,
+        completions: Sequence[Completion],
+        *,
+        queues: Sequence[str],
+        types: Sequence[str],
+        want: int,
+    ) -> Turn:
+        """Deliver completions and claim up to `want` tasks; waits out an outage of Postgres.
+
+        Returns:
+            Claims, and the positions of completions that were refused as stale. When Postgres rejects the batch because
+            of one completion, each is sent alone and the unfit one becomes a failure of its task.
+        """
+        parameters = [list(queues), list(types), want, self._lease_seconds]
+        try:
+            return await self._send(worker_id, completions, parameters)
+        except psycopg.DataError as error:
+            if len(completions) == 1:
+                unfit = _unfit(completions[0], error)
+                return await self._send(worker_id, [unfit], parameters)
+        # One of several is unfit: send each alone, then claim.
+        stale: list[int] = []
+        for position, completion in enumerate(completions):
+            alone = await self.take(worker_id, [completion], queues=queues, types=types, want=0)
+            stale += [position] if alone.stale else []
+        return replace(await self._send(worker_id, [], parameters), stale=stale)
+
+    async def _send(self, worker_id: int, completions: Sequence[Completion], parameters: list[Any]) -> Turn:
+        document = orjson.dumps([_as_json(c) for c in completions]).decode() if completions else None
+        return _turn(await self.through_outages(worker_id, lambda c: _call(c, worker_id, document, parameters)))
+
+    async def through_outages(
+        self, worker_id: int | None, call: Callable[[psycopg.AsyncConnection[Any]], Awaitable[Any]]
+    ) -> Any:
+        """Run `call` on the connection, again after conflicts and reconnects, until it succeeds.
+
+        Args:
+            worker_id: Whose forgotten claims are released after a reconnect; None before it is registered.
+            call: Must be safe to repeat.
+        """
+        delay = 0.05
+        while True:
+            try:
+                return await call(await self._connect(worker_id))
+            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                if is_conflict(error):
+                    metrics.turns.labels("conflict").inc()
+                elif is_away(error):
+                    metrics.turns.labels("away").inc()
+                    self._log.warning("postgres unavailable", error=str(error).strip(), retry_in=round(delay, 2))
+                    await self.close()
+                else:
+                    raise
+            await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311
+            delay = min(delay * 2, 5.0)
+
+    async def _connect(self, worker_id: int | None) -> psycopg.AsyncConnection[Any]:
+        if self._connection is not None and not self._connection.closed:
+            return self._connection
+        self._connection = await psycopg.AsyncConnection.connect(
+            self._database_url,
+            prepare_threshold=0,
+            row_factory=tuple_row,
+            **connection_options("workflow-engine worker"),
+        )
+        if self._connected_before and worker_id is not None:
+            row = await (
+                await self._connection.execute(
+                    "select workflow.release_forgotten(%s, %s)", [worker_id, list(self._held())]
+                )
+            ).fetchone()
+            self._log.info("reconnected to postgres", released=row[0] if row else 0)
+        self._connected_before = True
+        return self._connection
+
+
+async def _call(
+    connection: psycopg.AsyncConnection[Any], worker_id: int, document: str | None, parameters: list[Any]
+) -> Any:
+    row = await (await connection.execute(_TURN, [worker_id, document, *parameters])).fetchone()
+    assert row is not None
+    return row[0]
+
+
+def _as_json(completion: Completion) -> dict[str, Any]:
+    fields = {key: value for key, value in asdict(completion).items() if value is not None}
+    if completion.output is not None:
+        fields["output"] = orjson.Fragment(completion.output)
+    return fields
+
+
+def _unfit(completion: Completion, error: psycopg.Error) -> Completion:
+    """Postgres refuses what the task wants stored: that is the task's failure, not the batch's."""
+    reason = TaskError(
+        "serialization_error", f"Postgres refuses the result: {error.diag.message_primary}", retryable=False
+    )
+    return Completion(
+        completion.task_id,
+        completion.attempt,
+        completion.lease_token,
+        AttemptOutcome.FAILED,
+        error=reason.as_json(completion.attempt),
+    )
+
+
+def _turn(answer: dict[str, Any]) -> Turn:
+    return Turn(
+        stale=answer["stale"],
+        claims=[Claim(**claim) for claim in answer["claims"]],
+        again=answer["again"],
+        next_due=answer["next_due"],
+        registered=answer["registered"],
+    )
