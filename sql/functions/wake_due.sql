@@ -23,8 +23,8 @@ $$;
 comment on function workflow.next_due is 'When the next scheduled job of these queues becomes due';
 
 -- Makes scheduled tasks whose time has come pending, so that they compete by priority like all others. Waits for no
--- lock. Returns how many; call again while that equals p_limit.
-create or replace function workflow.wake_due(p_queues text[], p_limit integer default 1000) returns integer
+-- lock. Without p_queues, in all queues. Returns how many; call again while that equals p_limit.
+create or replace function workflow.wake_due(p_queues text[] default null, p_limit integer default 1000) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -40,6 +40,19 @@ declare
     v_jobs  bigint[] := '{}';
     v_woken bigint[];
 begin
+    if p_queues is null then
+        -- Steps from queue to queue in the index, however many jobs each has.
+        with recursive q as (
+            (select j.queue_name from procrastinate_jobs j
+             where j.status = 'todo' and j.scheduled_at is not null order by j.queue_name limit 1)
+            union all
+            select (select j.queue_name from procrastinate_jobs j
+                    where j.status = 'todo' and j.scheduled_at is not null and j.queue_name > q.queue_name
+                    order by j.queue_name limit 1)
+            from q where q.queue_name is not null
+        )
+        select coalesce(array_agg(q.queue_name), '{}') into p_queues from q where q.queue_name is not null;
+    end if;
     foreach v_queue in array p_queues loop
         v_jobs := v_jobs || array(
             select j.id from procrastinate_jobs j

@@ -19,7 +19,8 @@ EngineError
 ├── StackUnavailable           the embedded servers cannot run here
 └── TaskError                  one attempt of a task failed
 
-`code` is the slug of the problem type (RFC 9457) that the API answers with; the HTTP status belongs to `api/problems.py`.
+`code` is the slug of the problem type (RFC 9457) that the API answers with; the HTTP status belongs to
+`api/problems.py`.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """One leader among the engine processes does the duties.
 
-The leader is whoever holds a session-level advisory lock. It is an economy, not a safety measure: a leader that lost its
-connection without noticing sweeps beside its successor, and the duties are built for that. When the leader dies, Postgres
-frees the lock with its connection, and another process takes over at its next try.
+The leader is whoever holds a session-level advisory lock. It is an economy, not a safety measure: a leader that lost
+its connection without noticing sweeps beside its successor, and the duties are built for that. When the leader dies,
+Postgres frees the lock with its connection, and another process takes over at its next try.
 """
 
 from __future__ import annotations

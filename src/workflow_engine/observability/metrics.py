@@ -11,7 +11,7 @@ DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 
 
 build_info = Info("workflow_build", "Version of the engine that runs")
 
-# Workers (port 9464) ---------------------------------------------------------------------------------------------------
+# Workers (port 9464) ------------------------------------------------------------------------------------------------
 
 tasks_completed = Counter(
     "workflow_tasks_completed_total", "Attempts that ended, by task type and outcome", ["type", "state"]
@@ -19,9 +19,7 @@ tasks_completed = Counter(
 task_duration = Histogram(
     "workflow_task_duration_seconds", "Run time of attempts", ["type", "state"], buckets=DURATION_BUCKETS
 )
-task_wait = Histogram(
-    "workflow_task_wait_seconds", "Time from pending to claimed", ["queue"], buckets=DURATION_BUCKETS
-)
+task_wait = Histogram("workflow_task_wait_seconds", "Time from pending to claimed", ["queue"], buckets=DURATION_BUCKETS)
 task_timeouts = Counter("workflow_task_timeouts_total", "Attempts that exceeded their time", ["type"])
 tasks_running = Gauge("workflow_tasks_running", "Attempts running in this worker")
 worker_concurrency = Gauge("workflow_worker_concurrency", "Slots of this worker")

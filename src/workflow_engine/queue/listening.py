@@ -18,7 +18,7 @@ from psycopg import sql
 from structlog.typing import FilteringBoundLogger
 
 
-async def listen(  # noqa: PLR0913
+async def listen(
     database_url: str,
     options: dict[str, Any],
     *,

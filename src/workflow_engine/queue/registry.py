@@ -25,7 +25,12 @@ class WorkerRegistry:
     def __init__(self, database_url: str, options: dict[str, Any]) -> None:
         # Used twice in the life of a worker, so no connection is kept in between.
         connector = procrastinate.PsycopgConnector(
-            conninfo=database_url, pool_factory=AsyncNullConnectionPool, min_size=0, max_size=1, timeout=5, kwargs=options
+            conninfo=database_url,
+            pool_factory=AsyncNullConnectionPool,
+            min_size=0,
+            max_size=1,
+            timeout=5,
+            kwargs=options,
         )
         self._app = procrastinate.App(connector=connector)
 

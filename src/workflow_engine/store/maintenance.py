@@ -32,16 +32,8 @@ class Maintenance:
 
     async def sweep_retired(self, *, limit: int = 500) -> int:
         """Forget old idempotency keys and long gone workers; returns how many rows."""
-        return int(
-            await self._pool.value("select workflow.sweep_retired(p_limit => %s)", [limit], repeatable=True)
-        )
+        return int(await self._pool.value("select workflow.sweep_retired(p_limit => %s)", [limit], repeatable=True))
 
     async def wake_due(self, *, limit: int = 1000) -> int:
         """Make scheduled tasks whose time has come pending, in all queues; returns how many."""
-        return int(
-            await self._pool.value(
-                "select workflow.wake_due(array(select queue from workflow.queue_depth where scheduled + pending > 0), %s)",
-                [limit],
-                repeatable=True,
-            )
-        )
+        return int(await self._pool.value("select workflow.wake_due(p_limit => %s)", [limit], repeatable=True))

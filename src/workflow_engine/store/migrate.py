@@ -45,7 +45,7 @@ def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tu
             "create table if not exists workflow.migrations"
             " (name text primary key, checksum text not null, applied_at timestamptz not null default now())"
         )
-        known = dict(connection.execute("select name, checksum from workflow.migrations").fetchall())
+        known: dict[str, str] = dict(connection.execute("select name, checksum from workflow.migrations").fetchall())
         applied += _apply_queue(connection, known, schema, list(migrations))
         for path in sorted((sql_directory() / "migrations").glob("*.sql")):
             if path.stem not in known:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -52,6 +52,7 @@ _ERRORS: dict[str, type[EngineError]] = {
 }
 
 T = TypeVar("T")
+R = TypeVar("R")
 
 
 def is_conflict(error: psycopg.Error) -> bool:
@@ -86,7 +87,9 @@ class Pool:
         timeout: Seconds to wait for a connection before Postgres counts as away.
     """
 
-    def __init__(self, database_url: str, *, size: int = 10, name: str = "workflow-engine", timeout: float = 3.0) -> None:
+    def __init__(
+        self, database_url: str, *, size: int = 10, name: str = "workflow-engine", timeout: float = 3.0
+    ) -> None:
         self._pool = AsyncConnectionPool(
             database_url,
             min_size=min(2, size),
@@ -128,7 +131,7 @@ class Pool:
 
         return await self._run(run, repeatable)
 
-    async def _run(self, run: Any, repeatable: bool) -> Any:
+    async def _run(self, run: Callable[[psycopg.AsyncConnection[Any]], Awaitable[R]], repeatable: bool) -> R:
         for again in range(_TRIES):
             try:
                 async with self._pool.connection() as connection:

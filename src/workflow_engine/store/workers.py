@@ -14,16 +14,6 @@ class Workers:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def list(self, *, dead: bool = False) -> list[Worker]:
-        """Workers that are alive (active or draining), or the dead ones with what they held; oldest first."""
-        return await self._pool.rows(
-            Worker,
-            "select id, name, host, pid, version, queues, task_types, concurrency, status, rss_bytes, started_at,"
-            " last_heartbeat_at, stopped_at, age_seconds, current_tasks from workflow.worker_list"
-            " where status = any(%s) order by id",
-            [["dead"] if dead else ["active", "draining"]],
-        )
-
     async def task_types(self) -> list[str]:
         """Names of all known task types, built-in and registered."""
         names = await self._pool.value(
@@ -49,10 +39,31 @@ class Workers:
         return int(
             await self._pool.value(
                 "select workflow.register_worker(%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s)",
-                [name, host, pid, version, list(queues), document.decode(), concurrency, heartbeat_seconds, queue_worker_id],
+                [
+                    name,
+                    host,
+                    pid,
+                    version,
+                    list(queues),
+                    document.decode(),
+                    concurrency,
+                    heartbeat_seconds,
+                    queue_worker_id,
+                ],
             )
         )
 
     async def set_status(self, worker_id: int, status: str) -> None:
         """Mark a worker as `draining` (it claims nothing more) or, as its last word, `stopped`."""
         await self._pool.value("select workflow.set_worker_status(%s, %s)", [worker_id, status], repeatable=True)
+
+    # Last, since `list` in the annotations above means the built-in one.
+    async def list(self, *, dead: bool = False) -> list[Worker]:
+        """Workers that are alive (active or draining), or the dead ones with what they held; oldest first."""
+        return await self._pool.rows(
+            Worker,
+            "select id, name, host, pid, version, queues, task_types, concurrency, status, rss_bytes, started_at,"
+            " last_heartbeat_at, stopped_at, age_seconds, current_tasks from workflow.worker_list"
+            " where status = any(%s) order by id",
+            [["dead"] if dead else ["active", "draining"]],
+        )

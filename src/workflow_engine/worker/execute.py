@@ -50,7 +50,7 @@ async def execute(
         if step.when is not None and not holds(step.when, scope):
             return _completion(claim, AttemptOutcome.SKIPPED)
         handler = handlers.get(step.type)  # a worker claims only types it can run
-        result = await _run(handler, claim, plan, step, scope, limits, log)
+        result = await _run(handler=handler, claim=claim, plan=plan, step=step, scope=scope, limits=limits, log=log)
         if result.settled:
             return None
         output = result.output
@@ -67,6 +67,7 @@ async def execute(
 
 
 async def _run(
+    *,
     handler: Handler,
     claim: Claim,
     plan: Plan,
@@ -99,9 +100,7 @@ async def _run(
     except TimeoutError as error:
         if not limit.expired():
             raise  # the handler's own
-        raise TaskError(
-            "timeout", f"{TIMEOUT_MESSAGE} of {timeout:g} seconds", details={"timeout": timeout}
-        ) from error
+        raise TaskError("timeout", f"{TIMEOUT_MESSAGE} of {timeout:g} seconds", details={"timeout": timeout}) from error
     return result if isinstance(result, Outcome) else Outcome(result)
 
 

@@ -1,12 +1,14 @@
 """The heartbeat: a thread that keeps a worker's leases alive.
 
-The lease protocol. A claim gives a lease of `WORKFLOW_LEASE_SECONDS` by the database clock and a token that proves it. The
-worker renews all it holds in one statement every `WORKFLOW_HEARTBEAT_SECONDS`, at most half a lease, so that one lost
-heartbeat costs nothing. A worker that dies or hangs stops renewing; the leader's sweep then records the attempt as lost and
-gives the task to another. Whatever the late worker sends afterwards carries the old token and is refused.
+The lease protocol. A claim gives a lease of `WORKFLOW_LEASE_SECONDS` by the database clock and a token that proves
+it. The worker renews all it holds in one statement every `WORKFLOW_HEARTBEAT_SECONDS`, at most half a lease, so that
+one lost heartbeat costs nothing. A worker that dies or hangs stops renewing; the leader's sweep then records the
+attempt as lost and gives the task to another. Whatever the late worker sends afterwards carries the old token and is
+refused.
 
-It is a thread with a connection of its own because an event loop blocked by a CPU-bound handler must not lose its leases:
-the work goes on, only slowly. The answer of a heartbeat names the leases that are gone; their handlers are stopped.
+It is a thread with a connection of its own because an event loop blocked by a CPU-bound handler must not lose its
+leases: the work goes on, only slowly. The answer of a heartbeat names the leases that are gone; their handlers are
+stopped.
 """
 
 from __future__ import annotations
@@ -47,8 +49,8 @@ class LeaseKeeper:
         lease_seconds: float,
         heartbeat_seconds: float,
         held: Callable[[], Mapping[str, int]],
-        on_lost: Callable[[list[str]], None],
-        on_retired: Callable[[], None],
+        on_lost: Callable[[list[str]], object],
+        on_retired: Callable[[], object],
         log: FilteringBoundLogger,
     ) -> None:
         self._database_url = database_url
@@ -86,9 +88,7 @@ class LeaseKeeper:
                 break
             try:
                 if connection is None or connection.closed:
-                    connection = psycopg.connect(
-                        self._database_url, **connection_options("workflow-engine heartbeat")
-                    )
+                    connection = psycopg.connect(self._database_url, **connection_options("workflow-engine heartbeat"))
                 self._beat(connection)
                 wait = self._heartbeat_seconds
             except psycopg.Error as error:

@@ -1,9 +1,9 @@
 """The worker's loop: register, take turns, drain.
 
-It is ours, not procrastinate's, for three reasons that were measured (docs/architecture.md): the stock worker exits when
-Postgres goes away, does not fence completions, and fetches one job per round trip. Here completions that arrive while a
-turn is in flight ride on the next one (a group commit without a timer), and each turn claims as many tasks as there are
-free slots, never more, so that nothing waits claimed.
+It is ours, not procrastinate's, for three reasons that were measured (docs/architecture.md): the stock worker exits
+when Postgres goes away, does not fence completions, and fetches one job per round trip. Here completions that arrive
+while a turn is in flight ride on the next one (a group commit without a timer), and each turn claims as many tasks as
+there are free slots, never more, so that nothing waits claimed.
 """
 
 from __future__ import annotations
@@ -13,7 +13,6 @@ import contextlib
 import os
 import random
 import socket
-import threading
 import time
 from importlib.metadata import version
 
@@ -58,9 +57,7 @@ class Worker:
         self._wake = asyncio.Event()  # set when there may be something to do
         self._notified = 0  # counts reasons to look for work, so that none is lost while a turn is in flight
         self._attempts = Attempts(settings, store.definitions, handlers, self._log, on_end=self._wake.set)
-        self._turns = Turns(
-            settings.database_url, lease_seconds=settings.lease_seconds, held=self._held, log=self._log
-        )
+        self._turns = Turns(settings.database_url, lease_seconds=settings.lease_seconds, held=self._held, log=self._log)
         self._worker_id: int | None = None
         self._queue_worker_id: int | None = None
         self._leases: LeaseKeeper | None = None
@@ -152,7 +149,7 @@ class Worker:
             async with asyncio.timeout(wait):
                 await self._wake.wait()
 
-    # Registration and wake-ups ------------------------------------------------------------------------------------------
+    # Registration and wake-ups ----------------------------------------------------------------------------------------
 
     async def _register(self, registry: WorkerRegistry) -> None:
         """Make this process known, waiting out an outage of Postgres; then keep its leases."""
@@ -221,7 +218,7 @@ class Worker:
     def _held(self) -> set[int]:
         return set(self._attempts.held().values())
 
-    # Leaving ------------------------------------------------------------------------------------------------------------
+    # Leaving ----------------------------------------------------------------------------------------------------------
 
     async def _announce(self, status: WorkerStatus) -> None:
         if self._worker_id is None:
