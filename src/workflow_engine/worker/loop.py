@@ -94,6 +94,8 @@ class Worker:
             seen = self._notified
             if self._worker_id is None:
                 await self._register(registry)
+            if self._worker_id is None:
+                return
             if self._draining and not announced:
                 announced = True
                 await self._announce(WorkerStatus.DRAINING)
@@ -152,11 +154,13 @@ class Worker:
     # Registration and wake-ups ----------------------------------------------------------------------------------------
 
     async def _register(self, registry: WorkerRegistry) -> None:
-        """Make this process known, waiting out an outage of Postgres; then keep its leases."""
+        """Make this process known, waiting out an outage of Postgres unless it shall stop; then keep its leases."""
         if self._leases:
             await asyncio.to_thread(self._leases.stop)
         delay = 0.1
         while self._worker_id is None:
+            if self._draining:
+                return
             try:
                 self._queue_worker_id = await registry.register()
                 self._worker_id = await self._store.workers.register(

@@ -24,7 +24,10 @@ async def run_worker(settings: Settings) -> None:
     """
     log = get_logger("worker")
     if settings.worker_metrics_port:
-        start_http_server(settings.worker_metrics_port)
+        try:
+            start_http_server(settings.worker_metrics_port)
+        except OSError as error:  # two workers on one machine: work matters more than being watched
+            log.warning("no metrics: port taken", port=settings.worker_metrics_port, error=str(error))
     metrics.worker_concurrency.set(settings.worker_concurrency)
     async with open_store(settings, "workflow-engine worker") as store, load_handlers(settings) as handlers:
         worker = Worker(settings, store, handlers, log)

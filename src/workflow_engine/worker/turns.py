@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -80,10 +80,10 @@ class Turns:
         parameters = [list(queues), list(types), want, self._lease_seconds]
         try:
             return await self._send(worker_id, completions, parameters)
-        except psycopg.DataError as error:
+        except psycopg.Error as error:
             if len(completions) == 1:
-                unfit = _unfit(completions[0], error)
-                return await self._send(worker_id, [unfit], parameters)
+                self._log.exception("result refused by postgres", task_id=completions[0].task_id)
+                return await self._send(worker_id, [_unfit(completions[0], error)], parameters)
         # One of several is unfit: send each alone, then claim.
         stale: list[int] = []
         for position, completion in enumerate(completions):
@@ -92,35 +92,35 @@ class Turns:
         return replace(await self._send(worker_id, [], parameters), stale=stale)
 
     async def _send(self, worker_id: int, completions: Sequence[Completion], parameters: list[Any]) -> Turn:
-        document = orjson.dumps([_as_json(c) for c in completions]).decode() if completions else None
-        return _turn(await self.through_outages(worker_id, lambda c: _call(c, worker_id, document, parameters)))
+        """One turn, again after conflicts and reconnects until it succeeds.
 
-    async def through_outages(
-        self, worker_id: int | None, call: Callable[[psycopg.AsyncConnection[Any]], Awaitable[Any]]
-    ) -> Any:
-        """Run `call` on the connection, again after conflicts and reconnects, until it succeeds.
-
-        Args:
-            worker_id: Whose forgotten claims are released after a reconnect; None before it is registered.
-            call: Must be safe to repeat.
+        Raises:
+            psycopg.Error: Postgres refuses the completions; sending them again would not help.
         """
+        document = orjson.dumps([_as_json(c) for c in completions]).decode() if completions else None
         delay = 0.05
         while True:
             try:
-                return await call(await self._connect(worker_id))
-            except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+                connection = await self._connect(worker_id)
+                row = await (await connection.execute(_TURN, [worker_id, document, *parameters])).fetchone()
+                assert row is not None
+                return _turn(row[0])
+            except psycopg.Error as error:
                 if is_conflict(error):
                     metrics.turns.labels("conflict").inc()
                 elif is_away(error):
                     metrics.turns.labels("away").inc()
                     self._log.warning("postgres unavailable", error=str(error).strip(), retry_in=round(delay, 2))
                     await self.close()
-                else:
+                elif completions and not _may_pass(error):
                     raise
-            await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311
+                else:
+                    metrics.turns.labels("error").inc()
+                    self._log.exception("turn failed", retry_in=round(delay, 2))
+            await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 spreads workers out; nothing secret
             delay = min(delay * 2, 5.0)
 
-    async def _connect(self, worker_id: int | None) -> psycopg.AsyncConnection[Any]:
+    async def _connect(self, worker_id: int) -> psycopg.AsyncConnection[Any]:
         if self._connection is not None and not self._connection.closed:
             return self._connection
         self._connection = await psycopg.AsyncConnection.connect(
@@ -129,7 +129,7 @@ class Turns:
             row_factory=tuple_row,
             **connection_options("workflow-engine worker"),
         )
-        if self._connected_before and worker_id is not None:
+        if self._connected_before:
             row = await (
                 await self._connection.execute(
                     "select workflow.release_forgotten(%s, %s)", [worker_id, list(self._held())]
@@ -140,12 +140,9 @@ class Turns:
         return self._connection
 
 
-async def _call(
-    connection: psycopg.AsyncConnection[Any], worker_id: int, document: str | None, parameters: list[Any]
-) -> Any:
-    row = await (await connection.execute(_TURN, [worker_id, document, *parameters])).fetchone()
-    assert row is not None
-    return row[0]
+def _may_pass(error: psycopg.Error) -> bool:
+    """Whether it lies with Postgres, not with what was sent: a full disk, a timeout, too many locks."""
+    return (error.sqlstate or "").startswith(("53", "55", "57", "58"))
 
 
 def _as_json(completion: Completion) -> dict[str, Any]:
