@@ -48,15 +48,19 @@ def redis_server_url(request: pytest.FixtureRequest) -> Iterator[str]:
 @pytest.fixture(scope="session")
 def template_database(server_url: str) -> Iterator[str]:
     """Name of a migrated database that nobody connects to."""
-    from workflow_engine.store.migrate import migrate
+    from workflow_engine.bootstrap import migrate
 
     name = f"workflow_template_{uuid.uuid4().hex[:12]}"
+    roles: list[str] = []
     _administer(server_url, "CREATE DATABASE {}", name)
     try:
         migrate(_with_database(server_url, name))
+        roles = _step_roles(_with_database(server_url, name))
         yield name
     finally:
         _administer(server_url, "DROP DATABASE {} WITH (FORCE)", name)
+        for role in roles:  # roles belong to the server: a given one would collect them
+            _administer(server_url, "DROP ROLE {}", role)
 
 
 @pytest.fixture
@@ -100,6 +104,11 @@ def settings(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch)
 def _administer(server_url: str, statement: str, *names: str) -> None:
     with psycopg.connect(server_url, autocommit=True) as connection:
         connection.execute(sql.SQL(statement).format(*(sql.Identifier(name) for name in names)))
+
+
+def _step_roles(database_url: str) -> list[str]:
+    with psycopg.connect(database_url) as connection:
+        return [name for (name,) in connection.execute("SELECT role_name FROM workflow.step_role")]
 
 
 def _with_database(url: str, name: str) -> str:

@@ -1,0 +1,160 @@
+"""The command `workflow-engine`.
+
+Every command imports what it needs when it runs, so that `--help` is quick and `serve` never loads the embedded stack.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from workflow_engine.errors import EngineError, SettingsInvalid
+from workflow_engine.settings import Settings, load_settings
+
+EXIT_FAILED = 1
+EXIT_USAGE = 2
+_DEFAULT_DATA_DIRECTORY = Path(".workflow-engine")
+
+app = typer.Typer(
+    name="workflow-engine",
+    help="A durable workflow engine on Postgres. Settings come from the environment; see docs/settings.md.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+DataDirectory = Annotated[Path | None, typer.Option("--data-dir", help="Where the servers keep their data and logs.")]
+Include = Annotated[
+    list[str] | None, typer.Option("--include", metavar="MODULE", help="Load handlers from this module; repeatable.")
+]
+Engines = Annotated[int, typer.Option("--engines", min=1, help="Number of engine processes.")]
+Workers = Annotated[int, typer.Option("--workers", min=0, help="Number of worker processes.")]
+
+
+@app.command()
+def migrate() -> None:
+    """Bring the database at DATABASE_URL to the present schema."""
+    from workflow_engine.bootstrap import migrate as bring_up_to_date
+
+    applied = bring_up_to_date(load_settings().database_url)
+    typer.echo(f"Applied: {', '.join(applied)}" if applied else "The database is up to date.")
+
+
+@app.command()
+def serve(
+    host: Annotated[str | None, typer.Option(help="Address to listen on (HOST).")] = None,
+    port: Annotated[int | None, typer.Option(help="Port to listen on (PORT).")] = None,
+) -> None:
+    """Run an engine: the API and the maintenance duties."""
+    settings = _settings(HOST=host, PORT=port)
+    import uvicorn
+
+    from workflow_engine.observability.logs import configure_logging
+
+    configure_logging(settings, role="engine")
+
+    uvicorn.run(
+        "workflow_engine.asgi:create_app",
+        factory=True,
+        host=settings.host,
+        port=settings.port,
+        access_log=False,  # the application logs its requests itself, with their workflow
+        log_config=None,
+        timeout_graceful_shutdown=10,
+    )
+
+
+@app.command()
+def worker(
+    include: Include = None,
+    queues: Annotated[str | None, typer.Option(help="Queues to serve, separated by commas (WORKFLOW_QUEUES).")] = None,
+    concurrency: Annotated[int | None, typer.Option(help="Tasks to run at once (WORKER_CONCURRENCY).")] = None,
+    name: Annotated[str | None, typer.Option(help="Name of this worker (WORKFLOW_WORKER_NAME).")] = None,
+) -> None:
+    """Run a worker until SIGTERM; it then finishes what it runs and hands the rest back."""
+    settings = _settings(
+        WORKFLOW_INCLUDE=_modules(include),
+        WORKFLOW_QUEUES=queues,
+        WORKER_CONCURRENCY=concurrency,
+        WORKFLOW_WORKER_NAME=name,
+    )
+    import asyncio
+
+    from workflow_engine.observability.logs import configure_logging
+    from workflow_engine.worker.runtime import run_worker
+
+    configure_logging(settings, role="worker")
+    asyncio.run(run_worker(settings))
+
+
+@app.command()
+def dev(
+    *,
+    port: Annotated[int, typer.Option(help="Port of the first engine.")] = 3003,
+    data_dir: DataDirectory = None,
+    engines: Engines = 1,
+    workers: Workers = 2,
+    include: Include = None,
+    mock_http: Annotated[bool, typer.Option("--mock-http", help="A local echo answers every http step.")] = False,
+) -> None:
+    """Run everything on this machine: PostgreSQL, Valkey, engines, workers and stand-ins for the neighbours."""
+    from workflow_engine.embedded.stack import Stack, StackOptions
+    from workflow_engine.embedded.terminal import announce
+
+    options = StackOptions(
+        data_directory=data_dir or _DEFAULT_DATA_DIRECTORY,
+        port=port,
+        engines=engines,
+        workers=workers,
+        include=_modules(include),
+        mock_http=mock_http,
+    )
+    load_settings(PORT=port)  # a wrong value in the environment is told here, once, not by every child
+    Stack(options).run(when_ready=announce)
+
+
+@app.command()
+def demo(
+    port: Annotated[int, typer.Option(help="Port of the engine; another one is taken when it is not free.")] = 3003,
+    data_dir: DataDirectory = None,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Number of worker processes.")] = 2,
+) -> None:
+    """Start everything, run the runbook's workflow, show it, and stop. Exit code 0 when it succeeded."""
+    from workflow_engine.embedded.demo import run_demo
+
+    load_settings(PORT=port)
+    succeeded = run_demo(data_directory=data_dir, preferred_port=port, workers=workers)
+    raise typer.Exit(0 if succeeded else EXIT_FAILED)
+
+
+def main() -> None:
+    """Run the command line. Exit code 1: it failed; 2: the command line or a setting is wrong."""
+    try:
+        app()
+    except SettingsInvalid as error:
+        _complain(error, EXIT_USAGE)
+    except EngineError as error:
+        _complain(error, EXIT_FAILED)
+
+
+def _complain(error: EngineError, code: int) -> None:
+    typer.echo(f"workflow-engine: {error.detail}", err=True)
+    if error.hint:
+        typer.echo(error.hint, err=True)
+    sys.exit(code)
+
+
+def _settings(**flags: Any) -> Settings:
+    """The environment, beaten by the flags that were given."""
+    return load_settings(**{name: value for name, value in flags.items() if value is not None})
+
+
+def _modules(include: list[str] | None) -> str | None:
+    return ",".join(include) if include else None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,116 @@
+"""The demo: a whole stack, the runbook's workflow on it for real, what became of it, and a clean end.
+
+The stack is `workflow-engine dev` itself, as a child: the demo sees what every user sees.
+"""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psycopg
+from psycopg.rows import dict_row
+from rich.console import Console
+
+from workflow_engine.embedded.places import free_port, temporary_data_directory
+from workflow_engine.embedded.process import Child, tail
+from workflow_engine.embedded.progress import follow
+from workflow_engine.embedded.services import engine_command
+from workflow_engine.embedded.stack import READY_SECONDS
+from workflow_engine.embedded.terminal import create_workflow_body
+from workflow_engine.errors import StackUnavailable
+
+FINISH_SECONDS = 60.0
+_STOP_SECONDS = 60.0
+_LOOK_SECONDS = 0.05
+
+
+def run_demo(*, data_directory: Path | None, preferred_port: int, workers: int) -> bool:
+    """Run it and tell whether the workflow succeeded.
+
+    Args:
+        data_directory: Where the stack keeps its data; None = a temporary place that is removed.
+        preferred_port: Port of the API; another one is taken when it is not free.
+        workers: Number of worker processes, >= 1.
+
+    Raises:
+        StackUnavailable: The stack did not start, or the workflow did not end in time.
+    """
+    console = Console(highlight=False, soft_wrap=True)
+    directory = (data_directory or temporary_data_directory()).absolute()
+    begun = time.monotonic()
+    try:
+        console.print("Starting PostgreSQL, Valkey, an engine, workers and stand-ins for the neighbours ...")
+        with _stack(directory, free_port(preferred_port), workers) as facts:
+            console.print(f"Ready after {time.monotonic() - begun:.1f} s: {facts['url']}\n")
+            succeeded = _show(console, facts)
+        console.print(f"\nStopped cleanly. {time.monotonic() - begun:.1f} s in all.")
+        return succeeded
+    finally:
+        if data_directory is None:
+            shutil.rmtree(directory, ignore_errors=True)
+
+
+@contextmanager
+def _stack(directory: Path, port: int, workers: int) -> Iterator[Mapping[str, Any]]:
+    """A running stack; yields the content of its `stack.json`."""
+    log = directory / "demo.log"
+    arguments = ["--port", str(port), "--data-dir", str(directory), "--workers", str(workers)]
+    directory.mkdir(parents=True, exist_ok=True)
+    log.unlink(missing_ok=True)
+    child = Child(engine_command("dev", *arguments), log=log, death_signal=signal.SIGTERM)
+    try:
+        yield _await_stack(child, directory / "stack.json", log)
+    finally:
+        child.stop(signal.SIGTERM, grace=_STOP_SECONDS)
+
+
+def _await_stack(child: Child, file: Path, log: Path) -> Mapping[str, Any]:
+    deadline = time.monotonic() + READY_SECONDS
+    while time.monotonic() < deadline:
+        if not child.alive:
+            raise StackUnavailable(f"The stack did not start:\n{tail(log)}")
+        try:
+            facts: Mapping[str, Any] = json.loads(file.read_text())
+        except FileNotFoundError:
+            time.sleep(_LOOK_SECONDS)
+            continue
+        if facts["pids"]["stack"] == child.pid:  # and not of an earlier one that was killed
+            return facts
+        time.sleep(_LOOK_SECONDS)
+    raise StackUnavailable(f"The stack was not ready within {READY_SECONDS:g} s:\n{tail(log)}")
+
+
+def _show(console: Console, facts: Mapping[str, Any]) -> bool:
+    body = create_workflow_body(f"{facts['standins']['echo']}/orders")
+    with httpx.Client(base_url=f"{facts['url']}/api/v1", timeout=10, trust_env=False) as api:
+        console.print(f"POST {facts['url']}/api/v1/workflows\n{json.dumps(body)}")
+        answer = api.post("/workflows", json=body)
+        console.print(f"{answer.status_code} {answer.text}\n")
+        if answer.status_code != httpx.codes.ACCEPTED:
+            return False
+        workflow_id = answer.json()["id"]
+        workflow = follow(console, api, workflow_id, [step["id"] for step in body["steps"]], FINISH_SECONDS)
+        succeeded: bool = workflow["status"] == "succeeded"
+        colour = "green" if succeeded else "red"
+        console.print(f"\nWorkflow {workflow_id}: [{colour}]{workflow['status']}[/]")
+        if workflow.get("error"):
+            console.print_json(data=workflow["error"])
+        console.print(f"\nTrace (GET /api/v1/workflows/{workflow_id}/trace)")
+        console.print_json(data=api.get(f"/workflows/{workflow_id}/trace").raise_for_status().json())
+    console.print("\nStored record (SELECT * FROM workflow.records)")
+    for record in _records(facts["database_url"], workflow_id):
+        console.print_json(data=record, default=str)
+    return succeeded
+
+
+def _records(database_url: str, workflow_id: str) -> list[dict[str, Any]]:
+    with psycopg.connect(database_url, row_factory=dict_row) as connection:
+        return connection.execute("SELECT * FROM workflow.records WHERE workflow_id = %s", [workflow_id]).fetchall()

@@ -1,0 +1,85 @@
+"""Follow one workflow in the terminal: a table that moves, or one line per change where there is no terminal."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import httpx
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from workflow_engine.errors import StackUnavailable
+from workflow_engine.states import TERMINAL_WORKFLOW_STATUSES
+
+_LOOK_SECONDS = 0.05
+_COLOURS = {
+    "succeeded": "green",
+    "failed": "red",
+    "cancelled": "red",
+    "running": "yellow",
+    "scheduled": "yellow",
+    "waiting": "yellow",
+}
+
+
+def follow(
+    console: Console, api: httpx.Client, workflow_id: str, steps: Sequence[str], timeout: float
+) -> Mapping[str, Any]:
+    """Show the steps of a workflow until it ends; returns the workflow as the API has it then.
+
+    Raises:
+        StackUnavailable: It did not end within `timeout` seconds.
+    """
+    deadline = time.monotonic() + timeout
+    shown: dict[str, tuple[str, int]] = {}
+    with Live(console=console, auto_refresh=False, transient=False) as live:
+        while time.monotonic() < deadline:
+            # The workflow first: when it has ended, the tasks that are read after it are the final ones.
+            workflow: Mapping[str, Any] = api.get(f"/workflows/{workflow_id}").raise_for_status().json()
+            tasks = _tasks(api, workflow_id, steps)
+            if console.is_terminal:
+                live.update(_table(tasks), refresh=True)
+            else:
+                _print_changes(console, tasks, shown)
+            if workflow["status"] in TERMINAL_WORKFLOW_STATUSES:
+                return workflow
+            time.sleep(_LOOK_SECONDS)
+    raise StackUnavailable(f"Workflow {workflow_id} did not end within {timeout:g} s")
+
+
+def _tasks(api: httpx.Client, workflow_id: str, steps: Sequence[str]) -> list[Mapping[str, Any]]:
+    answer = api.get(f"/workflows/{workflow_id}/tasks").raise_for_status().json()
+    tasks: list[Mapping[str, Any]] = answer if isinstance(answer, list) else answer["items"]
+    return sorted(tasks, key=lambda task: steps.index(task["step"]))
+
+
+def _table(tasks: Sequence[Mapping[str, Any]]) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in ("step", "type", "state", "attempt", "time"):
+        table.add_column(title, justify="right" if title in {"attempt", "time"} else "left", min_width=10)
+    for task in tasks:
+        state = f"[{_COLOURS.get(task['status'], 'dim')}]{task['status']}[/]"
+        table.add_row(task["step"], task["type"], state, str(task["attempt"] or ""), _duration(task))
+    return table
+
+
+def _print_changes(console: Console, tasks: Sequence[Mapping[str, Any]], shown: dict[str, tuple[str, int]]) -> None:
+    for task in tasks:
+        now = (task["status"], task["attempt"])
+        if shown.get(task["step"]) != now:
+            shown[task["step"]] = now
+            attempt = f"attempt {task['attempt']}" if task["attempt"] else ""
+            console.print(
+                f"{task['step']:10} {task['type']:10} {task['status']:10} {attempt:10} {_duration(task)}".rstrip()
+            )
+
+
+def _duration(task: Mapping[str, Any]) -> str:
+    if not task.get("started_at") or not task.get("finished_at"):
+        return ""
+    started, finished = (datetime.fromisoformat(task[name]) for name in ("started_at", "finished_at"))
+    return f"{(finished - started).total_seconds() * 1000:.0f} ms"
