@@ -4,19 +4,20 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
 from workflow_engine.errors import StoreUnavailable
-from workflow_engine.handlers.builtin import builtin_handlers, make_http_client
-from workflow_engine.handlers.connections import Connections
-from workflow_engine.handlers.registry import Registry
 from workflow_engine.queue.schema import queue_migrations, queue_schema
 from workflow_engine.settings import Settings
 from workflow_engine.store import migrate as store_migrate
 from workflow_engine.store.pool import Pool
 from workflow_engine.store.store import Store
+
+if TYPE_CHECKING:
+    from workflow_engine.handlers.registry import Registry
 
 
 def migrate(database_url: str) -> list[str]:
@@ -59,6 +60,11 @@ async def load_handlers(settings: Settings) -> AsyncIterator[Registry]:
     Raises:
         HandlerInvalid: A module cannot be loaded, or two handlers want the same type.
     """
+    # Only workers load handlers; the API and `migrate` start without them.
+    from workflow_engine.handlers.builtin import builtin_handlers, make_http_client
+    from workflow_engine.handlers.connections import Connections
+    from workflow_engine.handlers.registry import Registry
+
     connections = Connections(settings.connections, engine=lambda: step_connection(settings.database_url))
     async with make_http_client(settings) as http, connections:
         registry = Registry(

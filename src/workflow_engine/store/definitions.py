@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
-from workflow_engine.definition.compile import CompiledDefinition
 from workflow_engine.definition.plan import Plan
 from workflow_engine.errors import DefinitionNotFound
 from workflow_engine.store.pool import Pool
+
+if TYPE_CHECKING:  # a worker reads plans and never compiles
+    from workflow_engine.definition.compile import CompiledDefinition
 
 
 class Definitions:
