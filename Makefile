@@ -1,0 +1,39 @@
+# Everything is done through these targets, on a laptop as in CI. ARGS="..." is passed on.
+
+BIN := .venv/bin
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help install demo dev test check bench lock clean
+
+help: ## Show this help
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+install: ## Fill .venv, with uv when it is there, else with venv and pip
+	@bin/setup
+
+demo: install ## Start everything, run the runbook's workflow, show it, stop
+	@$(BIN)/workflow-engine demo $(ARGS)
+
+dev: install ## Start everything on port 3003 and leave it running (ARGS="--workers 4")
+	@$(BIN)/workflow-engine dev $(ARGS)
+
+test: install ## Run the tests on real servers (ARGS="tests/unit -k cycle")
+	@$(BIN)/pytest $(ARGS)
+
+check: install ## Lint, formatting, types, layers
+	@$(BIN)/ruff check
+	@$(BIN)/ruff format --check
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports
+
+bench: install ## Measure throughput and latency beside stock procrastinate and pgbench
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+lock: ## Resolve requirements.lock anew; needs uv (ARGS=--upgrade takes the newest versions)
+	@uv pip compile --quiet --no-config --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
+		--no-header --no-annotate --no-emit-index-url $(ARGS) --output-file requirements.lock pyproject.toml
+
+clean: ## Remove .venv and caches; the data of `make dev` in .workflow-engine stays
+	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
