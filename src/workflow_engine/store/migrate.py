@@ -40,6 +40,8 @@ def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tu
         connection.execute("select pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
         connection.execute("set local client_min_messages = warning")
         connection.execute("set local check_function_bodies = off")  # functions may name later ones
+        # A role named `workflow` would else get the queue's tables into the schema of that name.
+        connection.execute("set local search_path = public")
         connection.execute("create schema if not exists workflow")
         connection.execute(
             "create table if not exists workflow.migrations"
