@@ -76,6 +76,11 @@ class Worker:
                     await asyncio.gather(listener, return_exceptions=True)
                 await self._leave(registry)
 
+    @property
+    def draining(self) -> bool:
+        """Whether it was asked to stop."""
+        return self._draining
+
     def drain(self) -> None:
         """Stop claiming, finish own tasks within the grace time, release the rest, then end `run`. Twice: at once."""
         if self._draining:
