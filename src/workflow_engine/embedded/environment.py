@@ -73,7 +73,7 @@ def environment(
     if include:
         fixed["WORKFLOW_INCLUDE"] = include
     if mock_http:
-        fixed["WORKFLOW_HTTP_MOCK_URL"] = standins["echo"]
+        fixed["WORKFLOW_MOCK_HTTP_URL"] = standins["echo"]
     return {**defaults, **ours, **fixed}
 
 

@@ -75,7 +75,7 @@ def start_server(name: str, port: int, answer: Answering) -> ThreadingHTTPServer
             else:
                 self._send(answer(request))
 
-        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = answer  # noqa: N815 names the base class looks for
+        do_GET = do_POST = do_PUT = do_PATCH = do_DELETE = do_HEAD = do_OPTIONS = answer  # noqa: N815 names the base class looks for
 
         def _send(self, result: Answer) -> None:
             payload = json.dumps(result.body).encode()
