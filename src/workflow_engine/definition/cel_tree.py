@@ -31,6 +31,10 @@ class References:
     path: Path | None
     mapped: frozenset[Path]
 
+    def reads(self, variable: str) -> bool:
+        """Whether the expression reads a variable, or a part of it."""
+        return any(path[0] == variable for path in self.paths)
+
 
 def read_references(serialized: bytes) -> References:
     """Read the references of an expression from what `Expression.serialize()` returned."""

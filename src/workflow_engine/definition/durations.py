@@ -30,12 +30,12 @@ def parse_duration(value: object) -> float:
 
     Raises:
         InputInvalid: With one fault without a place: `out-of-range` when negative or not finite, else
-            `invalid-duration`.
+            `validation-error`.
     """
     if isinstance(value, str):
         return _parse_text(value.strip())
     if isinstance(value, bool) or not isinstance(value, int | float):
-        raise _refused("invalid-duration", f"is not a duration: {_FORMS}")
+        raise _refused("validation-error", f"is not a duration: {_FORMS}")
     try:
         seconds = float(value)
     except OverflowError:
@@ -47,7 +47,7 @@ def parse_duration(value: object) -> float:
 
 def _parse_text(text: str) -> float:
     if len(text) > 64:
-        raise _refused("invalid-duration", f"is too long for a duration: {_FORMS}")
+        raise _refused("validation-error", f"is too long for a duration: {_FORMS}")
     if text.startswith("-"):
         raise _refused("out-of-range", "a duration cannot be negative")
     if _PLAIN.fullmatch(text):
@@ -57,10 +57,10 @@ def _parse_text(text: str) -> float:
     elif match := _SHORT.fullmatch(text):
         units = tuple(_UNITS.values())
     else:
-        raise _refused("invalid-duration", f"{text!r} is not a duration: {_FORMS}")
+        raise _refused("validation-error", f"{text!r} is not a duration: {_FORMS}")
     parts = [float(number) * unit for number, unit in zip(match.groups(), units, strict=True) if number is not None]
     if not parts:
-        raise _refused("invalid-duration", f"{text!r} is not a duration: {_FORMS}")
+        raise _refused("validation-error", f"{text!r} is not a duration: {_FORMS}")
     return parse_duration(math.fsum(parts))
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Collection, Iterable
 
-from workflow_engine.errors import Fault, InputInvalid
+from workflow_engine.errors import DefinitionInvalid, Fault, InputInvalid
 
 MAX_FAULTS = 50
 _SUGGEST_AMONG = 2_000  # comparing with more names would cost more than the hint is worth
@@ -22,10 +22,15 @@ class Faults:
         if not self.full:
             self.found.append(Fault(pointer, code, message))
 
-    def add_from(self, pointer: str, error: InputInvalid) -> None:
+    def add_from(self, pointer: str, error: InputInvalid | DefinitionInvalid) -> None:
         """Note the faults of a part, at the part's place."""
         for fault in error.faults:
             self.add(pointer + fault.pointer, fault.code, fault.message)
+
+    def extend(self, other: Faults) -> None:
+        """Note the faults that were collected apart."""
+        for fault in other.found:
+            self.add(fault.pointer, fault.code, fault.message)
 
     @property
     def full(self) -> bool:
@@ -48,7 +53,7 @@ def did_you_mean(word: object, known: Collection[str]) -> str:
     # Case and the kind of dash are the most common slips, and no typo by difflib's measure when the word is short.
     folded = _fold(word)
     near: Iterable[str] = [name for name in known if _fold(name) == folded] or difflib.get_close_matches(
-        word, known, n=1, cutoff=0.7
+        word, known, n=1, cutoff=0.6
     )
     return next((f'; did you mean "{name}"?' for name in near), "")
 

@@ -42,7 +42,8 @@ def misuses(references: References, variables: Collection[str | int]) -> Iterato
     for path in sorted(references.paths, key=str):
         root, rest = path[0], path[1:]
         if root not in variables:
-            yield f"`{root}` can be used in {_PLACES[str(root)]} only"
+            place = _PLACES.get(str(root))
+            yield f"`{root}` can be used in {place} only" if place else f"`{root}` cannot be used here"
         elif root == "steps" and not rest:
             yield "write steps.<id>: the steps as a whole cannot be read"
         elif root == "steps" and len(rest) > 1 and rest[1] not in STEP_FIELDS:

@@ -1,0 +1,117 @@
+"""A definition document as typed records: every field read, every fault noted with its place."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from workflow_engine.definition.faults import Faults, clipped, join
+from workflow_engine.definition.fields import Fields
+from workflow_engine.definition.input_schema import check_schema
+from workflow_engine.definition.steps import MAX_PRIORITY, StepRecord, read_defaults, read_steps
+
+SPEC = "1"
+MAX_LABELS = 64
+MAX_LABEL_VALUE = 1_024
+RESERVED_NAMES = frozenset(
+    {"running", "versions", "orphaned", "reload", "recover-orphaned", "search", "events", "batch"}
+)
+"""Words that stand where a name would stand in the API's paths."""
+
+_NAME = re.compile(r"[a-z][a-z0-9_-]{0,127}")
+_LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
+_FIELDS = (
+    "name", "spec", "description", "labels", "vars", "defaults", "input_schema", "steps", "fail_fast", "priority",
+)  # fmt: skip
+_LATER_FIELDS = (
+    "output", "timeout", "on_failure", "on_exit", "idempotency", "concurrency", "schedule", "budget", "retention",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class DocumentRecord:
+    """A document as written.
+
+    Attributes:
+        default_retry_condition: `defaults.retries.when`.
+    """
+
+    name: str
+    labels: dict[str, str]
+    vars: dict[str, Any]
+    input_schema: dict[str, Any] | None
+    fail_fast: bool
+    priority: int
+    default_retry_condition: str | None
+    steps: tuple[StepRecord, ...]
+
+
+def read_document(
+    document: Mapping[str, Any], task_types: Collection[str], faults: Faults, warnings: Faults
+) -> DocumentRecord:
+    """Read a document. What it returns is whole only if no fault was noted.
+
+    Args:
+        document: JSON data that `check_values` accepted.
+        task_types: Registered task types beside the built-in ones.
+        faults: Takes what is wrong.
+        warnings: Takes what is allowed but probably not meant.
+    """
+    top = Fields(document, "", faults)
+    top.refuse_unknown(_FIELDS, _LATER_FIELDS)
+    top.choice("spec", (SPEC,))
+    top.text("description")
+    constants = top.mapping("vars") or {}
+    _warn_of_placeholders(constants, top.at("vars"), warnings)
+    schema = top.mapping("input_schema")
+    if schema is not None:
+        faults.extend(check_schema(schema, top.at("input_schema")))
+    defaults = read_defaults(top)
+    return DocumentRecord(
+        name=read_name(top),
+        labels=read_labels(top),
+        vars=constants,
+        input_schema=schema,
+        fail_fast=top.boolean("fail_fast") is not False,
+        priority=top.integer("priority", -MAX_PRIORITY, MAX_PRIORITY) or 0,
+        default_retry_condition=defaults.retries.get("when"),
+        steps=read_steps(top, defaults, task_types, faults, warnings),
+    )
+
+
+def read_name(top: Fields) -> str:
+    if top.get("name") is None:
+        top.fault("name", "validation-error", "is missing")
+        return ""
+    name = top.matching("name", _NAME, "invalid-name", "a lower-case letter, then up to 127 of a-z 0-9 _ -") or ""
+    if name in RESERVED_NAMES:
+        top.fault("name", "invalid-name", f"{clipped(name)} is reserved")
+    return name
+
+
+def read_labels(top: Fields) -> dict[str, str]:
+    labels = top.mapping("labels") or {}
+    if len(labels) > MAX_LABELS:
+        top.fault("labels", "too-many-labels", f"has {len(labels):,} labels, {MAX_LABELS} are allowed")
+        return {}
+    part = Fields(labels, top.at("labels"), top.faults)
+    for name in labels:
+        if not _LABEL.fullmatch(name):
+            part.fault(
+                name, "invalid-name", "a label's name is a letter or digit, then up to 127 of A-Z a-z 0-9 _ . / -"
+            )
+        elif labels[name] is None:
+            part.fault(name, "validation-error", "must be a string, not null")
+        else:
+            part.text(name, longest=MAX_LABEL_VALUE)
+    return labels
+
+
+def _warn_of_placeholders(value: Any, pointer: str, warnings: Faults) -> None:
+    if isinstance(value, str) and "${" in value:
+        warnings.add(pointer, "not-a-template", "`vars` are constants: ${ } is not evaluated here")
+    elif isinstance(value, dict | list):
+        for key, item in value.items() if isinstance(value, dict) else enumerate(value):
+            _warn_of_placeholders(item, join(pointer, key), warnings)

@@ -1,0 +1,111 @@
+"""JSON Schemas of inputs: checked when a definition is compiled, applied when a workflow starts.
+
+Draft 2020-12. References stay inside the schema (`#/...`): nothing is fetched, and none may lead back to itself
+without going deeper into the data, which would never end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import jsonschema
+import referencing
+
+from workflow_engine.definition import graph
+from workflow_engine.definition.faults import MAX_FAULTS, Faults, clipped, join
+from workflow_engine.errors import Fault, InputInvalid
+
+_VALIDATOR = jsonschema.Draft202012Validator
+# Keywords whose subschemas apply to the same data, not to a part of it.
+_SAME_DATA_LISTS = ("allOf", "anyOf", "oneOf")
+_SAME_DATA = ("not", "if", "then", "else")
+
+
+def check_schema(schema: Mapping[str, Any], pointer: str) -> Faults:
+    """What is wrong with a schema that stands at `pointer`; every fault has the code `invalid-schema`."""
+    faults = Faults()
+    for error in _VALIDATOR(_VALIDATOR.META_SCHEMA).iter_errors(schema):
+        faults.add(join(pointer, *error.absolute_path), "invalid-schema", _clip(error.message))
+    if not faults:
+        _check_references(dict(_subschemas(schema, "")), pointer, faults)
+    return faults
+
+
+def _check_references(places: Mapping[str, Mapping[str, Any]], pointer: str, faults: Faults) -> None:
+    for place, part in places.items():
+        for keyword in ("$id", "$anchor", "$dynamicRef", "$dynamicAnchor"):
+            if place and keyword in part:
+                faults.add(join(pointer + place, keyword), "invalid-schema", f"`{keyword}` is not supported")
+        reference = part.get("$ref")
+        if isinstance(reference, str) and _target(reference) not in places:
+            message = f"{clipped(reference)} leads nowhere; only references inside the schema (#/...) are followed"
+            faults.add(join(pointer + place, "$ref"), "invalid-schema", message)
+    if not faults:
+        _check_loops(places, pointer, faults)
+
+
+def validate_input(schema: Mapping[str, Any] | None, value: Any, pointer: str = "/input") -> None:
+    """Hold an input against the schema of its definition.
+
+    Args:
+        schema: One that `check_schema` accepted; None accepts anything.
+        value: The input.
+        pointer: Where the input stands in the request.
+
+    Raises:
+        InputInvalid: Names the places; at most 50.
+    """
+    if schema is None:
+        return
+    faults: list[Fault] = []
+    # An own, empty registry: the library's default one would fetch what it does not know.
+    try:
+        for error in _VALIDATOR(schema, registry=referencing.Registry()).iter_errors(value):
+            place = join(pointer, *error.absolute_path)
+            faults.append(Fault(place, "validation-error", _clip(error.message)))
+            if len(faults) == MAX_FAULTS:
+                break
+    except RecursionError as error:
+        raise InputInvalid([Fault(pointer, "validation-error", "is nested too deeply for its schema")]) from error
+    if faults:
+        raise InputInvalid(faults)
+
+
+def _subschemas(schema: Any, place: str) -> Iterator[tuple[str, Mapping[str, Any]]]:
+    """Every object in a schema that could be a subschema, by its JSON Pointer."""
+    if isinstance(schema, dict):
+        yield place, schema
+        for key, part in schema.items():
+            if key not in ("const", "enum", "default", "examples"):
+                yield from _subschemas(part, join(place, key))
+    elif isinstance(schema, list):
+        for index, part in enumerate(schema):
+            yield from _subschemas(part, join(place, index))
+
+
+def _target(reference: str) -> str | None:
+    """The place a `$ref` names, or None when it is outside or cannot be read."""
+    return reference[1:] if reference == "#" or reference.startswith("#/") else None
+
+
+def _check_loops(places: Mapping[str, Mapping[str, Any]], pointer: str, faults: Faults) -> None:
+    position = {place: index for index, place in enumerate(places)}
+    same_data: list[list[int]] = []
+    for place, part in places.items():
+        targets = [join(place, keyword) for keyword in _SAME_DATA]
+        for keyword in _SAME_DATA_LISTS:
+            parts = part.get(keyword)
+            targets += [join(place, keyword, index) for index in range(len(parts) if isinstance(parts, list) else 0)]
+        dependent = part.get("dependentSchemas")
+        targets += [join(place, "dependentSchemas", key) for key in dependent] if isinstance(dependent, dict) else []
+        if isinstance(reference := part.get("$ref"), str):
+            targets.append(reference[1:])
+        same_data.append([position[target] for target in targets if target in position])
+    if cycle := graph.find_cycle(same_data):
+        place = list(places)[cycle[0]]
+        faults.add(pointer + place, "invalid-schema", "this schema applies itself to the same data without end")
+
+
+def _clip(message: str) -> str:
+    return message if len(message) <= 200 else message[:199] + "…"
