@@ -63,8 +63,13 @@ class HandlerInvalid(EngineError):
 
 
 class _Faulty(EngineError):
+    """`code` is that of the faults when all have the same, else the class's."""
+
     def __init__(self, faults: Sequence[Fault], detail: str | None = None) -> None:
         self.faults = tuple(faults)
+        kinds = {fault.code for fault in self.faults}
+        if len(kinds) == 1:
+            self.code = kinds.pop()
         super().__init__(detail or "; ".join(f"{f.pointer or '/'}: {f.message}" for f in self.faults[:3]))
 
 
