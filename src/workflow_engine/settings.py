@@ -76,6 +76,9 @@ class Settings(BaseSettings):
     llm_base_url: str = _named("WORKFLOW_LLM_BASE_URL", "", "OpenAI-compatible endpoint, ending in /v1.")
     llm_api_key: str = _named("WORKFLOW_LLM_API_KEY", "", "Key for that endpoint.", repr=False)
     llm_model: str = _named("WORKFLOW_LLM_MODEL", "", "Model of llm_inference steps that name none.")
+    mock_http_url: str = _named(
+        "WORKFLOW_MOCK_HTTP_URL", "", "A server that answers every http step in place of its target; for trials only."
+    )
 
     @property
     def queue_names(self) -> list[str]:
