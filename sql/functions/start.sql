@@ -102,8 +102,8 @@ begin
     insert into workflow.events (workflow_id, type, at)
     select n.id, 'workflow.created', v_now from unnest(v_new) n;
 
-    select jsonb_agg(jsonb_build_object('id', n.id, 'name', n.name, 'version', n.version, 'status', 'pending')
-                     order by n.ord)
+    select coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'name', n.name, 'version', n.version, 'status', 'pending')
+                              order by n.ord), '[]')
     into v_started
     from unnest(v_new) with ordinality
         as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, ord);
@@ -124,7 +124,7 @@ language sql volatile
 as $$
     select (workflow.start_many(
         jsonb_build_array(jsonb_build_object('name', p_name, 'input', p_input, 'version', p_version)), p_key,
-        md5(p_name || coalesce(p_version::text, '') || p_input::text), 'sql')
+        md5(jsonb_build_array(p_name, p_version, p_input)::text), 'sql')
         -> 'started' -> 0 ->> 'id')::uuid
 $$;
 comment on function workflow.start(text, jsonb, integer, text) is 'Start a workflow; returns its id';

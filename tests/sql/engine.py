@@ -1,0 +1,344 @@
+"""Plays API, worker and leader over one plain connection: one method per function of the schema `workflow`.
+
+    engine.define({"a": [], "b": ["a"]})
+    workflow = engine.start()
+    a = engine.claim_one()
+    engine.turn([a.succeeded({"rows": 3})])
+
+A definition is a mapping of step names to what they wait for, or to a dict with the keys of `step()`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import psycopg
+from psycopg.rows import dict_row
+from psycopg.types.json import Jsonb
+
+Spec = Mapping[str, Sequence[str] | Mapping[str, Any]]
+Completion = dict[str, Any]
+
+LEASE_SECONDS = 30.0
+TYPES = ("noop", "http")
+
+
+@dataclass(frozen=True)
+class Claim:
+    """A claimed attempt, and the completions that can be said about it."""
+
+    task_id: int
+    attempt: int
+    token: str
+    workflow: UUID
+    step: str
+    raw: dict[str, Any]
+
+    def succeeded(self, output: Any = None, **fields: Any) -> Completion:
+        return self._ended("succeeded", output=output, **fields)
+
+    def failed(self, type: str = "test.failed") -> Completion:
+        return self._ended("failed", error=error_document(type, self.attempt))
+
+    def retried(self, delay: float = 0) -> Completion:
+        return self._ended("retried", error=error_document("test.again", self.attempt), delay=delay)
+
+    def skipped(self) -> Completion:
+        return self._ended("skipped")
+
+    def released(self) -> Completion:
+        return self._ended("released")
+
+    def _ended(self, outcome: str, **fields: Any) -> Completion:
+        return {
+            "task_id": self.task_id,
+            "attempt": self.attempt,
+            "lease_token": self.token,
+            "outcome": outcome,
+            **fields,
+        }
+
+
+def error_document(type: str, attempt: int = 1) -> dict[str, Any]:
+    return {"type": type, "message": "Made by a test.", "retryable": True, "attempt": attempt, "details": {}}
+
+
+def step(
+    after: Sequence[str] = (),
+    *,
+    ordering: Sequence[str] = (),
+    tolerated: bool = False,
+    type: str = "noop",
+    queue: str = "default",
+    priority: int = 0,
+    refs: Sequence[str] = (),
+    uses_input: bool = False,
+) -> dict[str, Any]:
+    """A step of a definition. `ordering` names those in `after` that only order."""
+    return {
+        "after": [*after, *(name for name in ordering if name not in after)],
+        "ordering": ordering,
+        "tolerated": tolerated,
+        "type": type,
+        "queue": queue,
+        "priority": priority,
+        "refs": refs,
+        "uses_input": uses_input,
+    }
+
+
+class Engine:
+    """One autocommit connection, registered as a worker of its own."""
+
+    def __init__(self, url: str, *, application: str = "test") -> None:
+        # A lock that a test did not mean to wait for ends the test instead of hanging it.
+        self.connection = psycopg.connect(
+            url, autocommit=True, row_factory=dict_row, application_name=application, options="-c lock_timeout=10s"
+        )
+        self.worker_id = self.register()
+
+    def close(self) -> None:
+        self.connection.close()
+
+    @property
+    def pid(self) -> int:
+        return self.connection.info.backend_pid
+
+    # Plain SQL --------------------------------------------------------------------------------------------------------
+
+    def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
+        return self.connection.execute(query.encode(), parameters).fetchall()
+
+    def value(self, query: str, *parameters: Any) -> Any:
+        row = self.connection.execute(query.encode(), parameters).fetchone()
+        return None if row is None else next(iter(row.values()))
+
+    def run(self, statement: str, *parameters: Any) -> int:
+        return self.connection.execute(statement.encode(), parameters).rowcount
+
+    @contextmanager
+    def transaction(self) -> Iterator[None]:
+        with self.connection.transaction():
+            yield
+
+    def set_clock(self, offset: str) -> None:
+        """Move the clock of this connection; '0' is now."""
+        self.run("select set_config('workflow.clock_offset', %s, false)", offset)
+
+    # API --------------------------------------------------------------------------------------------------------------
+
+    def define(self, spec: Spec, *, name: str = "flow", fail_fast: bool = True, plan: Mapping[str, Any] = {}) -> int:  # noqa: B006
+        steps = {key: step(**value) if isinstance(value, Mapping) else step(value) for key, value in spec.items()}
+        position = {key: index for index, key in enumerate(steps)}
+        graph = [
+            {
+                "id": key,
+                "type": s["type"],
+                "queue": s["queue"],
+                "priority": s["priority"],
+                "dependencies": [position[d] for d in s["after"]],
+                "ordering": [position[d] for d in s["ordering"]],
+                "successors": [position[other] for other, o in steps.items() if key in o["after"]],
+                "refs": [position[r] for r in s["refs"]],
+                "uses_input": s["uses_input"],
+                "tolerated": s["tolerated"],
+            }
+            for key, s in steps.items()
+        ]
+        document = {"steps": steps, "fail_fast": fail_fast, **plan}
+        version: int = self.value(
+            "select workflow.register_definition(%s, %s, md5(%s::jsonb::text), %s, %s)",
+            name,
+            Jsonb(document),
+            Jsonb(document),
+            Jsonb({"fail_fast": fail_fast, **plan}),
+            Jsonb(graph),
+        )
+        return version
+
+    def start(self, name: str = "flow", input: Any = None, **fields: Any) -> UUID:
+        answer = self.start_many([{"name": name, "input": input, **fields}])
+        return UUID(answer["started"][0]["id"])
+
+    def start_many(
+        self, starts: Sequence[Mapping[str, Any]], *, key: str | None = None, fingerprint: str = "", principal: str = ""
+    ) -> dict[str, Any]:
+        answer: dict[str, Any] = self.value(
+            "select workflow.start_many(%s, %s, %s, %s)", Jsonb(list(starts)), key, fingerprint, principal
+        )
+        return answer
+
+    def cancel(self, workflow: UUID, reason: str | None = None) -> str:
+        before: str = self.value("select workflow.cancel(%s, %s)", workflow, reason)
+        return before
+
+    def retry(self, workflow: UUID, *, force: bool = False) -> int:
+        count: int = self.value("select workflow.retry(%s, %s)", workflow, force)
+        return count
+
+    # Worker -----------------------------------------------------------------------------------------------------------
+
+    def register(self, queues: Sequence[str] = ("default",), types: Sequence[str] = TYPES) -> int:
+        """Register a worker; claims are made by the one registered last."""
+        queue_worker = self.value("select worker_id from procrastinate_register_worker_v1()")
+        self.worker_id = self.value(
+            "select workflow.register_worker('test', 'host', 1, '1', %s, %s, 10, 10, %s)",
+            list(queues),
+            Jsonb([{"name": name} for name in types]),
+            queue_worker,
+        )
+        return int(self.worker_id)
+
+    def turn(
+        self,
+        completions: Sequence[Completion] | None = None,
+        *,
+        want: int = 0,
+        queues: Sequence[str] = ("default",),
+        types: Sequence[str] = TYPES,
+        lease: float = LEASE_SECONDS,
+    ) -> dict[str, Any]:
+        document = None if completions is None else Jsonb(list(completions))
+        answer: dict[str, Any] = self.value(
+            "select workflow.turn(%s, %s, %s, %s, %s, %s)",
+            self.worker_id,
+            document,
+            list(queues),
+            list(types),
+            want,
+            lease,
+        )
+        return answer
+
+    def finish(self, *completions: Completion) -> list[int]:
+        """Deliver completions, claim nothing; returns the positions of the stale ones."""
+        stale: list[int] = self.turn(completions)["stale"]
+        return stale
+
+    def claim(self, want: int = 100, **options: Any) -> list[Claim]:
+        return self.claims_of(self.turn(want=want, **options))
+
+    def claims_of(self, turn: Mapping[str, Any]) -> list[Claim]:
+        return [
+            Claim(
+                raw["task_id"], raw["attempt"], raw["lease_token"], UUID(raw["workflow_id"]), self._step_name(raw), raw
+            )
+            for raw in turn["claims"]
+        ]
+
+    def claim_one(self, step: str | None = None) -> Claim:
+        """Claim everything there is and give it back, but for one task: the only one, or that of the step."""
+        claims = self.claim()
+        found = [c for c in claims if step in (None, c.step)]
+        assert len(found) == 1, f"claimed {[c.step for c in claims]}"
+        self.finish(*(c.released() for c in claims if c is not found[0]))
+        return found[0]
+
+    def heartbeat(self, claims: Sequence[Claim] = (), *, lease: float = LEASE_SECONDS) -> list[int] | None:
+        lost: list[int] | None = self.value(
+            "select workflow.heartbeat(%s, %s, %s::uuid[], %s, 1000)",
+            self.worker_id,
+            [c.task_id for c in claims],
+            [c.token for c in claims],
+            lease,
+        )
+        return lost
+
+    def release_forgotten(self, held: Sequence[Claim] = ()) -> int:
+        count: int = self.value(
+            "select workflow.release_forgotten(%s, %s::bigint[])", self.worker_id, [c.task_id for c in held]
+        )
+        return count
+
+    def complete_task(self, claim: Claim, output: Any = None) -> None:
+        self.run(
+            "select workflow.complete_task(%s, %s, %s, %s)", claim.task_id, claim.attempt, claim.token, Jsonb(output)
+        )
+
+    # Leader -----------------------------------------------------------------------------------------------------------
+
+    def sweep_expired_leases(
+        self, *, max_crashes: int = 3, grace_seconds: float = 0, limit: int = 500
+    ) -> tuple[int, int]:
+        row = self.rows("select * from workflow.sweep_expired_leases(%s, %s, %s)", max_crashes, grace_seconds, limit)[0]
+        return row["recovered"], row["failed"]
+
+    def sweep_leaked_jobs(self) -> int:
+        return int(self.value("select workflow.sweep_leaked_jobs()"))
+
+    def sweep_retired(self) -> int:
+        return int(self.value("select workflow.sweep_retired()"))
+
+    def wake_due(self, queues: Sequence[str] | None = None, *, limit: int = 1000) -> int:
+        return int(self.value("select workflow.wake_due(%s, %s)", None if queues is None else list(queues), limit))
+
+    # Reading ----------------------------------------------------------------------------------------------------------
+
+    def status(self, workflow: UUID) -> str:
+        return str(self.workflow(workflow)["status"])
+
+    def workflow(self, workflow: UUID) -> dict[str, Any]:
+        return self.rows("select * from workflow.workflow_list where id = %s", workflow)[0]
+
+    def tasks(self, workflow: UUID) -> dict[str, str]:
+        """Status by step."""
+        return {
+            row["step"]: row["status"]
+            for row in self.rows(
+                "select step, status from workflow.task_list where workflow_id = %s order by id", workflow
+            )
+        }
+
+    def task(self, workflow: UUID, step: str) -> dict[str, Any]:
+        return self.rows(
+            "select t.* from workflow.tasks t join workflow.task_list l using (id)"
+            " where t.workflow_id = %s and l.step = %s",
+            workflow,
+            step,
+        )[0]
+
+    def outcomes(self, workflow: UUID, step: str) -> list[str]:
+        """How the attempts of a step ended, oldest first."""
+        return [
+            row["outcome"]
+            for row in self.rows(
+                "select outcome from workflow.attempt_history where task_id = %s order by attempt",
+                self.task(workflow, step)["id"],
+            )
+        ]
+
+    def events(self, workflow: UUID) -> list[str]:
+        return [
+            row["type"]
+            for row in self.rows("select type from workflow.events where workflow_id = %s order by seq", workflow)
+        ]
+
+    def jobs(self) -> list[dict[str, Any]]:
+        return self.rows("select * from procrastinate_jobs order by id")
+
+    def snapshot(self) -> dict[str, list[dict[str, Any]]]:
+        """Everything that a refused call must leave as it was."""
+        return {
+            table: self.rows(f"select * from {table} order by {order}")
+            for table, order in (
+                ("workflow.workflows", "id"),
+                ("workflow.tasks", "id"),
+                ("workflow.attempt_history", "task_id, attempt"),
+                ("workflow.events", "workflow_id, seq"),
+                ("workflow.records", "id"),
+                ("procrastinate_jobs", "id"),
+            )
+        }
+
+    def _step_name(self, raw: Mapping[str, Any]) -> str:
+        return str(
+            self.value(
+                "select id from workflow.definition_steps where version_id = %s and step_index = %s",
+                raw["version_id"],
+                raw["step_index"],
+            )
+        )

@@ -1,0 +1,65 @@
+"""What must hold whenever nobody is in the middle of a transaction. Each query must return no row."""
+
+from __future__ import annotations
+
+from engine import Engine
+
+_OPEN = "('blocked', 'pending', 'running', 'scheduled', 'waiting')"
+
+INVARIANTS = {
+    "no open task in a workflow that ended": f"""
+        select t.id from workflow.workflows w join workflow.tasks t on t.workflow_id = w.id
+        where w.finished_at is not null and t.status in {_OPEN}""",
+    "a live workflow has an open task": f"""
+        select w.id from workflow.workflows w
+        where w.finished_at is null and not exists (
+            select 1 from workflow.tasks t where t.workflow_id = w.id and t.status in {_OPEN})""",
+    "a task that waits for a worker or has one has exactly its job": """
+        select t.id, t.status, j.status from workflow.tasks t
+        left join procrastinate_jobs j on j.id = t.job_id and (j.args ->> 'task_id')::bigint = t.id
+        where t.status in ('pending', 'scheduled') and j.status is distinct from 'todo'
+           or t.status = 'running' and j.status is distinct from 'doing'
+           or t.status = 'scheduled' and j.scheduled_at is null
+           or t.status <> 'scheduled' and j.scheduled_at is not null""",
+    "no job without its task": """
+        select j.id from procrastinate_jobs j where not exists (
+            select 1 from workflow.tasks t
+            where t.job_id = j.id and t.status in ('pending', 'scheduled', 'running'))""",
+    "no more events of the queue than jobs explain": """
+        select e.id from procrastinate_events e
+        where not exists (select 1 from procrastinate_jobs j where j.id = e.job_id)""",
+    "attempts are claims": """
+        select t.id, t.attempt from workflow.tasks t
+        where t.attempt <> (select count(*) from workflow.attempts a where a.task_id = t.id)
+           or t.attempt <> (select count(*) from workflow.events e where e.task_id = t.id and e.type = 'task.started')""",
+    "a success is recorded once": """
+        select task_id from workflow.attempt_history where outcome = 'succeeded' group by 1 having count(*) > 1""",
+    "a task that succeeded has one attempt that did": """
+        select t.id from workflow.tasks t where (t.status = 'succeeded') <> exists (
+            select 1 from workflow.attempt_history h where h.task_id = t.id and h.outcome = 'succeeded')""",
+    "a blocked task counts the dependencies that have not ended": f"""
+        select t.id from workflow.tasks t
+        join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+        where t.status = 'blocked' and t.open_dependencies <> (
+            select count(*) from unnest(s.dependencies) d join workflow.tasks p on p.id = t.id - t.step_index + d
+            where p.status in {_OPEN})""",
+    "no task is blocked by nothing": """
+        select id from workflow.tasks where status = 'blocked' and open_dependencies = 0""",
+    "a live workflow counts the open tasks that nothing open waits for": f"""
+        select w.id, w.open_tasks from workflow.workflows w where w.finished_at is null and w.open_tasks <> (
+            select count(*) from workflow.tasks t
+            join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+            where t.workflow_id = w.id and t.status in {_OPEN} and not exists (
+                select 1 from unnest(s.successors) x join workflow.tasks n on n.id = t.id - t.step_index + x
+                where n.status in {_OPEN}))""",
+    "no counter is negative": """
+        select id from workflow.tasks where least(open_dependencies, succeeded_dependencies, failed_dependencies,
+                                                  attempt, tries, crashes) < 0
+        union all select 0 from workflow.workflows where open_tasks < 0""",
+}
+
+
+def assert_sound(engine: Engine) -> None:
+    """Fail with the names and first rows of the invariants that are broken."""
+    broken = {name: found[:3] for name, query in INVARIANTS.items() if (found := engine.rows(query))}
+    assert not broken, broken
