@@ -79,7 +79,7 @@ begin
     with fact as (
         select e.workflow_id,
                count(*) filter (where s.successors = '{}')::integer as final_steps,
-               (array_agg(e.error || jsonb_build_object('step', s.id, 'task_id', e.task_id::text)
+               (array_agg(coalesce(e.error, '{}') || jsonb_build_object('step', s.id, 'task_id', e.task_id::text)
                           order by (e.error ->> 'type' = 'upstream_failed'), e.task_id)
                    filter (where e.status = 'failed' and not s.tolerated))[1] as error
         from unnest(v_all) e
