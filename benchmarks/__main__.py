@@ -1,0 +1,45 @@
+"""`python -m benchmarks`: runs all groups on one server, prints their tables and writes them as JSON."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from datetime import UTC, datetime
+from pathlib import Path
+
+from benchmarks import growth, latency, throughput
+from benchmarks.profiles import PROFILES
+from benchmarks.report import machine, write_json
+from benchmarks.server import open_server
+
+_GROUPS = {"throughput": throughput.measure, "latency": latency.measure, "growth": growth.measure}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="benchmarks", description=__doc__)
+    parser.add_argument("--profile", choices=PROFILES, default="short")
+    parser.add_argument("--only", choices=_GROUPS, action="append", help="run this group only; repeatable")
+    parser.add_argument("--json", type=Path, default=Path("build/bench.json"), help="where the figures go")
+    options = parser.parse_args()
+
+    begin = time.monotonic()
+    tables = []
+    with open_server() as server:
+        about = {
+            "profile": options.profile,
+            "server": server.description,
+            "at": datetime.now(UTC).isoformat(timespec="seconds"),
+            **machine(),
+        }
+        print(f"{server.description}; {about['cores']} cores, Python {about['python']}; profile {options.profile}")
+        print("Figures are medians with their range; ratios are within this run.", flush=True)
+        for name in options.only or _GROUPS:
+            for table in _GROUPS[name](server, PROFILES[options.profile]):
+                table.print()
+                tables.append(table)
+    write_json(options.json, tables, about)
+    print(f"\n{time.monotonic() - begin:.0f} s; written to {options.json}")
+
+
+if __name__ == "__main__":
+    main()

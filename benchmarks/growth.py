@@ -1,0 +1,141 @@
+"""A turn over what piles up: waiting tasks, scheduled tasks, finished workflows. It should not notice them.
+
+Each state is a database of its own, filled by set-based inserts and vacuumed and analysed as autovacuum would. The
+databases take turns, repetition by repetition, so that a slow phase of the machine touches all alike.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import time
+from collections.abc import Mapping
+from contextlib import AsyncExitStack, ExitStack
+
+import psycopg
+
+from benchmarks import definitions
+from benchmarks.profiles import Profile
+from benchmarks.report import Figure, Row, Table
+from benchmarks.seed import seed_finished, seed_pending, seed_scheduled
+from benchmarks.server import Server
+from workflow_engine.observability.logs import get_logger
+from workflow_engine.queue.registry import WorkerRegistry
+from workflow_engine.records import Claim, Completion, WorkflowStart
+from workflow_engine.store.pool import Pool, connection_options
+from workflow_engine.store.store import Store
+from workflow_engine.worker.turns import Turns
+
+_GOAL = 1.5  # times the duration on an empty database
+_CLAIMS = 50
+_WARM_UP = 8  # Postgres settles on its plans after five executions in a session
+_QUEUES, _TYPES = ["default"], ["noop"]
+
+
+def measure(server: Server, profile: Profile) -> list[Table]:
+    with ExitStack() as stack:
+        urls = {
+            "empty": stack.enter_context(server.engine_database()),
+            f"{profile.backlog:,} pending": stack.enter_context(server.engine_database()),
+            f"{profile.backlog:,} scheduled": stack.enter_context(server.engine_database()),
+            f"{profile.finished:,} finished": stack.enter_context(server.engine_database()),
+        }
+        for url, seed, count in zip(
+            urls.values(),
+            (None, seed_pending, seed_scheduled, seed_finished),
+            (0, profile.backlog, profile.backlog, profile.finished),
+            strict=True,
+        ):
+            asyncio.run(_register(url))
+            with psycopg.connect(url, autocommit=True) as connection:
+                if seed:
+                    seed(connection, definitions.single().name, count)
+                connection.execute("vacuum (analyze)")
+        with psycopg.connect(server.url, autocommit=True) as connection:
+            connection.execute("checkpoint")  # what seeding left to write is not the turns' affair
+        figures = asyncio.run(_measure_turns(urls, profile.turns))
+
+    tables = []
+    for title, by_state in figures.items():
+        empty = by_state["empty"]
+        rows = [Row(empty)]
+        for state, figure in by_state.items():
+            if state != "empty":
+                ratio = figure.median / empty.median
+                rows.append(Row(figure, (("x empty", ratio),), goal=f"<= {_GOAL:g} x empty", met=ratio <= _GOAL))
+        tables.append(Table(title, rows))
+    return tables
+
+
+async def _register(database_url: str) -> None:
+    pool = Pool(database_url, size=1)
+    await pool.open()
+    try:
+        await Store(pool).definitions.register(definitions.single())
+    finally:
+        await pool.close()
+
+
+class _Worker:
+    """What a worker sends, without its loop: turns over the connection that workers use."""
+
+    def __init__(self, store: Store, turns: Turns, worker_id: int) -> None:
+        self._store = store
+        self._turns = turns
+        self._worker_id = worker_id
+
+    async def submit(self, count: int) -> None:
+        await self._store.workflows.start([WorkflowStart(definitions.single().name)] * count)
+
+    async def turn(self, ended: list[Claim], want: int) -> tuple[list[Claim], float]:
+        """One turn that completes `ended` and claims `want`; returns the claims and its milliseconds."""
+        completions = [Completion(c.task_id, c.attempt, c.lease_token, "succeeded", output=b"null") for c in ended]
+        begin = time.perf_counter()
+        turn = await self._turns.take(self._worker_id, completions, queues=_QUEUES, types=_TYPES, want=want)
+        duration = (time.perf_counter() - begin) * 1000
+        assert (turn.stale, len(turn.claims)) == ([], want)
+        return turn.claims, duration
+
+
+async def _open_worker(database_url: str, stack: AsyncExitStack) -> _Worker:
+    pool = Pool(database_url, size=1)
+    await pool.open()
+    stack.push_async_callback(pool.close)
+    store = Store(pool)
+    async with WorkerRegistry(database_url, connection_options("bench registry")) as registry:
+        queue_worker_id = await registry.register()
+    worker_id = await store.workers.register(
+        name="bench",
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        version="bench",
+        queues=_QUEUES,
+        types=[(name, "") for name in _TYPES],
+        concurrency=_CLAIMS,
+        heartbeat_seconds=10.0,
+        queue_worker_id=queue_worker_id,
+    )
+    turns = Turns(database_url, lease_seconds=30.0, held=set, log=get_logger("bench"))
+    stack.push_async_callback(turns.close)
+    return _Worker(store, turns, worker_id)
+
+
+async def _measure_turns(urls: Mapping[str, str], repetitions: int) -> dict[str, dict[str, Figure]]:
+    claiming = {state: Figure(state, "ms") for state in urls}
+    full = {state: Figure(state, "ms") for state in urls}
+    async with AsyncExitStack() as stack:
+        opened = {state: await _open_worker(url, stack) for state, url in urls.items()}
+        for repetition in range(_WARM_UP + repetitions):
+            for state, worker in opened.items():
+                await worker.submit(2 * _CLAIMS)
+                first, claim_ms = await worker.turn([], _CLAIMS)
+                second, full_ms = await worker.turn(first, _CLAIMS)
+                await worker.turn(second, 0)
+                if repetition >= _WARM_UP:
+                    claiming[state].values.append(claim_ms)
+                    full[state].values.append(full_ms)
+    return {
+        f"A turn that claims {_CLAIMS}": claiming,
+        f"A turn that completes {_CLAIMS} and claims {_CLAIMS}": full,
+    }

@@ -1,0 +1,46 @@
+"""How much is measured: `short` for a look at every change, `full` for figures to write down."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Sizes and repetitions of one run."""
+
+    rounds: int  # how often each throughput is measured, in turn with what it is compared to
+    load_factor: int  # multiplies the number of workflows of each load
+    stock_jobs: int
+    commit_seconds: int
+    commit_clients: tuple[int, ...]  # the first is what the engine is compared to
+    chains: int
+    turns: int  # repetitions of each measured turn
+    backlog: int  # pending or scheduled tasks
+    finished: int  # finished workflows
+
+
+PROFILES = {
+    "short": Profile(
+        rounds=5,
+        load_factor=1,
+        stock_jobs=1000,
+        commit_seconds=2,
+        commit_clients=(16,),
+        chains=10,
+        turns=40,
+        backlog=100_000,
+        finished=100_000,
+    ),
+    "full": Profile(
+        rounds=7,
+        load_factor=5,
+        stock_jobs=2000,
+        commit_seconds=5,
+        commit_clients=(16, 1, 4, 32),
+        chains=30,
+        turns=100,
+        backlog=100_000,
+        finished=1_000_000,
+    ),
+}

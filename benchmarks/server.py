@@ -1,0 +1,113 @@
+"""The PostgreSQL a run uses, databases on it that are dropped afterwards, and worker processes."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
+from workflow_engine.bootstrap import migrate
+from workflow_engine.embedded.places import temporary_data_directory
+from workflow_engine.embedded.postgres import Postgres
+from workflow_engine.embedded.process import Child, tail
+from workflow_engine.errors import StackUnavailable
+
+DATABASE_URL = "WORKFLOW_BENCH_DATABASE_URL"
+_WORKER_SECONDS = 30.0  # until a worker process has registered
+
+
+@dataclass(frozen=True, slots=True)
+class Server:
+    """A running PostgreSQL on which we may create databases."""
+
+    url: str
+    description: str
+    programs: Path | None  # where the server's own pgbench may be
+
+    @contextmanager
+    def empty_database(self) -> Iterator[str]:
+        """URL of a new database, dropped at the end."""
+        name = f"workflow_bench_{secrets.token_hex(4)}"
+        with psycopg.connect(self.url, autocommit=True) as connection:
+            connection.execute(sql.SQL("create database {}").format(sql.Identifier(name)))
+        try:
+            yield make_conninfo(self.url, dbname=name)
+        finally:
+            with psycopg.connect(self.url, autocommit=True) as connection:
+                connection.execute(sql.SQL("drop database {} with (force)").format(sql.Identifier(name)))
+
+    @contextmanager
+    def engine_database(self) -> Iterator[str]:
+        """URL of a new database with the engine's schema, dropped at the end."""
+        with self.empty_database() as url:
+            migrate(url)
+            yield url
+
+
+@contextmanager
+def open_server() -> Iterator[Server]:
+    """The server of `WORKFLOW_BENCH_DATABASE_URL`, whose role may create databases, else an embedded one."""
+    with ExitStack() as stack:
+        programs = None
+        if (url := os.environ.get(DATABASE_URL)) is None:
+            directory = temporary_data_directory()
+            stack.callback(shutil.rmtree, directory, ignore_errors=True)
+            postgres = stack.enter_context(Postgres(directory))
+            url, programs = postgres.url, postgres.binaries.directory
+        with psycopg.connect(url, autocommit=True) as connection:
+            row = connection.execute(
+                "select current_setting('server_version'), current_setting('fsync'),"
+                " current_setting('synchronous_commit'), current_setting('shared_buffers')"
+            ).fetchone()
+        assert row is not None
+        kind = "given" if os.environ.get(DATABASE_URL) else "embedded"
+        yield Server(
+            url,
+            f"{kind} PostgreSQL {row[0]}, fsync={row[1]}, synchronous_commit={row[2]}, shared_buffers={row[3]}",
+            programs,
+        )
+
+
+@contextmanager
+def workers(database_url: str, *, processes: int = 2, concurrency: int | None = None) -> Iterator[None]:
+    """Worker processes as an operator starts them, registered and idle. `concurrency` None: the default."""
+    environment = {
+        **os.environ,
+        "DATABASE_URL": database_url,
+        "WORKER_METRICS_PORT": "0",
+        "WORKER_SHUTDOWN_TIMEOUT": "5",
+    }
+    environment.pop("WORKER_CONCURRENCY", None)
+    if concurrency is not None:
+        environment["WORKER_CONCURRENCY"] = str(concurrency)
+    command = [sys.executable, "-m", "workflow_engine.cli", "worker"]
+    with ExitStack() as stack:
+        log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "worker.log"
+        before = _active_workers(database_url)
+        for _ in range(processes):
+            child = Child(command, log=log, env=environment)
+            stack.callback(child.stop)
+        deadline = time.monotonic() + _WORKER_SECONDS
+        while _active_workers(database_url) < before + processes:
+            if time.monotonic() > deadline:
+                raise StackUnavailable(f"The workers did not register:\n{tail(log)}")
+            time.sleep(0.05)
+        yield
+
+
+def _active_workers(database_url: str) -> int:
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        row = connection.execute("select count(*) from workflow.workers where status = 'active'").fetchone()
+    assert row is not None
+    return int(row[0])
