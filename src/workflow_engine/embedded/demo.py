@@ -91,9 +91,9 @@ def _await_stack(child: Child, file: Path, log: Path) -> Mapping[str, Any]:
 def _show(console: Console, facts: Mapping[str, Any]) -> bool:
     body = create_workflow_body(f"{facts['standins']['echo']}/orders")
     with httpx.Client(base_url=f"{facts['url']}/api/v1", timeout=10, trust_env=False) as api:
-        console.print(f"POST {facts['url']}/api/v1/workflows\n{json.dumps(body)}")
+        console.print(f"POST {facts['url']}/api/v1/workflows\n{json.dumps(body)}", markup=False)
         answer = api.post("/workflows", json=body)
-        console.print(f"{answer.status_code} {answer.text}\n")
+        console.print(f"{answer.status_code} {answer.text}\n", markup=False)
         if answer.status_code != httpx.codes.ACCEPTED:
             return False
         workflow_id = answer.json()["id"]

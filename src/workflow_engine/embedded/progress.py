@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
 from typing import Any
 
@@ -36,12 +37,12 @@ def follow(
     """
     deadline = time.monotonic() + timeout
     shown: dict[str, tuple[str, int]] = {}
-    with Live(console=console, auto_refresh=False, transient=False) as live:
+    with Live(console=console, auto_refresh=False) if console.is_terminal else nullcontext() as live:
         while time.monotonic() < deadline:
             # The workflow first: when it has ended, the tasks that are read after it are the final ones.
             workflow: Mapping[str, Any] = api.get(f"/workflows/{workflow_id}").raise_for_status().json()
             tasks = _tasks(api, workflow_id, steps)
-            if console.is_terminal:
+            if live:
                 live.update(_table(tasks), refresh=True)
             else:
                 _print_changes(console, tasks, shown)

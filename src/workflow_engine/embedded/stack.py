@@ -239,7 +239,9 @@ class Stack:
         def stop(_number: int, _frame: FrameType | None) -> None:
             self._stopping.set()
 
-        numbers = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+        numbers = [signal.SIGTERM, signal.SIGINT]
+        if signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # as under nohup
+            numbers.append(signal.SIGHUP)
         before = [signal.signal(number, stop) for number in numbers]
         try:
             yield
