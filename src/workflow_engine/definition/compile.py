@@ -95,6 +95,8 @@ class _Compiler:
         self._check_sizes(dependencies)
         if cycle := graph.find_cycle(dependencies):
             return (), self._circular(cycle, explicit)
+        if self._faults:
+            return (), None
         waiting = graph.successors(dependencies)
         return tuple(
             _plan_step(

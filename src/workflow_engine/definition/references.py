@@ -10,7 +10,7 @@ from workflow_engine.definition.expressions import Expression, compile_expressio
 from workflow_engine.definition.faults import Faults, did_you_mean, join
 from workflow_engine.definition.scope import COMMON_VARIABLES, misuses, step_alias, steps_read
 from workflow_engine.definition.steps import StepRecord
-from workflow_engine.definition.templates import Placeholder, split, strings
+from workflow_engine.definition.templates import Placeholder, split
 from workflow_engine.errors import InputInvalid
 
 
@@ -58,6 +58,7 @@ class ExpressionReader:
             self._template(join(step.pointer, "inputs"), step.inputs, COMMON_VARIABLES, reads)
             return reads
         for name, value in step.inputs.items():
+            self._check_key(name, step.input_places[name])
             if step.type == "transform" and name == "expression":
                 if isinstance(value, str):
                     self._bare(step.input_places[name], value, COMMON_VARIABLES, reads)
@@ -90,11 +91,21 @@ class ExpressionReader:
             self._faults.add(place, "invalid-template", "a condition must give true or false")
 
     def _template(self, place: str, value: Any, variables: tuple[str, ...], reads: Reads) -> None:
-        try:
-            for string_place, text in strings(value, place):
-                self._string(string_place, text, variables, reads)
-        except InputInvalid as error:
-            self._faults.add_from("", error)
+        if isinstance(value, str):
+            if "${" in value:
+                self._string(place, value, variables, reads)
+        elif isinstance(value, list):
+            for index, item in enumerate(value):
+                self._template(join(place, index), item, variables, reads)
+        elif isinstance(value, dict):
+            for key, item in value.items():
+                self._check_key(key, join(place, key))
+                self._template(join(place, key), item, variables, reads)
+
+    def _check_key(self, key: str, place: str) -> None:
+        if "${" in key:
+            message = "keys are not templates: build the object in an expression"
+            self._faults.add(place, "invalid-template", message)
 
     def _string(self, place: str, text: str, variables: tuple[str, ...], reads: Reads) -> None:
         try:

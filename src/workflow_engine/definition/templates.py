@@ -7,13 +7,12 @@ strings as they are, all else as JSON. `$${` stands for a literal `${`. Keys of 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
 from workflow_engine.definition.expressions import evaluate
-from workflow_engine.definition.faults import join
 from workflow_engine.definition.scope import Scope
 from workflow_engine.errors import Fault, InputInvalid, TaskError
 
@@ -89,26 +88,6 @@ def split(text: str) -> list[str | Placeholder]:
     if sum(isinstance(part, Placeholder) for part in parts) > MAX_PLACEHOLDERS:
         raise _invalid(f"has more than {MAX_PLACEHOLDERS:,} placeholders")
     return parts
-
-
-def strings(value: Any, pointer: str = "") -> Iterator[tuple[str, str]]:
-    """Every string of a template that may hold placeholders, with its place.
-
-    Raises:
-        InputInvalid: A key holds `${`, which would not be replaced.
-    """
-    if isinstance(value, str):
-        if "${" in value:
-            yield pointer, value
-    elif isinstance(value, list):
-        for index, item in enumerate(value):
-            yield from strings(item, join(pointer, index))
-    elif isinstance(value, dict):
-        for key, item in value.items():
-            if "${" in key:
-                message = "keys are not templates: build the object in an expression"
-                raise InputInvalid([Fault(join(pointer, key), "invalid-template", message)])
-            yield from strings(item, join(pointer, key))
 
 
 def _end(text: str, at: int) -> int:

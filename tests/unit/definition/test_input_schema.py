@@ -1,0 +1,75 @@
+"""JSON Schemas of inputs."""
+
+from typing import Any
+
+import pytest
+
+from workflow_engine.definition.input_schema import check_schema, validate_input
+from workflow_engine.errors import InputInvalid
+
+TREE = {
+    "type": "object",
+    "required": ["name"],
+    "additionalProperties": False,
+    "properties": {"name": {"type": "string"}, "children": {"type": "array", "items": {"$ref": "#"}}},
+}
+
+
+@pytest.mark.parametrize(
+    "schema",
+    [
+        {},
+        TREE,
+        {"$defs": {"a/b": {"type": "integer"}}, "properties": {"n": {"$ref": "#/$defs/a~1b"}}},
+        {"enum": [{"$ref": "http://not.a.reference"}]},
+        {"properties": {"$ref": {"type": "string"}}},
+    ],
+)
+def test_a_sound_schema_is_accepted(schema: dict[str, Any]) -> None:
+    assert check_schema(schema, "/input_schema").found == []
+
+
+@pytest.mark.parametrize(
+    ("schema", "pointer"),
+    [
+        ({"type": "objekt"}, "/input_schema/type"),
+        ({"properties": {"a": {"minimum": "1"}}}, "/input_schema/properties/a/minimum"),
+        ({"$ref": "http://example.com/schema"}, "/input_schema/$ref"),
+        ({"items": {"$ref": "file:///etc/passwd"}}, "/input_schema/items/$ref"),
+        ({"$ref": "#/$defs/missing"}, "/input_schema/$ref"),
+        ({"$ref": "#anchor"}, "/input_schema/$ref"),
+        ({"properties": {"a": {"$id": "http://example.com/"}}}, "/input_schema/properties/a/$id"),
+        ({"$ref": "#"}, "/input_schema"),
+        ({"$defs": {"a": {"anyOf": [{"$ref": "#/$defs/a"}]}}}, "/input_schema/$defs/a"),
+        ({"properties": {"a": {"not": {"$ref": "#/properties/a"}}}}, "/input_schema/properties/a"),
+        ({"dependentSchemas": {"x": {"$ref": "#"}}}, "/input_schema"),
+    ],
+)
+def test_what_is_invalid_remote_or_endless_is_refused(schema: dict[str, Any], pointer: str) -> None:
+    faults = check_schema(schema, "/input_schema").found
+    assert [(fault.pointer, fault.code) for fault in faults] == [(pointer, "invalid-schema")]
+
+
+def test_an_input_that_fits_is_accepted() -> None:
+    validate_input(TREE, {"name": "a", "children": [{"name": "b", "children": []}]})
+    validate_input(None, "anything")
+
+
+def test_an_input_that_does_not_fit_is_refused_with_the_places() -> None:
+    with pytest.raises(InputInvalid) as refused:
+        validate_input(TREE, {"name": 1, "children": [{"nmae": "b"}]})
+    assert sorted({fault.pointer for fault in refused.value.faults}) == ["/input/children/0", "/input/name"]
+
+
+def test_an_input_nested_too_deeply_is_refused_not_a_crash() -> None:
+    deep: dict[str, Any] = {"name": "x"}
+    for _ in range(500):
+        deep = {"name": "x", "children": [deep]}
+    with pytest.raises(InputInvalid, match="nested too deeply"):
+        validate_input(TREE, deep)
+
+
+def test_at_most_fifty_faults_are_told() -> None:
+    with pytest.raises(InputInvalid) as refused:
+        validate_input({"items": {"type": "integer"}}, ["x"] * 200)
+    assert len(refused.value.faults) == 50
