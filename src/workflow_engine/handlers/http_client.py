@@ -28,6 +28,7 @@ from workflow_engine.settings import Settings
 MAX_REDIRECTS = 5
 CONNECT_TIMEOUT = 10.0  # seconds
 _RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_HIGHEST_PORT = 65535
 _ERROR_EXCERPT = 2000  # characters of a refusing answer kept in the error
 
 
@@ -107,7 +108,7 @@ def build_request(http: httpx.AsyncClient, method: str, url: str, **options: Any
         request = http.build_request(method, url, **options)
     except (httpx.InvalidURL, UnicodeEncodeError, ValueError) as error:
         raise invalid(f"This request cannot be sent: {error}") from error
-    if request.url.scheme not in ("http", "https") or not request.url.host:
+    if request.url.scheme not in ("http", "https") or not request.url.host or (request.url.port or 0) > _HIGHEST_PORT:
         raise invalid(f"{storable_text(url, 200)!r} is not an absolute http or https URL")
     return request
 
@@ -157,7 +158,7 @@ def transport_errors(request: httpx.Request) -> Iterator[None]:
     except httpx.TimeoutException as error:
         what = {httpx.ConnectTimeout: "did not accept a connection", httpx.PoolTimeout: "had no free connection"}
         raise TaskError("timeout", f"{where} {what.get(type(error), 'did not answer')} in time.") from error
-    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError, UnicodeError) as error:  # the last: a bad host name
+    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
         raise invalid(f"{where} cannot be requested: {error}") from error
     except httpx.TransportError as error:
         reason = storable_text(error, 500) or type(error).__name__

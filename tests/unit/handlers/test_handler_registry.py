@@ -176,7 +176,7 @@ def test_a_module_that_brings_nothing_is_refused(registry, write, source, messag
 
 
 def test_a_module_that_does_not_exist_is_refused(registry):
-    with pytest.raises(HandlerInvalid, match="There is no module 'nowhere.steps'"):
+    with pytest.raises(HandlerInvalid, match=r"There is no module 'nowhere\.steps'"):
         registry.include("nowhere.steps")
 
 
