@@ -7,8 +7,8 @@ from typing import Any
 
 import pytest
 from engine import Engine
-from invariants import assert_sound
 from support import eventually
+from support.invariants import assert_sound
 
 
 @pytest.fixture

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
-from engine import Engine
+from typing import Any, Protocol
+
+
+class Database(Protocol):
+    """Whatever runs a query."""
+
+    def rows(self, query: str, /) -> list[dict[str, Any]]: ...
+
 
 _OPEN = "('blocked', 'pending', 'running', 'scheduled', 'waiting')"
 
@@ -59,7 +66,7 @@ INVARIANTS = {
 }
 
 
-def assert_sound(engine: Engine) -> None:
+def assert_sound(database: Database) -> None:
     """Fail with the names and first rows of the invariants that are broken."""
-    broken = {name: found[:3] for name, query in INVARIANTS.items() if (found := engine.rows(query))}
+    broken = {name: found[:3] for name, query in INVARIANTS.items() if (found := database.rows(query))}
     assert not broken, broken
