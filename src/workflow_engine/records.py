@@ -47,6 +47,22 @@ class Workflow:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkflowSummary:
+    """A workflow in a list: without its input and output, which may be large."""
+
+    id: UUID
+    name: str
+    version: int
+    status: str
+    error: dict[str, Any] | None
+    labels: dict[str, str]
+    priority: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
 class Task:
     """One step inside one workflow."""
 

@@ -11,6 +11,15 @@ DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 
 
 build_info = Info("workflow_build", "Version of the engine that runs")
 
+# Engines (port 3003) ------------------------------------------------------------------------------------------------
+
+http_request_duration = Histogram(
+    "http_request_duration_seconds",
+    "Duration of requests, by the template of their path",
+    ["route", "method", "status"],
+    buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
+)
+
 # Workers (port 9464) ------------------------------------------------------------------------------------------------
 
 tasks_completed = Counter(

@@ -46,15 +46,25 @@ class Definitions:
             raise DefinitionNotFound(f"Workflow definition not found: version id {version_id}")
         return Plan.from_json(plan)
 
-    async def plan_by_name(self, name: str, version: int | None = None) -> Plan | None:
-        """The plan that a start of `name` at `version` would use, or None when there is none."""
-        plan = await self._pool.value(
-            "select v.plan from workflow.definitions d join workflow.definition_versions v on v.name = d.name"
+    async def input_schema(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any] | None]:
+        """Which version a start of `name` at `version` would use, and the JSON Schema of its input, if it has one.
+
+        Raises:
+            DefinitionNotFound: The name or the version is unknown.
+        """
+        found = await self._pool.value(
+            "select jsonb_build_array(v.version, v.plan -> 'input_schema')"
+            " from workflow.definitions d join workflow.definition_versions v on v.name = d.name"
             " where d.name = %s and v.version = coalesce(%s, d.pinned_version, d.latest_version)",
             [name, version],
             repeatable=True,
         )
-        return None if plan is None else Plan.from_json(plan)
+        if found is None:
+            label = name if version is None else f"{name}@{version}"
+            raise DefinitionNotFound(
+                f"Workflow definition not found: {label}", hint="Submit it with its steps, or start a known version."
+            )
+        return found[0], found[1]
 
 
 def _graph(plan: Plan) -> list[dict[str, Any]]:

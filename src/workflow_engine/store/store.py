@@ -23,10 +23,11 @@ class Store:
         self.workers = Workers(pool)
         self.maintenance = Maintenance(pool)
 
-    async def ping(self) -> None:
-        """One round trip to Postgres.
+    async def is_migrated(self) -> bool:
+        """Whether the database has our tables; one round trip.
 
         Raises:
-            StoreUnavailable: It did not answer.
+            StoreUnavailable: Postgres did not answer.
         """
-        await self.pool.value("select 1")
+        found: bool = await self.pool.value("select to_regclass('workflow.workflows') is not null", repeatable=True)
+        return found

@@ -14,6 +14,13 @@ class Workers:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
+    async def count_active(self) -> int:
+        """How many workers are alive and take tasks."""
+        count: int = await self._pool.value(
+            "select count(*) from workflow.worker_list where status = 'active'", repeatable=True
+        )
+        return count
+
     async def task_types(self) -> list[str]:
         """Names of all known task types, built-in and registered."""
         names = await self._pool.value(

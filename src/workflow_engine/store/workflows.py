@@ -8,11 +8,20 @@ from uuid import UUID
 
 import orjson
 
-from workflow_engine.errors import WorkflowNotFound
-from workflow_engine.records import Attempt, GraphNode, StartedWorkflow, Task, Workflow, WorkflowStart
+from workflow_engine.errors import IdempotencyKeyReused, WorkflowNotFound
+from workflow_engine.records import (
+    Attempt,
+    GraphNode,
+    StartedWorkflow,
+    Task,
+    Workflow,
+    WorkflowStart,
+    WorkflowSummary,
+)
 from workflow_engine.store.pool import Pool, as_uuid
 
 _COLUMNS = "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at"
+_SUMMARY = "id, name, version, status, error, labels, priority, created_at, started_at, finished_at"
 
 
 class Workflows:
@@ -57,6 +66,21 @@ class Workflows:
         started = [StartedWorkflow(UUID(s["id"]), s["name"], s["version"], s["status"]) for s in answer["started"]]
         return started, answer["replayed"]
 
+    async def check_key(self, key: str, *, fingerprint: str, principal: str = "") -> None:
+        """Refuse a request before anything is written for it; `start` decides in the end.
+
+        Raises:
+            IdempotencyKeyReused: The key came before with another fingerprint.
+        """
+        reused = await self._pool.value(
+            "select fingerprint <> %s from workflow.idempotency_keys where principal = %s and key = %s"
+            " and created_at > workflow.clock() - interval '24 hours'",
+            [fingerprint, principal, key],
+            repeatable=True,
+        )
+        if reused:
+            raise IdempotencyKeyReused(hint="Use a new key for a new request.")
+
     async def get(self, workflow_id: str) -> Workflow:
         """One workflow.
 
@@ -72,11 +96,11 @@ class Workflows:
             raise _not_found(workflow_id)
         return found[0]
 
-    async def running(self) -> list[Workflow]:
+    async def running(self) -> list[WorkflowSummary]:
         """All workflows that were started and have not ended, oldest first."""
         return await self._pool.rows(
-            Workflow,
-            f"select {_COLUMNS} from workflow.workflow_list"
+            WorkflowSummary,
+            f"select {_SUMMARY} from workflow.workflow_list"
             " where finished_at is null and status = 'running' order by id",
         )
 
@@ -191,7 +215,7 @@ class Workflows:
         until: datetime | None = None,
         before: UUID | None = None,
         limit: int = 100,
-    ) -> list[Workflow]:
+    ) -> list[WorkflowSummary]:
         """Workflows, newest first.
 
         Args:
@@ -202,8 +226,8 @@ class Workflows:
             limit: At most so many.
         """
         return await self._pool.rows(
-            Workflow,
-            f"select {_COLUMNS} from workflow.workflow_list"
+            WorkflowSummary,
+            f"select {_SUMMARY} from workflow.workflow_list"
             " where (cardinality(%(status)s::text[]) = 0 or status = any(%(status)s))"
             " and (%(name)s::text is null or name = %(name)s)"
             " and labels @> %(labels)s::jsonb"

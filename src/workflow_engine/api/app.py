@@ -1,0 +1,54 @@
+"""Puts the API together."""
+
+from __future__ import annotations
+
+import functools
+
+from fastapi import APIRouter, FastAPI
+from fastapi_offline import FastAPIOffline
+from starlette.types import Lifespan
+
+from workflow_engine.api.answers import API
+from workflow_engine.api.envelope import Envelope
+from workflow_engine.api.operations import document
+from workflow_engine.api.problems import add_problem_handlers
+from workflow_engine.api.routes import health, starts, workers, workflows
+from workflow_engine.api.services import VERSION
+
+_DESCRIPTION = """A durable workflow engine on Postgres.
+
+Errors are problem details (RFC 9457). `?pretty` indents any answer. A definition is started by submitting its steps or
+its name; the answer is 202 with the id of the workflow, and Postgres has it.
+"""
+_TAGS = [
+    {"name": "workflows", "description": "One execution of a definition version each."},
+    {"name": "workers", "description": "The processes that run tasks."},
+    {"name": "health", "description": "For people and for probes."},
+]
+
+
+def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
+    """The application.
+
+    Args:
+        lifespan: Runs around its life; inside, `services.serving` must be open.
+    """
+    app: FastAPI = FastAPIOffline(
+        title="Workflow Engine",
+        version=VERSION,
+        description=_DESCRIPTION,
+        openapi_tags=_TAGS,
+        lifespan=lifespan,
+        redoc_url=None,
+        redirect_slashes=False,  # a redirected POST loses its body with many clients
+    )
+    api = APIRouter(prefix=API)
+    for routes in (starts.router, workflows.router, workers.router, health.router):
+        api.include_router(routes)
+    app.include_router(api)
+    app.include_router(health.router, include_in_schema=False)
+    app.include_router(health.metrics_router)
+    app.add_middleware(Envelope)
+    add_problem_handlers(app)
+    app.openapi = functools.partial(document, app)  # type: ignore[method-assign]
+    return app

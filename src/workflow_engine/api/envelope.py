@@ -1,0 +1,124 @@
+"""What every request and answer has: an id, a time, a log line, safe headers; and 500 for what nobody caught."""
+
+from __future__ import annotations
+
+import re
+import time
+import uuid
+from collections.abc import MutableMapping
+from typing import Any
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect, Request
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from workflow_engine.api.problems import problem
+from workflow_engine.observability import metrics
+from workflow_engine.observability.logs import get_logger
+
+_REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
+_JSON_ACCEPTED = ("*/*", "application/*", "application/json", "application/problem+json")
+_NOT_JSON = ("/docs", "/redoc", "/metrics", "/static-offline-docs")
+_log = get_logger("api")
+
+
+class Envelope:
+    """The outermost layer of the application.
+
+    A request may bring its own `X-Request-Id` (letters, digits, `. _ -`, at most 64); the answer repeats it.
+    """
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        exchange = _Exchange(scope, send)
+        try:
+            await self._serve(exchange, receive)
+        except ClientDisconnect:
+            exchange.status = 499
+        except Exception:  # the one place where a bug becomes an answer
+            _log.exception("request failed", request_id=exchange.request_id, path=scope["path"])
+            if exchange.status:
+                raise  # the answer has begun: only ending the connection can tell that it is not whole
+            detail = "An unexpected error. It was logged with this request id."
+            await problem(exchange.request, "internal-error", detail)(exchange.scope, receive, exchange.send)
+        finally:
+            exchange.record()
+
+    async def _serve(self, exchange: _Exchange, receive: Receive) -> None:
+        if not exchange.accepts_json:
+            detail = "Answers are application/json."
+            hint = "Leave out the Accept header, or add application/json to it."
+            answer = problem(exchange.request, "not-acceptable", detail, hint=hint)
+            await answer(exchange.scope, receive, exchange.send)
+            return
+        await self._app(exchange.scope, receive, exchange.send)
+
+
+class _Exchange:
+    """One request and its answer."""
+
+    def __init__(self, scope: Scope, send: Send) -> None:
+        self._headers = Headers(scope=scope)
+        given = self._headers.get("x-request-id", "")
+        self.request_id = given if _REQUEST_ID.fullmatch(given) else uuid.uuid4().hex
+        self.method: str = scope["method"]
+        self.scope: MutableMapping[str, Any] = {**scope, "request_id": self.request_id}
+        self._is_json = not self.scope["path"].startswith(_NOT_JSON)
+        if self.method == "HEAD":
+            self.scope["method"] = "GET"
+        self.request = Request(self.scope)
+        self.status = 0
+        self._send = send
+        self._begun = time.perf_counter()
+
+    @property
+    def accepts_json(self) -> bool:
+        accept = self._headers.get("accept", "")
+        if not accept or not self._is_json:
+            return True
+        ranges = [part.split(";")[0].strip().lower() for part in accept.split(",")]
+        return any(part in _JSON_ACCEPTED for part in ranges)
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+            headers = MutableHeaders(scope=message)
+            headers["X-Request-Id"] = self.request_id
+            headers["X-Content-Type-Options"] = "nosniff"
+            if self._is_json:
+                headers["Cache-Control"] = "no-store"
+        elif self.method == "HEAD" and message.get("body"):
+            message = {**message, "body": b""}
+        await self._send(message)
+
+    def record(self) -> None:
+        """Count the request, and log it when it changed something or went wrong."""
+        seconds = time.perf_counter() - self._begun
+        status = self.status or 500
+        route = getattr(self.scope.get("route"), "path", "unmatched")
+        metrics.http_request_duration.labels(route, _known(self.method), str(status)).observe(seconds)
+        if status >= 500:
+            log = _log.error
+        elif status < 400 and self.method in ("GET", "HEAD", "OPTIONS"):
+            log = _log.debug
+        else:
+            log = _log.info
+        log(
+            "request",
+            workflow_id=self.scope.get("workflow_id") or self.scope.get("path_params", {}).get("workflow_id"),
+            method=self.method,
+            path=self.scope["path"],
+            status=status,
+            seconds=seconds,
+            request_id=self.request_id,
+        )
+
+
+def _known(method: str) -> str:
+    """The method as a label: a client must not be able to make up new series."""
+    return method if method in ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS") else "other"

@@ -1,0 +1,145 @@
+"""Examples of the OpenAPI document: the runbook's workflow, from its creation to its trace."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflow_engine.api.views import links
+
+_ID = "0198c2f4-5a3e-7c41-9d3b-0f6b1f0e2a77"
+_TASK = "6488064"
+_CREATED, _STARTED, _FETCHED, _FINISHED = (f"2026-01-31T12:00:0{n}Z" for n in ("0.000000", "0.010000", "0.250000", "2"))
+_LINKS = links(_ID)
+
+CREATE_WORKFLOW: dict[str, Any] = {
+    "name": "data-pipeline",
+    "steps": [
+        {"id": "fetch", "type": "http", "url": "https://example.com/orders"},
+        {"id": "process", "type": "agent", "agent": "processor", "depends_on": ["fetch"]},
+        {"id": "store", "type": "database", "depends_on": ["process"]},
+    ],
+}
+START_BY_NAME: dict[str, Any] = {"name": "data-pipeline", "input": {"day": "2026-01-31"}, "labels": {"team": "data"}}
+BATCH: list[dict[str, Any]] = [START_BY_NAME, {"name": "data-pipeline", "version": 1}]
+CANCEL: dict[str, Any] = {"reason": "No longer needed."}
+
+STARTED_BRIEFLY: dict[str, Any] = {"id": _ID, "name": "data-pipeline", "version": 1, "status": "pending"}
+STARTED: dict[str, Any] = {**STARTED_BRIEFLY, "links": _LINKS, "warnings": []}
+SUMMARY: dict[str, Any] = {
+    "id": _ID,
+    "name": "data-pipeline",
+    "version": 1,
+    "status": "succeeded",
+    "error": None,
+    "labels": {"team": "data"},
+    "priority": 0,
+    "created_at": _CREATED,
+    "started_at": _STARTED,
+    "finished_at": _FINISHED,
+    "links": _LINKS,
+}
+WORKFLOW: dict[str, Any] = {**SUMMARY, "input": {"day": "2026-01-31"}, "output": {"store": {"record_id": "1"}}}
+TASK: dict[str, Any] = {
+    "id": _TASK,
+    "workflow_id": _ID,
+    "step": "fetch",
+    "path": "fetch",
+    "type": "http",
+    "status": "succeeded",
+    "attempt": 1,
+    "queue": "default",
+    "worker_id": "1",
+    "pending_since": _CREATED,
+    "scheduled_at": None,
+    "started_at": _STARTED,
+    "finished_at": _FETCHED,
+    "output": {"status": 200, "headers": {}, "body": {"orders": []}},
+    "error": None,
+}
+DAG: dict[str, Any] = {
+    "nodes": [
+        {
+            "id": step["id"],
+            "type": step["type"],
+            "status": "running" if index == 0 else "blocked",
+            "task_id": str(int(_TASK) + index),
+            "attempt": 1 if index == 0 else 0,
+            "started_at": _STARTED if index == 0 else None,
+            "finished_at": None,
+        }
+        for index, step in enumerate(CREATE_WORKFLOW["steps"])
+    ],
+    "edges": [{"from": "fetch", "to": "process"}, {"from": "process", "to": "store"}],
+    "cycles": [],
+    "critical_path": ["fetch", "process", "store"],
+    "waiting_on": {"process": ["fetch"], "store": ["process"]},
+}
+SPAN: dict[str, Any] = {
+    "step": "fetch",
+    "path": "fetch",
+    "task_id": _TASK,
+    "type": "http",
+    "attempt": 1,
+    "status": "succeeded",
+    "worker": "worker-1",
+    "queued_at": _CREATED,
+    "started_at": _STARTED,
+    "finished_at": _FETCHED,
+    "wait_s": 0.01,
+    "run_s": 0.24,
+    "error": None,
+}
+CANCELLED: dict[str, Any] = {"id": _ID, "status": "cancelled", "links": _LINKS}
+REOPENED: dict[str, Any] = {"id": _ID, "tasks": 2, "links": _LINKS}
+WORKER: dict[str, Any] = {
+    "id": "1",
+    "name": "worker-1",
+    "host": "workflow-workers-6d4f9",
+    "pid": 7,
+    "version": "0.1.0",
+    "queues": ["default"],
+    "task_types": ["agent", "database", "http", "llm_inference", "noop", "transform"],
+    "status": "active",
+    "concurrency": 10,
+    "busy": 1,
+    "current_tasks": [_TASK],
+    "last_heartbeat_at": _CREATED,
+    "age_s": 2.5,
+    "started_at": _CREATED,
+    "rss_bytes": 104857600,
+}
+DEAD_WORKER: dict[str, Any] = {**WORKER, "status": "dead", "age_s": 61.0, "orphaned_tasks": [_TASK]}
+HEALTH: dict[str, Any] = {
+    "status": "degraded",
+    "version": "0.1.0",
+    "accepting": True,
+    "deadlock_detection": "warn",
+    "checks": {
+        "postgres": {"status": "ok"},
+        "redis": {"status": "down", "error": "Redis cannot be reached."},
+        "workers": {"status": "ok", "active": 2},
+        "agent_mesh": {"status": "ok"},
+        "agent_brain": {"status": "ok"},
+    },
+}
+SIGN: dict[str, Any] = {"status": "ok"}
+PROBLEM: dict[str, Any] = {
+    "type": "urn:workflow-engine:problem:unknown-dependency",
+    "title": "Unknown dependency",
+    "status": 422,
+    "detail": "/steps/1/depends_on/0: there is no step 'fetsh'; did you mean \"fetch\"?",
+    "code": "unknown-dependency",
+    "instance": "5f1f0a8e6c1b4c3f9a0f6f0a3c0d9a52",
+    "errors": [
+        {
+            "pointer": "/steps/1/depends_on/0",
+            "code": "unknown-dependency",
+            "message": "there is no step 'fetsh'; did you mean \"fetch\"?",
+        }
+    ],
+}
+HEALTH_DOWN: dict[str, Any] = {
+    **HEALTH,
+    "accepting": False,
+    "checks": {**HEALTH["checks"], "postgres": {"status": "down", "error": "Postgres cannot be reached."}},
+}

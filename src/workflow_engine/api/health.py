@@ -1,0 +1,152 @@
+"""What this engine depends on, looked at side by side, each for at most a second.
+
+Postgres decides whether the engine can serve. All else makes it slower to look at or leaves steps waiting: then it is
+`degraded`, and still serves.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import httpx
+
+from workflow_engine.errors import EngineError
+from workflow_engine.mirror.client import Mirror
+from workflow_engine.settings import Settings
+from workflow_engine.store.store import Store
+
+CHECK_SECONDS = 1.0
+_FRESH_SECONDS = 1.0
+_PATIENCE_SECONDS = 0.1
+_STALE_SECONDS = 15.0
+
+
+class DependencyDown(EngineError):
+    """Something this engine depends on does not do its part."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look at a dependency found; `error` says what is wrong, None that nothing is."""
+
+    at: float
+    error: str | None
+    facts: dict[str, Any]
+
+    def as_json(self) -> dict[str, Any]:
+        shown: dict[str, Any] = {"status": "ok" if self.error is None else "down", **self.facts}
+        return shown if self.error is None else shown | {"error": self.error}
+
+
+class Check:
+    """One dependency, looked at when asked and not more than once a second.
+
+    Args:
+        look: Returns facts worth showing; raises when something is wrong.
+        patience: Seconds to wait for a look under way before the finding before it is told, if there is a recent one.
+    """
+
+    def __init__(self, look: Callable[[], Awaitable[dict[str, Any]]], *, patience: float = CHECK_SECONDS) -> None:
+        self._look = look
+        self._patience = patience
+        self._last: Finding | None = None
+        self._looking: asyncio.Task[Finding] | None = None
+
+    async def finding(self) -> Finding:
+        now = time.monotonic()
+        last = self._last
+        if last is not None and now - last.at < _FRESH_SECONDS:
+            return last
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.create_task(self._run())
+        recent = last is not None and now - last.at < _STALE_SECONDS
+        await asyncio.wait([self._looking], timeout=self._patience if recent else None)
+        if self._looking.done() or last is None:
+            return await self._looking
+        return last
+
+    async def close(self) -> None:
+        if self._looking is not None:
+            self._looking.cancel()
+            await asyncio.gather(self._looking, return_exceptions=True)
+
+    async def _run(self) -> Finding:
+        facts: dict[str, Any] = {}
+        error: str | None = None
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                facts = await self._look()
+        except TimeoutError:
+            error = f"no answer within {CHECK_SECONDS:g} s"
+        except EngineError as problem:
+            error = problem.detail
+        except (httpx.HTTPError, OSError) as problem:
+            error = str(problem) or type(problem).__name__
+        self._last = Finding(time.monotonic(), error, facts)
+        return self._last
+
+
+class Health:
+    """The state of this engine and of what it depends on."""
+
+    def __init__(self, settings: Settings, store: Store, mirror: Mirror, version: str) -> None:
+        self._settings = settings
+        self._store = store
+        self._mirror = mirror
+        self._version = version
+        self._http = httpx.AsyncClient(timeout=CHECK_SECONDS, trust_env=False, follow_redirects=False)
+        self._checks = {
+            "postgres": Check(self._postgres),
+            "redis": Check(self._redis, patience=_PATIENCE_SECONDS),
+            "workers": Check(self._workers),
+            "agent_mesh": Check(lambda: self._neighbour(settings.agent_mesh_url), patience=_PATIENCE_SECONDS),
+            "agent_brain": Check(lambda: self._neighbour(settings.agent_brain_url), patience=_PATIENCE_SECONDS),
+        }
+
+    async def report(self) -> tuple[bool, dict[str, Any]]:
+        """Whether requests can be served, and everything that was found."""
+        found = dict(
+            zip(self._checks, await asyncio.gather(*(check.finding() for check in self._checks.values())), strict=True)
+        )
+        serving = found["postgres"].error is None
+        return serving, {
+            "status": "ok" if all(finding.error is None for finding in found.values()) else "degraded",
+            "version": self._version,
+            "accepting": serving,
+            "deadlock_detection": self._settings.deadlock_detection,
+            "checks": {name: finding.as_json() for name, finding in found.items()},
+        }
+
+    async def ready(self) -> str | None:
+        """What keeps this engine from serving requests, or None."""
+        return (await self._checks["postgres"].finding()).error
+
+    async def close(self) -> None:
+        await asyncio.gather(*(check.close() for check in self._checks.values()))
+        await self._http.aclose()
+
+    async def _postgres(self) -> dict[str, Any]:
+        if not await self._store.is_migrated():
+            raise DependencyDown("The database has no schema yet: run `workflow-engine migrate`.")
+        return {}
+
+    async def _redis(self) -> dict[str, Any]:
+        if not await self._mirror.reachable():
+            raise DependencyDown("Redis cannot be reached.")
+        return {}
+
+    async def _workers(self) -> dict[str, Any]:
+        count = await self._store.workers.count_active() if await self._store.is_migrated() else 0
+        if not count:
+            raise DependencyDown("No worker is active: nothing will be run.")
+        return {"active": count}
+
+    async def _neighbour(self, url: str) -> dict[str, Any]:
+        answer = await self._http.get(f"{url.rstrip('/')}/health")
+        if answer.status_code >= 500:
+            raise DependencyDown(f"It answered with {answer.status_code}.")
+        return {}

@@ -1,0 +1,147 @@
+"""How a route is declared: its id, what it takes and what it answers, once, for the OpenAPI document."""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+from pydantic import BaseModel
+from pydantic.json_schema import models_json_schema
+
+from workflow_engine.api import examples, schemas
+from workflow_engine.api.parameters import PRETTY, Parameter
+from workflow_engine.api.problems import MEDIA_TYPE, PROBLEMS
+
+# What can happen to every request.
+_ALWAYS = (406, 422, 500, 503)
+_REFERENCE = "#/components/schemas/{model}"
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The body of a request."""
+
+    model: type[BaseModel]
+    examples: Mapping[str, Any]
+    many: bool = False
+    required: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """An answer that is not a problem."""
+
+    description: str
+    model: Any
+    example: Any
+    headers: tuple[str, ...] = ()
+
+
+_HEADERS = {
+    "Location": "Where the workflow is found.",
+    "Link": 'The next page, as `<...>; rel="next"`; absent on the last one.',
+    "Idempotency-Replayed": "`true` when this repeats the answer to an earlier request with the same key.",
+}
+
+
+def operation(
+    operation_id: str,
+    *,
+    summary: str,
+    tag: str,
+    answers: Mapping[int, Answer],
+    parameters: Sequence[Parameter] = (),
+    headers: Sequence[Mapping[str, Any]] = (),
+    body: Body | None = None,
+    problems: Sequence[int] = (),
+) -> dict[str, Any]:
+    """Arguments for a route's decorator.
+
+    Args:
+        operation_id: Stable: generated clients name their functions after it.
+        summary: One line.
+        tag: The noun it belongs to.
+        answers: What it answers, by status.
+        parameters: Those of its query.
+        headers: Those it reads, as OpenAPI has parameters.
+        body: What it takes.
+        problems: Statuses of problems beside those that are always possible.
+    """
+    if body is not None:
+        problems = [*problems, 400, 408, 413, 415]
+    extra: dict[str, Any] = {"parameters": [*(p.document() for p in (*parameters, PRETTY)), *headers]}
+    if body is not None:
+        extra["requestBody"] = _request_body(body)
+    return {
+        "operation_id": operation_id,
+        "summary": summary,
+        "tags": [tag],
+        "response_model": None,
+        "status_code": next(iter(answers)),
+        "openapi_extra": extra,
+        "responses": {
+            **{status: _answer(answer) for status, answer in answers.items()},
+            **{status: _problem(status) for status in sorted({*problems, *_ALWAYS}) if status not in answers},
+        },
+    }
+
+
+def document(app: FastAPI) -> dict[str, Any]:
+    """The OpenAPI document of an application, made once."""
+    if app.openapi_schema is None:
+        made = get_openapi(
+            title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
+        )
+        components = made.setdefault("components", {}).setdefault("schemas", {})
+        for unused in ("HTTPValidationError", "ValidationError"):
+            components.pop(unused, None)
+        models = (schemas.Problem, schemas.StartRequest, schemas.CancelRequest)
+        _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
+        components.update(definitions["$defs"])
+        app.openapi_schema = made
+    return app.openapi_schema
+
+
+def _request_body(body: Body) -> dict[str, Any]:
+    schema: dict[str, Any] = {"$ref": _REFERENCE.format(model=body.model.__name__)}
+    if body.many:
+        schema = {"type": "array", "items": schema, "minItems": 1}
+    given = {name: {"value": value} for name, value in body.examples.items()}
+    return {"required": body.required, "content": {"application/json": {"schema": schema, "examples": given}}}
+
+
+def _answer(answer: Answer) -> dict[str, Any]:
+    shown: dict[str, Any] = {
+        "description": answer.description,
+        "model": answer.model,
+        "content": {"application/json": {"example": answer.example}},
+    }
+    if answer.headers:
+        shown["headers"] = {
+            name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in answer.headers
+        }
+    return shown
+
+
+def _problem(status: int) -> dict[str, Any]:
+    slugs = [slug for slug, of in PROBLEMS.items() if of == status]
+    example = examples.PROBLEM if status == examples.PROBLEM["status"] else _example(slugs[0], status)
+    return {
+        "description": f"{http.HTTPStatus(status).phrase}: {', '.join(f'`{slug}`' for slug in slugs)}.",
+        "content": {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model="Problem")}, "example": example}},
+    }
+
+
+def _example(slug: str, status: int) -> dict[str, Any]:
+    return {
+        "type": f"urn:workflow-engine:problem:{slug}",
+        "title": slug.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": "What went wrong with this request.",
+        "code": slug,
+        "instance": examples.PROBLEM["instance"],
+    }

@@ -1,0 +1,193 @@
+"""Parameters of queries: declared once, for reading them and for the OpenAPI document. Unknown ones are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from fastapi import Request
+
+from workflow_engine.api.answers import read_cursor
+from workflow_engine.api.problems import invalid_parameter
+from workflow_engine.definition.durations import parse_duration
+from workflow_engine.definition.faults import clipped, did_you_mean
+from workflow_engine.errors import InputInvalid
+from workflow_engine.states import WorkflowStatus
+
+MAX_LIMIT = 1000
+MAX_WAIT_SECONDS = 300.0
+_STATUSES = tuple(status.value for status in WorkflowStatus)
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """One parameter of a query.
+
+    Attributes:
+        name: As written; `label.*` stands for all names that begin with `label.`.
+        read: From text to value; raises ValueError with what is accepted.
+        default: The value when it is not given.
+        schema: JSON Schema, for the document.
+        description: For the document.
+        example: For the document.
+        repeatable: May be given more than once; `read` then gets the texts joined by commas.
+    """
+
+    name: str
+    read: Callable[[str], Any]
+    default: Any
+    schema: Mapping[str, Any]
+    description: str
+    example: Any
+    repeatable: bool = field(default=False)
+
+    def document(self) -> dict[str, Any]:
+        """As OpenAPI has it."""
+        return {
+            "name": self.name,
+            "in": "query",
+            "required": False,
+            "schema": dict(self.schema),
+            "description": self.description,
+            "example": self.example,
+        }
+
+
+def read_parameters(request: Request, known: Collection[Parameter]) -> dict[str, Any]:
+    """The values of the known parameters, by name; those of `label.*` as a mapping without the prefix.
+
+    Raises:
+        InputInvalid: One is unknown, given twice, or has a value that is not accepted.
+    """
+    given = dict.fromkeys(request.query_params, "")
+    values: dict[str, Any] = {}
+    for parameter in known:
+        if parameter.name.endswith(".*"):
+            prefix = parameter.name[:-1]
+            names = [name for name in given if name.startswith(prefix)]
+            values[parameter.name] = {name.removeprefix(prefix): _read(request, parameter, name) for name in names}
+        else:
+            names = [parameter.name]
+            present = parameter.name in given
+            values[parameter.name] = _read(request, parameter, parameter.name) if present else parameter.default
+        for name in names:
+            given.pop(name, None)
+    for name in given:
+        names = [parameter.name for parameter in known]
+        hint = did_you_mean(name, names) or f"; known are {', '.join(names)}"
+        raise invalid_parameter(clipped(name), f"is unknown{hint}")
+    return values
+
+
+def _read(request: Request, parameter: Parameter, name: str) -> Any:
+    texts = request.query_params.getlist(name)
+    if len(texts) > 1 and not parameter.repeatable:
+        raise invalid_parameter(name, "is given more than once")
+    try:
+        return parameter.read(",".join(texts))
+    except ValueError as error:
+        raise invalid_parameter(name, f"{clipped(texts[0])} is not accepted: {error}") from error
+
+
+def _limit(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= MAX_LIMIT:
+        raise ValueError(f"write an integer from 1 to {MAX_LIMIT}")
+    return int(text)
+
+
+def _flag(text: str) -> bool:
+    known = {"": True, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+    if text.lower() not in known:
+        raise ValueError("write true or false")
+    return known[text.lower()]
+
+
+def _statuses(text: str) -> list[str]:
+    statuses = [status.strip() for status in text.split(",")]
+    for status in statuses:
+        if status not in _STATUSES:
+            raise ValueError(f"write {', '.join(_STATUSES)}")
+    return statuses
+
+
+def _text(text: str) -> str:
+    if not text or len(text) > 1024 or "\0" in text:
+        raise ValueError("write a text of 1 to 1,024 characters")
+    return text
+
+
+def seconds(text: str) -> float:
+    """A time to wait.
+
+    Raises:
+        ValueError: It is no duration, or too long.
+    """
+    try:
+        value = parse_duration(text)
+    except InputInvalid as error:
+        raise ValueError(error.faults[0].message) from error
+    if value > MAX_WAIT_SECONDS:
+        raise ValueError(f"at most {MAX_WAIT_SECONDS:g} seconds")
+    return value
+
+
+def _moment(text: str) -> datetime:
+    try:
+        return datetime.now(UTC) - timedelta(seconds=parse_duration(text))
+    except (InputInvalid, OverflowError):
+        pass
+    try:
+        moment = datetime.fromisoformat(text.replace(" ", "+"))  # an unescaped + arrives as a space
+    except ValueError as error:
+        raise ValueError("write a time such as 2026-01-31T12:00:00Z, or how long ago: 24h") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _workflow_position(text: str) -> UUID:
+    try:
+        return UUID(read_cursor(text))
+    except (InputInvalid, ValueError) as error:
+        raise ValueError("take it from the Link header of the page before") from error
+
+
+def _task_position(text: str) -> int:
+    try:
+        position = read_cursor(text)
+    except InputInvalid:
+        position = ""
+    if not position.isdecimal() or len(position) > 18:
+        raise ValueError("take it from the Link header of the page before")
+    return int(position)
+
+
+PRETTY = Parameter("pretty", _flag, False, {"type": "boolean"}, "Indent the answer.", True)
+WAIT = Parameter(
+    "wait", seconds, 0.0, {"type": "string"}, "Answer when the workflow has ended, or after this time.", "30s"
+)
+FORCE = Parameter("force", _flag, False, {"type": "boolean"}, "Also run again a workflow that was cancelled.", True)
+STATUS = Parameter(
+    "status",
+    _statuses,
+    (),
+    {"type": "string"},
+    f"Only these, separated by commas or repeated: {', '.join(_STATUSES)}.",
+    "failed,cancelled",
+    repeatable=True,
+)
+NAME = Parameter("name", _text, None, {"type": "string"}, "Only workflows of this definition.", "data-pipeline")
+SINCE = Parameter("since", _moment, None, {"type": "string"}, "Created at or after this time, or so long ago.", "24h")
+UNTIL = Parameter("until", _moment, None, {"type": "string"}, "Created before this time.", "2026-01-31T12:00:00Z")
+LABEL = Parameter("label.*", _text, {}, {"type": "string"}, "Only workflows with this label: `label.team=x`.", "x")
+
+
+def page(default: int, *, of_tasks: bool = False) -> tuple[Parameter, Parameter]:
+    """The two parameters of a list that comes in pages."""
+    read = _task_position if of_tasks else _workflow_position
+    schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": default}
+    return (
+        Parameter("limit", _limit, default, schema, "Most items of one page.", 100),
+        Parameter("cursor", read, None, {"type": "string"}, "Where the page begins: see the `Link` header.", "NjU1MzY"),
+    )

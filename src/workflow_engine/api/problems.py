@@ -1,0 +1,208 @@
+"""Errors as RFC 9457 problem details: one shape for everything that goes wrong.
+
+`type` is `urn:workflow-engine:problem:<slug>`; the slugs are listed in `docs/api.md` and do not change their meaning.
+Values of the caller are clipped, and no answer carries a stack trace.
+"""
+
+from __future__ import annotations
+
+import http
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from fastapi import FastAPI, Request, Response
+from starlette.exceptions import HTTPException
+
+from workflow_engine.api.answers import dump, is_pretty
+from workflow_engine.errors import (
+    CircularDependency,
+    DefinitionInvalid,
+    EngineError,
+    Fault,
+    InputInvalid,
+    StoreUnavailable,
+)
+from workflow_engine.observability.logs import get_logger
+
+MEDIA_TYPE = "application/problem+json"
+TYPE_PREFIX = "urn:workflow-engine:problem:"
+MAX_ERRORS = 50
+RETRY_AFTER_SECONDS = 2
+_MAX_DETAIL = 500
+_MAX_MESSAGE = 300
+
+PROBLEMS: dict[str, int] = {
+    "malformed-json": 400,
+    "duplicate-json-key": 400,
+    "invalid-idempotency-key": 400,
+    "not-found": 404,
+    "workflow-not-found": 404,
+    "task-not-found": 404,
+    "definition-not-found": 404,
+    "method-not-allowed": 405,
+    "not-acceptable": 406,
+    "request-timeout": 408,
+    "conflict": 409,
+    "invalid-transition": 409,
+    "definition-disabled": 409,
+    "payload-too-large": 413,
+    "unsupported-media-type": 415,
+    "validation-error": 422,
+    "invalid-parameter": 422,
+    "idempotency-key-reused": 422,
+    "cycle-detected": 422,
+    # What can be wrong at one place of a body; the type of the whole answer when nothing else is wrong.
+    "duplicate-dependency": 422,
+    "duplicate-property": 422,
+    "duplicate-step-id": 422,
+    "expansion-limit": 422,
+    "invalid-character": 422,
+    "invalid-header": 422,
+    "invalid-name": 422,
+    "invalid-schema": 422,
+    "invalid-template": 422,
+    "multiple-statements": 422,
+    "nesting-too-deep": 422,
+    "number-out-of-range": 422,
+    "out-of-range": 422,
+    "sql-interpolation": 422,
+    "too-many-dependencies": 422,
+    "too-many-edges": 422,
+    "too-many-labels": 422,
+    "too-many-properties": 422,
+    "too-many-steps": 422,
+    "unknown-connection": 422,
+    "unknown-dependency": 422,
+    "unknown-property": 422,
+    "unknown-step-type": 422,
+    "url-not-allowed": 422,
+    "internal-error": 500,
+    "unavailable": 503,
+}
+"""The HTTP status of each slug."""
+
+_OF_STATUS = {status: slug for slug, status in reversed(PROBLEMS.items()) if status not in (409, 422)}
+
+
+class RequestRefused(EngineError):
+    """The request cannot be served as it was sent.
+
+    Args:
+        code: A slug of `PROBLEMS`.
+        detail: One sentence about this request.
+        hint: What to do about it.
+    """
+
+    def __init__(self, code: str, detail: str, *, hint: str | None = None) -> None:
+        self.code = code
+        super().__init__(detail, hint=hint)
+
+
+def invalid_parameter(name: str, message: str) -> InputInvalid:
+    """A refused parameter of the query or path; it has no place in the body, so it is named in the message."""
+    detail = f"Parameter {name}: {message}"
+    return InputInvalid([Fault("", "invalid-parameter", detail)], detail)
+
+
+def problem(
+    request: Request,
+    code: str,
+    detail: str,
+    *,
+    hint: str | None = None,
+    faults: Sequence[Fault] = (),
+    headers: Mapping[str, str] | None = None,
+    **extra: Any,
+) -> Response:
+    """An answer in the shape of a problem; its status follows from the code."""
+    status = PROBLEMS[code]
+    content: dict[str, Any] = {
+        "type": TYPE_PREFIX + code,
+        "title": code.replace("-", " ").capitalize(),
+        "status": status,
+        "detail": clip(detail, _MAX_DETAIL),
+        "code": code,
+        "instance": request.scope.get("request_id", ""),
+    }
+    if hint:
+        content["hint"] = clip(hint, _MAX_DETAIL)
+    if faults:
+        content["errors"] = [
+            {
+                "pointer": clip(fault.pointer, _MAX_MESSAGE),
+                "code": fault.code,
+                "message": clip(fault.message, _MAX_MESSAGE),
+            }
+            for fault in faults[:MAX_ERRORS]
+        ]
+    content.update(extra)
+    return Response(dump(content, pretty=is_pretty(request)), status, headers, media_type=MEDIA_TYPE)
+
+
+def engine_problem(request: Request, error: EngineError) -> Response:
+    """The answer to an error of ours."""
+    code = error.code if error.code in PROBLEMS else "internal-error"
+    faults: Sequence[Fault] = ()
+    headers: dict[str, str] = {}
+    extra: dict[str, Any] = {}
+    if isinstance(error, DefinitionInvalid | InputInvalid):
+        faults = error.faults
+        code = _common_code(faults, code)
+    if isinstance(error, CircularDependency):
+        extra["cycle"] = list(error.cycle)
+        get_logger("api").warning(error.detail, request_id=request.scope.get("request_id"))
+    if isinstance(error, StoreUnavailable):
+        headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    return problem(request, code, error.detail, hint=error.hint, faults=faults, headers=headers, **extra)
+
+
+def add_problem_handlers(app: FastAPI) -> None:
+    """Answer our errors and the framework's own ones as problems. Unhandled ones are `envelope`'s."""
+
+    async def on_engine_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, EngineError)
+        return engine_problem(request, error)
+
+    async def on_http_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, HTTPException)
+        if error.status_code == http.HTTPStatus.METHOD_NOT_ALLOWED:
+            return _wrong_method(request, app)
+        code = _OF_STATUS.get(error.status_code, "internal-error")
+        if code == "not-found":
+            return problem(request, code, f"There is nothing at {request.url.path}.", hint="See /docs.")
+        return problem(request, code, str(error.detail))
+
+    app.add_exception_handler(EngineError, on_engine_error)
+    app.add_exception_handler(HTTPException, on_http_error)
+
+
+def _wrong_method(request: Request, app: FastAPI) -> Response:
+    allowed = _allowed_methods(request, app)
+    headers = {"Allow": ", ".join(allowed)}
+    if request.method == "OPTIONS":
+        return Response(status_code=204, headers=headers)
+    detail = f"{clip(request.method, 20)} is not possible here; {' and '.join(allowed)} are."
+    return problem(request, "method-not-allowed", detail, headers=headers)
+
+
+def _allowed_methods(request: Request, app: FastAPI) -> list[str]:
+    """All methods of a path; the framework names those of one route only."""
+    found = ["OPTIONS"]
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE"):
+        scope = {**request.scope, "method": method}
+        if any(route.matches(scope)[0].name == "FULL" for route in app.router.routes):
+            found += ["GET", "HEAD"] if method == "GET" else [method]
+    return sorted(found)
+
+
+def _common_code(faults: Sequence[Fault], otherwise: str) -> str:
+    """The code that all faults share, so that a body with one mistake is answered with its name."""
+    codes = {fault.code for fault in faults}
+    code = codes.pop() if len(codes) == 1 else otherwise
+    return code if code in PROBLEMS else otherwise
+
+
+def clip(text: str, longest: int) -> str:
+    """At most `longest` characters, and nothing that cannot be encoded."""
+    text = text.encode(errors="replace").decode()
+    return text if len(text) <= longest else text[: longest - 1] + "…"

@@ -1,0 +1,74 @@
+"""Health, for people and for probes; metrics."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+
+from workflow_engine.api import examples, parameters, schemas
+from workflow_engine.api.answers import json_answer
+from workflow_engine.api.operations import Answer, operation
+from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.services import services
+from workflow_engine.errors import StoreUnavailable
+
+# Served at the root and under /api/v1.
+router = APIRouter()
+metrics_router = APIRouter()
+
+
+@router.get(
+    "/health",
+    **operation(
+        "health_get",
+        summary="The state of this engine and of what it depends on",
+        tag="health",
+        answers={
+            200: Answer(
+                "It serves requests; `degraded`: something else is down.", schemas.HealthReport, examples.HEALTH
+            ),
+            503: Answer("Postgres cannot be reached or has no schema.", schemas.HealthReport, examples.HEALTH_DOWN),
+        },
+    ),
+)
+async def health(request: Request) -> Response:
+    """Without Redis, Agent Mesh, Agent Brain or workers the engine is degraded and serves all the same."""
+    read_parameters(request, [parameters.PRETTY])
+    serving, report = await services(request).health.report()
+    return json_answer(request, report, 200 if serving else 503)
+
+
+@router.get(
+    "/livez",
+    **operation(
+        "health_live",
+        summary="Whether this process answers at all",
+        tag="health",
+        answers={200: Answer("It does.", schemas.Sign, examples.SIGN)},
+    ),
+)
+async def livez(request: Request) -> Response:
+    """For liveness probes: a restart does not help against anything that this does not see."""
+    return json_answer(request, examples.SIGN)
+
+
+@router.get(
+    "/readyz",
+    **operation(
+        "health_ready",
+        summary="Whether this engine can serve requests",
+        tag="health",
+        answers={200: Answer("It can.", schemas.Sign, examples.SIGN)},
+    ),
+)
+async def readyz(request: Request) -> Response:
+    """For readiness probes: Postgres answers and has our schema. Workers and Redis are not needed for it."""
+    if error := await services(request).health.ready():
+        raise StoreUnavailable(error)
+    return json_answer(request, examples.SIGN)
+
+
+@metrics_router.get("/metrics", include_in_schema=False)
+async def metrics() -> Response:
+    """Prometheus' text format."""
+    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)

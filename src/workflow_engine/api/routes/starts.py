@@ -1,0 +1,127 @@
+"""Starting workflows, one or many."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from typing import Any
+
+import orjson
+from fastapi import APIRouter, Request, Response
+
+from workflow_engine.api import examples, parameters, schemas, views
+from workflow_engine.api.answers import json_answer
+from workflow_engine.api.bodies import read_json
+from workflow_engine.api.operations import Answer, Body, operation
+from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.problems import RequestRefused
+from workflow_engine.api.services import services
+from workflow_engine.api.starting import Key
+from workflow_engine.api.starts import MAX_BATCH, read_batch, read_start
+
+BATCH_BODY_FACTOR = 16
+"""How many times larger than a single body a batch may be."""
+
+_KEY = re.compile(r"[\x20-\x7e]{1,255}")
+_PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])")
+_KEY_HEADER = {
+    "name": "Idempotency-Key",
+    "in": "header",
+    "required": False,
+    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
+    "description": "Repeating a request with its key within 24 hours repeats the first answer and starts nothing.",
+    "example": "7d0f5a3c-1f1c-4c55-9d55-5f9f9d3f2f10",
+}
+
+router = APIRouter(prefix="/workflows")
+
+
+@router.post(
+    "",
+    **operation(
+        "workflows_create",
+        summary="Start a workflow, registering its definition when it comes with steps",
+        tag="workflows",
+        parameters=[parameters.WAIT],
+        headers=[_KEY_HEADER],
+        body=Body(
+            schemas.StartRequest, {"runbook": examples.CREATE_WORKFLOW, "registered definition": examples.START_BY_NAME}
+        ),
+        answers={
+            202: Answer("Accepted.", schemas.Started, examples.STARTED, ("Location", "Idempotency-Replayed")),
+            200: Answer("With `wait`: it has ended.", schemas.Workflow, examples.WORKFLOW, ("Location",)),
+        },
+        problems=(404, 409),
+    ),
+)
+async def create(request: Request) -> Response:
+    """With `steps` the body is a definition (with `input`, `labels` and `priority` for this one workflow): a version is
+    registered when its content is new, and started. Without `steps` the registered definition `name` is started."""
+    wait = read_parameters(request, [parameters.WAIT, parameters.PRETTY])["wait"] or _preferred_wait(request)
+    key_text = _idempotency_key(request)
+    body = await read_json(request, limit=services(request).settings.max_payload_bytes)
+    start = read_start(body)
+    begun = await services(request).starter.start([start], _key(key_text, body))
+    started = begun.workflows[0]
+    request.scope["workflow_id"] = str(started.id)
+    headers = {"Location": views.path_of(started.id)}
+    if begun.replayed:
+        headers["Idempotency-Replayed"] = "true"
+    if wait and await services(request).waiting.until_ended(started.id, timeout=wait):
+        workflow = await services(request).store.workflows.get(str(started.id))
+        return json_answer(request, views.workflow(workflow), headers=headers)
+    return json_answer(request, views.started(started, begun.warnings[0]), 202, headers)
+
+
+@router.post(
+    "/batch",
+    **operation(
+        "workflows_create_batch",
+        summary=f"Start up to {MAX_BATCH:,} workflows in one transaction, all or none",
+        tag="workflows",
+        headers=[_KEY_HEADER],
+        body=Body(schemas.StartRequest, {"two": examples.BATCH}, many=True),
+        answers={
+            202: Answer(
+                "Accepted, in the order of the body.",
+                list[schemas.StartedBriefly],
+                [examples.STARTED_BRIEFLY],
+                ("Idempotency-Replayed",),
+            )
+        },
+        problems=(404, 409),
+    ),
+)
+async def create_batch(request: Request) -> Response:
+    """One transaction for bulk starts; the whole body may be 16 times as large as a single one."""
+    read_parameters(request, [parameters.PRETTY])
+    key_text = _idempotency_key(request)
+    limit = services(request).settings.max_payload_bytes
+    body = await read_json(request, limit=limit * BATCH_BODY_FACTOR)
+    begun = await services(request).starter.start(read_batch(body, limit), _key(key_text, body))
+    headers = {"Idempotency-Replayed": "true"} if begun.replayed else None
+    return json_answer(request, [views.started_briefly(started) for started in begun.workflows], 202, headers)
+
+
+def _idempotency_key(request: Request) -> str | None:
+    given = request.headers.getlist("idempotency-key")
+    if not given:
+        return None
+    if len(given) > 1 or not _KEY.fullmatch(given[0]) or not given[0].strip():
+        raise RequestRefused(
+            "invalid-idempotency-key", "Idempotency-Key is one text of 1 to 255 printable ASCII characters."
+        )
+    return given[0]
+
+
+def _key(key: str | None, body: Any) -> Key | None:
+    """The key with what identifies the request: its content, however it was written."""
+    if key is None:
+        return None
+    return Key(key, hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest())
+
+
+def _preferred_wait(request: Request) -> float:
+    """Seconds by `Prefer: wait=30` (RFC 7240); a preference may be followed in part, so it is capped, not refused."""
+    match = _PREFER_WAIT.search(request.headers.get("prefer", "").lower())
+    return min(float(match[1]), parameters.MAX_WAIT_SECONDS) if match else 0.0

@@ -1,0 +1,44 @@
+"""The id of a workflow in a path, and help for who put something else there."""
+
+from __future__ import annotations
+
+from typing import Annotated
+from uuid import UUID
+
+from fastapi import Depends, Path, Request
+
+from workflow_engine.api.problems import clip
+from workflow_engine.api.services import services
+from workflow_engine.definition.faults import clipped
+from workflow_engine.errors import WorkflowNotFound
+
+_PLACEHOLDERS = frozenset({"workflow_id", "id"})
+
+
+async def _workflow_id(request: Request, workflow_id: Annotated[str, Path(description="The id of a workflow.")]) -> str:
+    """An id that can be one.
+
+    Raises:
+        WorkflowNotFound: It cannot; told so that it helps.
+    """
+    try:
+        return str(UUID(workflow_id))
+    except ValueError:
+        raise await _no_such_workflow(request, workflow_id) from None
+
+
+WorkflowId = Annotated[str, Depends(_workflow_id)]
+
+
+async def _no_such_workflow(request: Request, given: str) -> WorkflowNotFound:
+    """The runbook's placeholder (curl strips its braces), or the name of a definition, are the usual mistakes."""
+    workflows = services(request).store.workflows
+    shown = clipped(given)
+    if given.strip("{}") in _PLACEHOLDERS:
+        recent = ", ".join(str(workflow.id) for workflow in await workflows.list(limit=3)) or "none yet"
+        detail = f"{shown} looks like the placeholder; put a real id here; recent ids: {recent}."
+        return WorkflowNotFound(detail)
+    if "\0" not in given and (of_name := await workflows.list(name=clip(given, 200), limit=1)):
+        detail = f"{shown} is the name of a definition, not the id of a workflow."
+        return WorkflowNotFound(detail, hint=f"Did you mean its latest workflow, {of_name[0].id}?")
+    return WorkflowNotFound(f"There is no workflow {shown}.", hint="GET /api/v1/workflows lists recent ones.")

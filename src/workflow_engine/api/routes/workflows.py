@@ -1,0 +1,202 @@
+"""Workflows: list, look at, cancel, retry. Starting them is `starts`' matter."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from workflow_engine.api import examples, parameters, schemas, views
+from workflow_engine.api.answers import json_answer, next_link
+from workflow_engine.api.bodies import read_optional_json
+from workflow_engine.api.dag import dag
+from workflow_engine.api.operations import Answer, Body, operation
+from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.services import services
+from workflow_engine.definition.faults import Faults
+from workflow_engine.definition.fields import Fields
+from workflow_engine.definition.scope import json_type
+from workflow_engine.errors import Fault, InputInvalid
+from workflow_engine.states import WorkflowStatus
+
+_MAX_REASON = 500
+_PAGE = parameters.page(100)
+_TASK_PAGE = parameters.page(parameters.MAX_LIMIT, of_tasks=True)
+_FILTERS = (parameters.STATUS, parameters.NAME, parameters.SINCE, parameters.UNTIL, parameters.LABEL, *_PAGE)
+
+router = APIRouter(prefix="/workflows")
+
+
+@router.get(
+    "",
+    **operation(
+        "workflows_list",
+        summary="List workflows, newest first, without their inputs and outputs",
+        tag="workflows",
+        parameters=_FILTERS,
+        answers={200: Answer("One page.", list[schemas.WorkflowSummary], [examples.SUMMARY], ("Link",))},
+    ),
+)
+async def list_workflows(request: Request) -> Response:
+    """Filters can be combined. Take the next page from the header `Link`."""
+    values = read_parameters(request, [*_FILTERS, parameters.PRETTY])
+    found = await services(request).store.workflows.list(
+        status=values["status"],
+        name=values["name"],
+        labels=values["label.*"],
+        since=values["since"],
+        until=values["until"],
+        before=values["cursor"],
+        limit=values["limit"] + 1,  # one more tells whether there is a next page
+    )
+    shown = found[: values["limit"]]
+    headers = next_link(request, shown[-1].id) if len(found) > len(shown) else None
+    return json_answer(request, [views.summary(workflow) for workflow in shown], headers=headers)
+
+
+@router.get(
+    "/running",
+    **operation(
+        "workflows_list_running",
+        summary="List all workflows that were started and have not ended, oldest first",
+        tag="workflows",
+        answers={200: Answer("All of them, never cut short.", list[schemas.WorkflowSummary], [examples.SUMMARY])},
+    ),
+)
+async def list_running(request: Request) -> Response:
+    """Pending workflows are not among them. For `jq length` in a drain loop."""
+    read_parameters(request, [parameters.PRETTY])
+    running = await services(request).store.workflows.running()
+    return json_answer(request, [views.summary(workflow) for workflow in running])
+
+
+@router.get(
+    "/{workflow_id}",
+    **operation(
+        "workflows_get",
+        summary="One workflow with its input and output",
+        tag="workflows",
+        answers={200: Answer("The workflow.", schemas.Workflow, examples.WORKFLOW)},
+        problems=(404,),
+    ),
+)
+async def get(request: Request, workflow_id: WorkflowId) -> Response:
+    """Its output is null until it has succeeded; its error is that of the first task that failed it."""
+    read_parameters(request, [parameters.PRETTY])
+    return json_answer(request, views.workflow(await services(request).store.workflows.get(workflow_id)))
+
+
+@router.get(
+    "/{workflow_id}/tasks",
+    **operation(
+        "workflows_list_tasks",
+        summary="The tasks of a workflow, one for each step, in the order of the definition",
+        tag="workflows",
+        parameters=_TASK_PAGE,
+        answers={200: Answer("One page.", list[schemas.Task], [examples.TASK], ("Link",))},
+        problems=(404,),
+    ),
+)
+async def list_tasks(request: Request, workflow_id: WorkflowId) -> Response:
+    """Every step of the definition is listed, whatever became of it."""
+    values = read_parameters(request, [*_TASK_PAGE, parameters.PRETTY])
+    after = -1 if values["cursor"] is None else values["cursor"]
+    found = await services(request).store.workflows.tasks(workflow_id, after=after, limit=values["limit"] + 1)
+    shown = found[: values["limit"]]
+    headers = next_link(request, shown[-1].id) if len(found) > len(shown) else None
+    return json_answer(request, [views.task(task) for task in shown], headers=headers)
+
+
+@router.get(
+    "/{workflow_id}/dag",
+    **operation(
+        "workflows_get_dag",
+        summary="The graph of a workflow with the states of its steps",
+        tag="workflows",
+        answers={200: Answer("The graph.", schemas.Dag, examples.DAG)},
+        problems=(404,),
+    ),
+)
+async def get_dag(request: Request, workflow_id: WorkflowId) -> Response:
+    """Nodes, edges, the critical path by the times known so far, and what each blocked step waits for."""
+    read_parameters(request, [parameters.PRETTY])
+    return json_answer(request, dag(await services(request).store.workflows.graph(workflow_id)))
+
+
+@router.get(
+    "/{workflow_id}/trace",
+    **operation(
+        "workflows_get_trace",
+        summary="Every attempt of a workflow's tasks, in the order they started",
+        tag="workflows",
+        answers={200: Answer("The spans.", list[schemas.Span], [examples.SPAN])},
+        problems=(404,),
+    ),
+)
+async def get_trace(request: Request, workflow_id: WorkflowId) -> Response:
+    """Waiting and running are told apart; attempts that run now are included."""
+    read_parameters(request, [parameters.PRETTY])
+    attempts = await services(request).store.workflows.attempts(workflow_id)
+    return json_answer(request, [views.span(attempt) for attempt in attempts])
+
+
+@router.post(
+    "/{workflow_id}/cancel",
+    **operation(
+        "workflows_cancel",
+        summary="End a workflow now",
+        tag="workflows",
+        body=Body(schemas.CancelRequest, {"with a reason": examples.CANCEL}, required=False),
+        answers={
+            202: Answer("Cancelled.", schemas.Ended, examples.CANCELLED),
+            200: Answer("It was cancelled before; nothing changed.", schemas.Ended, examples.CANCELLED),
+        },
+        problems=(404, 409),
+    ),
+)
+async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
+    """What has not ended is cancelled; handlers that run are told to stop, and their results are void."""
+    read_parameters(request, [parameters.PRETTY])
+    reason = await _read_reason(request)
+    before = await services(request).store.workflows.cancel(workflow_id, reason=reason)
+    ended = {"id": workflow_id, "status": WorkflowStatus.CANCELLED, "links": views.links(workflow_id)}
+    return json_answer(request, ended, 200 if before == WorkflowStatus.CANCELLED else 202)
+
+
+@router.post(
+    "/{workflow_id}/retry",
+    **operation(
+        "workflows_retry",
+        summary="Run again what failed, or wake a pending workflow",
+        tag="workflows",
+        parameters=[parameters.FORCE],
+        answers={202: Answer("Reopened.", schemas.Reopened, examples.REOPENED, ("Location",))},
+        problems=(404, 409),
+    ),
+)
+async def retry(request: Request, workflow_id: WorkflowId) -> Response:
+    """What succeeded is kept. A workflow that was cancelled is run again only with `force`."""
+    force = read_parameters(request, [parameters.FORCE, parameters.PRETTY])["force"]
+    await _read_fields(request, ())
+    count = await services(request).store.workflows.retry(workflow_id, force=force)
+    reopened = {"id": workflow_id, "tasks": count, "links": views.links(workflow_id)}
+    return json_answer(request, reopened, 202, {"Location": views.path_of(workflow_id)})
+
+
+async def _read_reason(request: Request) -> str | None:
+    fields = await _read_fields(request, ("reason",))
+    reason = fields.text("reason", longest=_MAX_REASON)
+    if fields.faults:
+        raise InputInvalid(fields.faults.found)
+    return reason
+
+
+async def _read_fields(request: Request, known: tuple[str, ...]) -> Fields:
+    """The fields of a body that may be empty."""
+    body = await read_optional_json(request, limit=services(request).settings.max_payload_bytes)
+    if body is not None and not isinstance(body, dict):
+        raise InputInvalid([Fault("", "validation-error", f"must be an object, not {json_type(body)}")])
+    fields = Fields(body or {}, "", Faults())
+    fields.refuse_unknown(known)
+    if fields.faults:
+        raise InputInvalid(fields.faults.found)
+    return fields

@@ -1,0 +1,51 @@
+"""What the routes work with, made once for the life of the application."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from importlib.metadata import version
+
+from fastapi import FastAPI, Request
+
+from workflow_engine.api.health import Health
+from workflow_engine.api.starting import Starter
+from workflow_engine.api.task_types import TaskTypes
+from workflow_engine.api.waiting import Waiting
+from workflow_engine.mirror.client import Mirror
+from workflow_engine.observability import metrics
+from workflow_engine.settings import Settings
+from workflow_engine.store.store import Store
+
+VERSION = version("workflow-engine")
+
+
+@dataclass(frozen=True, slots=True)
+class Services:
+    settings: Settings
+    store: Store
+    starter: Starter
+    waiting: Waiting
+    health: Health
+
+
+@asynccontextmanager
+async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror) -> AsyncIterator[None]:
+    """Give the routes of `app` what they need, for as long as the context is open."""
+    services = Services(
+        settings, store, Starter(store, TaskTypes(store)), Waiting(store), Health(settings, store, mirror, VERSION)
+    )
+    metrics.build_info.info({"version": VERSION})
+    app.state.services = services
+    try:
+        yield
+    finally:
+        await services.waiting.close()
+        await services.health.close()
+
+
+def services(request: Request) -> Services:
+    """The services of the application that serves this request."""
+    found: Services = request.app.state.services
+    return found

@@ -1,0 +1,155 @@
+"""From start requests to started workflows: compile, check inputs, register what is new, start all in one transaction.
+
+Nothing is written before everything that can be refused was checked. What this process remembers (compiled documents,
+registered versions) only saves work: Postgres is asked again when it disagrees.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import orjson
+
+from workflow_engine.api.remembered import Remembered
+from workflow_engine.api.starts import StartRequest
+from workflow_engine.api.task_types import TaskTypes
+from workflow_engine.definition.compile import CompiledDefinition, compile_definition
+from workflow_engine.definition.faults import join
+from workflow_engine.definition.input_schema import validate_input
+from workflow_engine.errors import (
+    CircularDependency,
+    DefinitionDisabled,
+    DefinitionInvalid,
+    DefinitionNotFound,
+    Fault,
+)
+from workflow_engine.records import StartedWorkflow, WorkflowStart
+from workflow_engine.store.store import Store
+
+_COMPILED_BYTES = 4 * 1024 * 1024  # of documents; what was made of them takes some ten times as much
+_REGISTERED = 10_000
+_LARGE_DOCUMENT = 32 * 1024  # bytes; compiling it takes long enough to keep other requests waiting
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """An idempotency key and what identifies the request it came with."""
+
+    key: str
+    fingerprint: str
+
+
+@dataclass(frozen=True, slots=True)
+class Started:
+    """What a start brought: workflows and warnings in the order of the requests."""
+
+    workflows: Sequence[StartedWorkflow]
+    warnings: Sequence[Sequence[Fault]]
+    replayed: bool
+
+
+class Starter:
+    """Starts workflows for the API."""
+
+    def __init__(self, store: Store, task_types: TaskTypes) -> None:
+        self._store = store
+        self._task_types = task_types
+        self._compiled: Remembered[tuple[bytes, frozenset[str]], CompiledDefinition] = Remembered(_COMPILED_BYTES)
+        self._versions: Remembered[tuple[str, str], int] = Remembered(_REGISTERED)
+        self._schemas: Remembered[tuple[str, int], Mapping[str, Any] | None] = Remembered(_REGISTERED)
+
+    async def start(self, requests: Sequence[StartRequest], key: Key | None = None) -> Started:
+        """Start workflows, all or none.
+
+        Raises:
+            DefinitionInvalid: A document was refused.
+            InputInvalid: An input does not match the schema of its definition.
+            DefinitionNotFound: A name or version is unknown.
+            DefinitionDisabled: A name was deleted.
+            IdempotencyKeyReused: The key came before with another request.
+        """
+        compiled = [None if r.document is None else await self._compile(r.document, r.pointer) for r in requests]
+        starts = [
+            await self._start_by_name(r) if c is None else self._start_of(r, c)
+            for r, c in zip(requests, compiled, strict=True)
+        ]
+        warnings = [() if c is None else c.warnings for c in compiled]
+        definitions = [c for c in compiled if c is not None]
+        if key is not None and any(self._version(c) is None for c in definitions):
+            await self._store.workflows.check_key(key.key, fingerprint=key.fingerprint)
+        for again in (False, True):
+            for definition in definitions:
+                if again or self._version(definition) is None:
+                    version = await self._store.definitions.register(definition)
+                    self._versions.put((definition.name, definition.hash), version)
+            known = [
+                start if c is None else replace(start, version=self._version(c))
+                for start, c in zip(starts, compiled, strict=True)
+            ]
+            try:
+                workflows, replayed = await self._store.workflows.start(
+                    known, key=key.key if key else None, fingerprint=key.fingerprint if key else ""
+                )
+            except (DefinitionNotFound, DefinitionDisabled):
+                # Remembered, but gone since: the database was restored, or the name deleted. Submitting it enables it.
+                if again or not definitions:
+                    raise
+                continue
+            return Started(workflows, warnings, replayed)
+        raise AssertionError("unreachable: the second try returns or raises")
+
+    def _version(self, definition: CompiledDefinition) -> int | None:
+        return self._versions.get((definition.name, definition.hash))
+
+    async def _compile(self, document: Mapping[str, Any], pointer: str) -> CompiledDefinition:
+        source = orjson.dumps(document)
+        types = await self._task_types.known()
+        found = self._compiled.get((source, types))
+        if found is not None:
+            return found
+        try:
+            try:
+                compiled = await _compile(document, types, len(source))
+            except DefinitionInvalid as error:
+                if all(fault.code != "unknown-step-type" for fault in error.faults):
+                    raise
+                # A worker may have brought the type a moment ago.
+                types = await self._task_types.known(fresh=True)
+                compiled = await _compile(document, types, len(source))
+        except DefinitionInvalid as error:
+            raise _placed(error, pointer) from error
+        self._compiled.put((source, types), compiled, size=len(source))
+        return compiled
+
+    def _start_of(self, request: StartRequest, definition: CompiledDefinition) -> WorkflowStart:
+        schema = definition.plan.input_schema
+        validate_input(schema if isinstance(schema, dict) else None, request.input, join(request.pointer, "input"))
+        return _workflow_start(request, definition.name, None)
+
+    async def _start_by_name(self, request: StartRequest) -> WorkflowStart:
+        version = request.version
+        if version is None or (request.name, version) not in self._schemas:
+            version, schema = await self._store.definitions.input_schema(request.name, version)
+            self._schemas.put((request.name, version), schema)
+        validate_input(self._schemas.get((request.name, version)), request.input, join(request.pointer, "input"))
+        return _workflow_start(request, request.name, version)
+
+
+def _workflow_start(request: StartRequest, name: str, version: int | None) -> WorkflowStart:
+    return WorkflowStart(name, version, request.input, request.labels, request.priority)
+
+
+async def _compile(document: Mapping[str, Any], types: frozenset[str], size: int) -> CompiledDefinition:
+    if size > _LARGE_DOCUMENT:
+        return await asyncio.to_thread(compile_definition, document, task_types=types)
+    return compile_definition(document, task_types=types)
+
+
+def _placed(error: DefinitionInvalid, pointer: str) -> DefinitionInvalid:
+    """The same error, its places told from the top of the whole body."""
+    if isinstance(error, CircularDependency):
+        return CircularDependency(error.cycle, pointer + error.faults[0].pointer)
+    return DefinitionInvalid([Fault(pointer + f.pointer, f.code, f.message) for f in error.faults])

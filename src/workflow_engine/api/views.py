@@ -1,0 +1,130 @@
+"""The shape of each thing in answers: from records to JSON data. `schemas` documents these shapes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from workflow_engine.api.answers import API
+from workflow_engine.errors import Fault
+from workflow_engine.records import Attempt, StartedWorkflow, Task, Worker, Workflow, WorkflowSummary
+
+
+def path_of(workflow_id: UUID | str) -> str:
+    """Where a workflow is found."""
+    return f"{API}/workflows/{workflow_id}"
+
+
+def links(workflow_id: UUID | str) -> dict[str, str]:
+    """What can be looked at and done next."""
+    path = path_of(workflow_id)
+    return {"self": path} | {name: f"{path}/{name}" for name in ("tasks", "dag", "trace", "cancel", "retry")}
+
+
+def started(workflow: StartedWorkflow, warnings: Sequence[Fault]) -> dict[str, Any]:
+    return {
+        **started_briefly(workflow),
+        "links": links(workflow.id),
+        "warnings": [{"pointer": w.pointer, "code": w.code, "message": w.message} for w in warnings],
+    }
+
+
+def started_briefly(workflow: StartedWorkflow) -> dict[str, Any]:
+    return {
+        "id": str(workflow.id),
+        "name": workflow.name,
+        "version": workflow.version,
+        "status": workflow.status,
+    }
+
+
+def summary(workflow: Workflow | WorkflowSummary) -> dict[str, Any]:
+    return {
+        "id": str(workflow.id),
+        "name": workflow.name,
+        "version": workflow.version,
+        "status": workflow.status,
+        "error": workflow.error,
+        "labels": workflow.labels,
+        "priority": workflow.priority,
+        "created_at": workflow.created_at,
+        "started_at": workflow.started_at,
+        "finished_at": workflow.finished_at,
+        "links": links(workflow.id),
+    }
+
+
+def workflow(workflow: Workflow) -> dict[str, Any]:
+    return {**summary(workflow), "input": workflow.input, "output": workflow.output}
+
+
+def task(task: Task) -> dict[str, Any]:
+    return {
+        "id": str(task.id),
+        "workflow_id": str(task.workflow_id),
+        "step": task.step,
+        "path": task.path,
+        "type": task.type,
+        "status": task.status,
+        "attempt": task.attempt,
+        "queue": task.queue,
+        "worker_id": None if task.worker_id is None else str(task.worker_id),
+        "pending_since": task.pending_since,
+        "scheduled_at": task.scheduled_at,
+        "started_at": task.started_at,
+        "finished_at": task.finished_at,
+        "output": task.output,
+        "error": task.error,
+    }
+
+
+def span(attempt: Attempt) -> dict[str, Any]:
+    """One attempt in a trace; one that still runs has the status `running` and no end."""
+    return {
+        "step": attempt.step,
+        "path": attempt.path,
+        "task_id": str(attempt.task_id),
+        "type": attempt.type,
+        "attempt": attempt.attempt,
+        "status": attempt.outcome or "running",
+        "worker": attempt.worker,
+        "queued_at": attempt.pending_since,
+        "started_at": attempt.started_at,
+        "finished_at": attempt.ended_at,
+        "wait_s": _seconds(attempt.pending_since, attempt.started_at),
+        "run_s": _seconds(attempt.started_at, attempt.ended_at),
+        "error": attempt.error,
+    }
+
+
+def worker(worker: Worker) -> dict[str, Any]:
+    return {
+        "id": str(worker.id),
+        "name": worker.name,
+        "host": worker.host,
+        "pid": worker.pid,
+        "version": worker.version,
+        "queues": worker.queues,
+        "task_types": worker.task_types,
+        "status": worker.status,
+        "concurrency": worker.concurrency,
+        "busy": len(worker.current_tasks),
+        "current_tasks": [str(task_id) for task_id in worker.current_tasks],
+        "last_heartbeat_at": worker.last_heartbeat_at,
+        "age_s": round(worker.age_seconds, 3),
+        "started_at": worker.started_at,
+        "rss_bytes": worker.rss_bytes,
+    }
+
+
+def dead_worker(record: Worker) -> dict[str, Any]:
+    shown = worker(record)
+    return {**shown, "orphaned_tasks": shown["current_tasks"]}
+
+
+def _seconds(begin: datetime | None, end: datetime | None) -> float | None:
+    if begin is None or end is None:
+        return None
+    return round(max((end - begin).total_seconds(), 0.0), 6)

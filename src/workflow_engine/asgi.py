@@ -1,0 +1,45 @@
+"""The ASGI application of an engine process: the API and the maintenance duties over one pool of connections.
+
+uvicorn --factory workflow_engine.asgi:create_app
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+
+from fastapi import FastAPI
+
+from workflow_engine.api.app import build_app
+from workflow_engine.api.services import serving
+from workflow_engine.bootstrap import open_store
+from workflow_engine.maintenance.leader import run_maintenance
+from workflow_engine.mirror.client import Mirror
+from workflow_engine.settings import Settings, load_settings
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """An engine as an ASGI application; Postgres may still be away when it starts.
+
+    Args:
+        settings: Default: read from the environment.
+
+    Raises:
+        SettingsInvalid: The environment has a wrong value.
+    """
+    chosen = settings or load_settings()
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        mirror = Mirror(chosen.redis_url)
+        try:
+            async with (
+                open_store(chosen, "workflow-engine api") as store,
+                run_maintenance(chosen, store),
+                serving(app, chosen, store, mirror),
+            ):
+                yield
+        finally:
+            await mirror.close()
+
+    return build_app(lifespan)
