@@ -75,10 +75,15 @@ begin
         end if;
     end loop;
 
-    -- Count down the final steps and note the first failure; both only where there is something to note.
-    with fact as (
+    -- Count down the tasks that nothing open waits for and note the first failure; both only where there is something to
+    -- note. They are the final steps, and after a retry also steps whose successors have all ended before: so the
+    -- successors are looked at as they are. Those that ended just now (at p_now) count for themselves.
+    with fact as materialized (
         select e.workflow_id,
-               count(*) filter (where s.successors = '{}')::integer as final_steps,
+               count(*) filter (where not exists (
+                   select 1 from unnest(s.successors) x(successor)
+                   join workflow.tasks n on n.id = e.task_id - e.step_index + x.successor
+                   where n.finished_at is null or n.finished_at = p_now))::integer as final_steps,
                (array_agg(coalesce(e.error, '{}') || jsonb_build_object('step', s.id, 'task_id', e.task_id::text)
                           order by (e.error ->> 'type' = 'upstream_failed'), e.task_id)
                    filter (where e.status = 'failed' and not s.tolerated))[1] as error
@@ -93,7 +98,8 @@ begin
                           when coalesce(w.error, f.error) is null then 'succeeded' else 'failed' end,
             finished_at = case when w.open_tasks <= f.final_steps then p_now end
         from fact f
-        where w.id = f.workflow_id and w.finished_at is null and (f.final_steps > 0 or f.error is not null)
+        where w.id = any(array(select x.workflow_id from fact x)) and w.id = f.workflow_id
+          and w.finished_at is null and (f.final_steps > 0 or f.error is not null)
         returning w.id, w.status, w.finished_at, w.error, w.fail_fast
     ), event as (
         insert into workflow.events (workflow_id, type, at, data)

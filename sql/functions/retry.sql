@@ -1,5 +1,5 @@
--- Runs again what failed: outputs of succeeded tasks are kept, all others that ended (failed, cancelled, skipped behind
--- a failure) wait for their dependencies again. The retry policy starts afresh; attempt numbers go on.
+-- Runs again what failed: succeeded and skipped tasks are kept, failed and cancelled ones wait for their dependencies
+-- again. The retry policy starts afresh; attempt numbers go on.
 --
 -- A pending workflow is not changed: tasks whose job was lost get a new one and workers are woken.
 --
@@ -31,14 +31,14 @@ begin
         return workflow.ensure_jobs(p_workflow_id);
     end if;
 
-    -- A skipped task that a false `when` skipped stays so; one skipped because of what happened before it is reopened.
+    -- A failure never skips what is behind it, so skipped tasks go back to a false `when` and stay as they are.
     v_open := array(
         select t.id from workflow.tasks t
-        where t.workflow_id = p_workflow_id
-          and (t.status in ('failed', 'cancelled') or t.status = 'skipped' and t.attempt = 0));
+        where t.workflow_id = p_workflow_id and t.status in ('failed', 'cancelled'));
 
     with counted as (
-        select t.id, s.successors = '{}' as final,
+        select t.id,
+               not exists (select 1 from unnest(s.successors) x where t.id - t.step_index + x = any(v_open)) as final,
                count(d) filter (where d.id = any(v_open))::integer as open,
                count(d) filter (where not d.id = any(v_open) and d.counts
                    and (d.status = 'succeeded' or d.status = 'failed' and d.tolerated))::integer as succeeded
@@ -56,7 +56,8 @@ begin
         update workflow.tasks t set
             status = case when c.open = 0 then 'pending' else 'blocked' end,
             open_dependencies = c.open, succeeded_dependencies = c.succeeded, failed_dependencies = 0,
-            tries = 0, crashes = 0, first_started_at = null, finished_at = null, error = null, output = null, scheduled_at = null, job_id = null,
+            tries = 0, crashes = 0, first_started_at = null, finished_at = null, error = null, output = null,
+            scheduled_at = null, job_id = null,
             pending_since = case when c.open = 0 then v_now end
         from counted c
         where t.id = c.id
