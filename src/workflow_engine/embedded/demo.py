@@ -21,7 +21,7 @@ from rich.console import Console
 
 from workflow_engine.embedded.places import free_port, temporary_data_directory
 from workflow_engine.embedded.process import Child, tail
-from workflow_engine.embedded.progress import follow
+from workflow_engine.embedded.progress import follow, trace_table
 from workflow_engine.embedded.services import engine_command
 from workflow_engine.embedded.stack import READY_SECONDS
 from workflow_engine.embedded.terminal import create_workflow_body
@@ -93,7 +93,7 @@ def _show(console: Console, facts: Mapping[str, Any]) -> bool:
     with httpx.Client(base_url=f"{facts['url']}/api/v1", timeout=10, trust_env=False) as api:
         console.print(f"POST {facts['url']}/api/v1/workflows\n{json.dumps(body)}", markup=False)
         answer = api.post("/workflows", json=body)
-        console.print(f"{answer.status_code} {answer.text}\n", markup=False)
+        console.print(f"{answer.status_code} {answer.text}", markup=False)
         if answer.status_code != httpx.codes.ACCEPTED:
             return False
         workflow_id = answer.json()["id"]
@@ -104,7 +104,7 @@ def _show(console: Console, facts: Mapping[str, Any]) -> bool:
         if workflow.get("error"):
             console.print_json(data=workflow["error"])
         console.print(f"\nTrace (GET /api/v1/workflows/{workflow_id}/trace)")
-        console.print_json(data=api.get(f"/workflows/{workflow_id}/trace").raise_for_status().json())
+        console.print(trace_table(api.get(f"/workflows/{workflow_id}/trace").raise_for_status().json()))
     console.print("\nStored record (SELECT * FROM workflow.records)")
     for record in _records(facts["database_url"], workflow_id):
         console.print_json(data=record, default=str)

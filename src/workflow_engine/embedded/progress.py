@@ -43,7 +43,7 @@ def follow(
             workflow: Mapping[str, Any] = api.get(f"/workflows/{workflow_id}").raise_for_status().json()
             tasks = _tasks(api, workflow_id, steps)
             if live:
-                live.update(_table(tasks), refresh=True)
+                live.update(_steps_table(tasks), refresh=True)
             else:
                 _print_changes(console, tasks, shown)
             if workflow["status"] in TERMINAL_WORKFLOW_STATUSES:
@@ -53,19 +53,44 @@ def follow(
 
 
 def _tasks(api: httpx.Client, workflow_id: str, steps: Sequence[str]) -> list[Mapping[str, Any]]:
-    answer = api.get(f"/workflows/{workflow_id}/tasks").raise_for_status().json()
-    tasks: list[Mapping[str, Any]] = answer if isinstance(answer, list) else answer["items"]
+    tasks: list[Mapping[str, Any]] = api.get(f"/workflows/{workflow_id}/tasks").raise_for_status().json()
     return sorted(tasks, key=lambda task: steps.index(task["step"]))
 
 
-def _table(tasks: Sequence[Mapping[str, Any]]) -> Table:
-    table = Table(box=None, header_style="bold", pad_edge=False)
-    for title in ("step", "type", "state", "attempt", "time"):
-        table.add_column(title, justify="right" if title in {"attempt", "time"} else "left", min_width=10)
-    for task in tasks:
-        state = f"[{_COLOURS.get(task['status'], 'dim')}]{task['status']}[/]"
-        table.add_row(task["step"], task["type"], state, str(task["attempt"] or ""), _duration(task))
+def trace_table(attempts: Sequence[Mapping[str, Any]]) -> Table:
+    """What `/trace` answered, a line per attempt: who ran it, how long it waited for a worker, how long it took."""
+    table = _table("step", "attempt", "state", "worker", "queued at", "waited", "ran")
+    for entry in attempts:
+        table.add_row(
+            entry["step"],
+            str(entry["attempt"]),
+            _coloured(entry["status"]),
+            entry["worker"],
+            entry["queued_at"][11:23],  # the time of day
+            _milliseconds(entry["wait_s"]),
+            _milliseconds(entry["run_s"]),
+        )
     return table
+
+
+def _steps_table(tasks: Sequence[Mapping[str, Any]]) -> Table:
+    table = _table("step", "type", "state", "attempt", "time")
+    for task in tasks:
+        table.add_row(
+            task["step"], task["type"], _coloured(task["status"]), str(task["attempt"] or ""), _duration(task)
+        )
+    return table
+
+
+def _table(*titles: str) -> Table:
+    table = Table(box=None, header_style="bold", pad_edge=False)
+    for title in titles:
+        table.add_column(title, min_width=10, no_wrap=True)
+    return table
+
+
+def _coloured(status: str) -> str:
+    return f"[{_COLOURS.get(status, 'dim')}]{status}[/]"
 
 
 def _print_changes(console: Console, tasks: Sequence[Mapping[str, Any]], shown: dict[str, tuple[str, int]]) -> None:
@@ -83,4 +108,8 @@ def _duration(task: Mapping[str, Any]) -> str:
     if not task.get("started_at") or not task.get("finished_at"):
         return ""
     started, finished = (datetime.fromisoformat(task[name]) for name in ("started_at", "finished_at"))
-    return f"{(finished - started).total_seconds() * 1000:.0f} ms"
+    return _milliseconds((finished - started).total_seconds())
+
+
+def _milliseconds(seconds: float | None) -> str:
+    return "" if seconds is None else f"{seconds * 1000:.0f} ms"
