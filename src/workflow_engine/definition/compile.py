@@ -10,15 +10,14 @@ from workflow_engine.definition import graph
 from workflow_engine.definition.document import DocumentRecord, read_document
 from workflow_engine.definition.faults import Faults, clipped, did_you_mean, join
 from workflow_engine.definition.json_data import check_values, content_hash
+from workflow_engine.definition.limits import MAX_DEPENDENCIES, MAX_EDGES
 from workflow_engine.definition.plan import Plan, PlanStep
 from workflow_engine.definition.references import ExpressionReader, Reads
 from workflow_engine.definition.scope import json_type
 from workflow_engine.definition.step_types import BUILT_IN_TYPES
-from workflow_engine.definition.steps import MAX_DEPENDENCIES, StepRecord
+from workflow_engine.definition.steps import StepRecord
 from workflow_engine.definition.templates import Template
 from workflow_engine.errors import CircularDependency, DefinitionInvalid, Fault
-
-MAX_EDGES = 100_000
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,11 +10,10 @@ from typing import Any
 from workflow_engine.definition.faults import Faults, clipped, join
 from workflow_engine.definition.fields import Fields
 from workflow_engine.definition.input_schema import check_schema
-from workflow_engine.definition.steps import MAX_PRIORITY, StepRecord, read_defaults, read_steps
+from workflow_engine.definition.limits import MAX_LABEL_VALUE, MAX_LABELS, MAX_PRIORITY
+from workflow_engine.definition.steps import StepRecord, read_defaults, read_steps
 
 SPEC = "1"
-MAX_LABELS = 64
-MAX_LABEL_VALUE = 1_024
 RESERVED_NAMES = frozenset(
     {"running", "versions", "orphaned", "reload", "recover-orphaned", "search", "events", "batch"}
 )

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from workflow_engine.definition.database_fields import STATEMENT_FIELDS
 from workflow_engine.definition.expressions import Expression, compile_expression
 from workflow_engine.definition.faults import Faults, did_you_mean, join
 from workflow_engine.definition.scope import COMMON_VARIABLES, misuses, step_alias, steps_read
@@ -62,10 +63,17 @@ class ExpressionReader:
             if step.type == "transform" and name == "expression":
                 if isinstance(value, str):
                     self._bare(step.input_places[name], value, COMMON_VARIABLES, reads)
-            elif not (step.type == "database" and name in ("statement", "statements")):
-                # SQL is never a template; `${` in it has been refused with a better reason.
+            elif step.type == "database" and name in STATEMENT_FIELDS:
+                self._statement_parameters(step.input_places[name], value, reads)
+            else:
                 self._template(step.input_places[name], value, COMMON_VARIABLES, reads)
         return reads
+
+    def _statement_parameters(self, place: str, statements: Any, reads: Reads) -> None:
+        """Of a list of statements only the parameters: `${` in SQL has been refused with a better reason."""
+        for index, one in enumerate(statements if isinstance(statements, list) else ()):
+            if isinstance(one, dict) and "params" in one:
+                self._template(join(place, index, "params"), one["params"], COMMON_VARIABLES, reads)
 
     def _retry_condition(self, step: StepRecord, condition: str, reads: Reads) -> None:
         if step.retry_condition_place.startswith(step.pointer):

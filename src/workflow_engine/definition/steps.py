@@ -9,22 +9,22 @@ from typing import Any, cast
 
 from workflow_engine.definition.faults import Faults, clipped, did_you_mean, join
 from workflow_engine.definition.fields import Fields
+from workflow_engine.definition.limits import (
+    MAX_ATTEMPTS,
+    MAX_BACKOFF,
+    MAX_DEPENDENCIES,
+    MAX_ELAPSED,
+    MAX_PRIORITY,
+    MAX_STEPS,
+    MAX_TIMEOUT,
+)
+from workflow_engine.definition.own_fields import OwnFields
 from workflow_engine.definition.plan import OnError
 from workflow_engine.definition.retries import Jitter, RetryPolicy
 from workflow_engine.definition.scope import json_type, step_alias
-from workflow_engine.definition.step_types import BUILT_IN_TYPES, OwnFields, StepType, check_own_fields
+from workflow_engine.definition.step_types import BUILT_IN_TYPES, StepType, check_own_fields
 from workflow_engine.definition.templates import Placeholder, split
 from workflow_engine.errors import InputInvalid
-
-MAX_STEPS = 10_000
-MAX_DEPENDENCIES = 5_000
-"""Of one step."""
-MAX_TIMEOUT = 24 * 3600.0
-MAX_ELAPSED = 31 * 24 * 3600.0
-MAX_ATTEMPTS = 1_000
-MAX_BACKOFF = 1_000.0
-MAX_PRIORITY = 1_000_000
-"""Either way. Far inside 32 bits: a task's priority is the sum of its step's and its workflow's."""
 
 _STEP_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 # Postgres allows 63 bytes for the name of a notification channel, and a queue's channel has a prefix.
@@ -205,7 +205,7 @@ class _StepReader:
     def _read_inputs(self, step: Fields, type_name: str) -> tuple[dict[str, Any] | str | None, dict[str, str]]:
         """The inputs, and the place of each; those of a built-in type are checked."""
         built_in = BUILT_IN_TYPES.get(type_name)
-        flat = [name for name in built_in.fields if name not in _COMMON_FIELDS] if built_in else []
+        flat = [name for name in built_in.fields if name not in (*_COMMON_FIELDS, *_LATER_FIELDS)] if built_in else []
         if built_in or type_name in self._known_types:
             step.refuse_unknown((*_COMMON_FIELDS, *flat), (*_LATER_FIELDS, *(built_in.later if built_in else ())))
         given = step.get("inputs")
@@ -213,6 +213,9 @@ class _StepReader:
             for name in flat:
                 if step.get(name) is not None:
                     step.fault(name, "duplicate-property", "cannot be given beside `inputs` that is one template")
+            if type_name == "database":
+                message = "SQL is never built from templates: the inputs of a database step are an object"
+                step.fault("inputs", "sql-interpolation", message)
             return given, {}
         inputs = step.mapping("inputs") or {}
         places = {name: join(step.at("inputs"), name) for name in inputs}

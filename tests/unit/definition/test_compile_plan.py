@@ -126,6 +126,8 @@ def test_a_reference_brings_its_dependency_which_only_orders() -> None:
         {"type": "thumbnail", "inputs": {"a": "${ steps['r'].output }"}},
         {"type": "thumbnail", "inputs": "${ steps.r.output }"},
         {"type": "http", "url": "http://x/${ steps.r.?output.id.orValue(0) }"},
+        {"type": "database", "inputs": {"total": "${ steps.r.output.total }"}},
+        {"type": "database", "statements": [{"statement": "select %s", "params": ["${ steps.r.output.id }"]}]},
     ],
 )
 def test_references_are_found_wherever_an_expression_may_stand(fields: dict[str, Any]) -> None:
@@ -140,7 +142,8 @@ def test_references_are_found_wherever_an_expression_may_stand(fields: dict[str,
         ({"type": "agent", "agent": "x", "input": "fixed"}, False),
         ({"type": "agent", "inputs": {"agent": "x", "goal": "win"}}, True),
         ({"type": "database"}, True),
-        ({"type": "database", "input": {"fixed": 1}}, False),
+        ({"type": "database", "transactional": True}, True),
+        ({"type": "database", "inputs": {"fixed": 1}}, False),
         ({"type": "database", "statement": "select 1"}, False),
         ({"type": "thumbnail"}, True),
         ({"type": "thumbnail", "inputs": {"size": 5}}, True),
@@ -254,6 +257,11 @@ def test_a_url_that_cannot_be_one_is_warned_about(url: str, warned: bool) -> Non
 def test_placeholders_in_constants_are_warned_about() -> None:
     definition = compiled({"id": "a", "type": "noop"}, vars={"list": ["${ input.x }"], "fine": "$5"})
     assert [(warning.pointer, warning.code) for warning in definition.warnings] == [("/vars/list/0", "not-a-template")]
+
+
+def test_a_record_with_a_field_that_looks_like_sql_is_warned_about() -> None:
+    definition = compiled({"id": "a", "type": "database", "inputs": {"statment": "select 1", "total": 5}})
+    assert [(w.pointer, w.code) for w in definition.warnings] == [("/steps/0/inputs/statment", "near-miss")]
 
 
 def test_null_counts_as_absent_and_extensions_are_free() -> None:

@@ -1,0 +1,17 @@
+"""How large the parts of a definition may be. What belongs to one kind of value only stands with that."""
+
+MAX_STEPS = 10_000
+MAX_EDGES = 100_000
+MAX_DEPENDENCIES = 5_000
+"""Of one step."""
+MAX_TIMEOUT = 24 * 3600.0
+"""Seconds."""
+MAX_ELAPSED = 31 * 24 * 3600.0
+"""Seconds over all tries of a task."""
+MAX_ATTEMPTS = 1_000
+MAX_BACKOFF = 1_000.0
+MAX_PRIORITY = 1_000_000
+"""Either way. Far inside 32 bits: a task's priority is the sum of its step's and its workflow's."""
+MAX_LABELS = 64
+MAX_LABEL_VALUE = 1_024
+"""Characters."""
