@@ -66,6 +66,8 @@ class LeaseKeeper:
         self._thread = threading.Thread(target=self._run, name="heartbeat", daemon=True)
 
     def start(self) -> None:
+        """Beat for the first time, and from then on."""
+        self._wake.set()
         self._thread.start()
 
     def poke(self) -> None:
