@@ -83,11 +83,11 @@ class PlayedWorker:
         self.connection = psycopg.connect(database_url, autocommit=True)
         self.types = ["http", "agent", "database", "noop", "fail", "transform"]
         self.id = self._value(
-            "select workflow.register_worker(%s, 'host', 1, '0', '{default}', %s, 5, 10, null)",
+            "select workflow.register_worker(%s, 'host', 1, '0', '{default}', %s, 5, 10, q.worker_id)"
+            " from procrastinate_register_worker_v1() q",
             name,
             Jsonb([{"name": name} for name in self.types]),
         )
-        self.held: dict[str, dict[str, Any]] = {}
 
     def _value(self, query: str, *params: Any) -> Any:
         row = self.connection.execute(query.encode(), params).fetchone()
@@ -97,7 +97,6 @@ class PlayedWorker:
         answer: dict[str, Any] = self._value(
             "select workflow.turn(%s, %s, '{default}', %s, %s, 30)", self.id, Jsonb(list(completions)), self.types, want
         )
-        self.held |= {f"{claim['workflow_id']}/{claim['step_index']}": claim for claim in answer["claims"]}
         return answer
 
     def claim(self, want: int = 100) -> list[dict[str, Any]]:

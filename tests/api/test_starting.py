@@ -166,9 +166,7 @@ def test_a_batch_with_one_mistake_changes_nothing(
     assert written(database_url) == before
 
 
-def test_waiting_answers_with_the_whole_workflow_when_it_ended_in_time(
-    api: httpx.Client, worker: PlayedWorker
-) -> None:
+def test_waiting_answers_with_the_whole_workflow_when_it_ended_in_time(api: httpx.Client, worker: PlayedWorker) -> None:
     answers: list[httpx.Response] = []
 
     def start(url: str, headers: dict[str, str]) -> threading.Thread:
@@ -178,7 +176,10 @@ def test_waiting_answers_with_the_whole_workflow_when_it_ended_in_time(
         thread.start()
         return thread
 
-    threads = [start("/api/v1/workflows?wait=20s", {}), start("/api/v1/workflows", {"Prefer": "respond-async, wait=20"})]
+    threads = [
+        start("/api/v1/workflows?wait=20s", {}),
+        start("/api/v1/workflows", {"Prefer": "respond-async, wait=20"}),
+    ]
     while any(thread.is_alive() for thread in threads):
         worker.run_all(output={"x": 1})
 

@@ -1,0 +1,273 @@
+"""Workflows: list, look at, cancel, retry."""
+
+from __future__ import annotations
+
+import uuid
+from typing import Any
+
+import httpx
+import pytest
+from conftest import PlayedWorker
+
+CHAIN = [
+    {"id": "a", "type": "noop"},
+    {"id": "b", "type": "noop", "depends_on": ["a"], "retries": 0},
+    {"id": "c", "type": "noop", "depends_on": ["b"]},
+]
+ERROR = {"type": "user.broken", "message": "It broke.", "retryable": False, "attempt": 1, "details": {}}
+
+
+def start(api: httpx.Client, name: str = "chain", **more: Any) -> str:
+    answer = api.post("/api/v1/workflows", json={"name": name, "steps": CHAIN, **more})
+    assert answer.status_code == 202, answer.text
+    workflow_id: str = answer.json()["id"]
+    return workflow_id
+
+
+def fail_at_b(worker: PlayedWorker) -> None:
+    (first,) = worker.claim()
+    worker.end(first, output={"n": 1})
+    (second,) = worker.claim()
+    worker.end(second, "failed", error=ERROR)
+
+
+def test_a_workflow_shows_its_progress_input_output_and_times(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflow_id = start(api, input={"day": 1}, labels={"team": "x"}, priority=3)
+    pending = api.get(f"/api/v1/workflows/{workflow_id}").json()
+    assert (pending["status"], pending["input"], pending["output"]) == ("pending", {"day": 1}, None)
+    assert (pending["labels"], pending["priority"], pending["started_at"]) == ({"team": "x"}, 3, None)
+
+    (claim,) = worker.claim()
+    assert api.get(f"/api/v1/workflows/{workflow_id}").json()["status"] == "running"
+    worker.end(claim)
+    worker.run_all(output=[7])
+
+    done = api.get(f"/api/v1/workflows/{workflow_id}").json()
+    assert (done["status"], done["output"], done["error"]) == ("succeeded", {"c": [7]}, None)
+    assert done["created_at"] <= done["started_at"] <= done["finished_at"]
+    assert done["finished_at"].endswith("Z")
+
+
+def test_a_failed_workflow_shows_the_error_and_what_became_of_each_step(
+    api: httpx.Client, worker: PlayedWorker
+) -> None:
+    workflow_id = start(api)
+    fail_at_b(worker)
+
+    assert api.get(f"/api/v1/workflows/{workflow_id}").json()["error"]["type"] == "user.broken"
+    tasks = api.get(f"/api/v1/workflows/{workflow_id}/tasks").json()
+    assert [(task["step"], task["status"], task["attempt"]) for task in tasks][:2] == [
+        ("a", "succeeded", 1),
+        ("b", "failed", 1),
+    ]
+    assert tasks[2]["status"] in ("failed", "cancelled", "skipped")
+    assert all(isinstance(task["id"], str) for task in tasks)
+    assert tasks[0]["output"] == {"n": 1}
+    assert tasks[1]["error"]["message"] == "It broke."
+
+
+def test_retry_keeps_what_succeeded_and_refuses_what_is_not_over(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflow_id = start(api)
+    path = f"/api/v1/workflows/{workflow_id}"
+    woken = api.post(f"{path}/retry")
+    assert (woken.status_code, woken.json()["tasks"]) == (202, 0)
+    fail_at_b(worker)
+
+    retried = api.post(f"{path}/retry")
+
+    assert (retried.status_code, retried.headers["location"], retried.json()["tasks"]) == (202, path, 2)
+    (claim,) = worker.claim()
+    assert claim["attempt"] == 2
+    refused = api.post(f"{path}/retry")
+    assert (refused.status_code, refused.json()["code"]) == (409, "invalid-transition")
+    worker.end(claim)
+    assert worker.run_all() == 1
+    assert api.get(path).json()["status"] == "succeeded"
+    assert api.post(f"{path}/retry").status_code == 409
+
+
+def test_cancel_ends_a_workflow_once_and_refuses_one_that_has_ended(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflow_id = start(api)
+    path = f"/api/v1/workflows/{workflow_id}"
+
+    first = api.post(f"{path}/cancel", json={"reason": "No longer needed."})
+    again = api.post(f"{path}/cancel")
+
+    assert (first.status_code, again.status_code) == (202, 200)
+    assert first.json()["status"] == again.json()["status"] == "cancelled"
+    assert worker.claim() == []
+    cancelled = api.get(path).json()
+    assert (cancelled["status"], cancelled["error"]["message"]) == ("cancelled", "No longer needed.")
+    assert api.post(f"{path}/retry").json()["hint"] == "Add ?force=true to run it all the same."
+    assert api.post(f"{path}/retry?force=true").status_code == 202
+    assert worker.run_all() == 3
+    ended = api.post(f"{path}/cancel")
+    assert (ended.status_code, ended.json()["code"]) == (409, "invalid-transition")
+
+
+@pytest.mark.parametrize("headers", [{}, {"Content-Type": "application/x-www-form-urlencoded"}], ids=["none", "form"])
+@pytest.mark.parametrize("action", ["cancel", "retry"])
+def test_an_empty_body_is_enough(api: httpx.Client, action: str, headers: dict[str, str]) -> None:
+    workflow_id = start(api)
+
+    assert api.post(f"/api/v1/workflows/{workflow_id}/{action}", headers=headers).status_code == 202
+
+
+def test_the_graph_names_edges_states_and_what_is_waited_for(api: httpx.Client, worker: PlayedWorker) -> None:
+    steps = [
+        {"id": "join", "type": "noop", "depends_on": ["left", "right"]},
+        {"id": "left", "type": "noop"},
+        {"id": "middle", "type": "noop", "depends_on": ["left"]},
+        {"id": "right", "type": "noop", "depends_on": ["middle"]},
+    ]
+    workflow_id = api.post("/api/v1/workflows", json={"name": "diamond", "steps": steps}).json()["id"]
+    (claim,) = worker.claim()
+
+    dag = api.get(f"/api/v1/workflows/{workflow_id}/dag").json()
+
+    assert [(node["id"], node["status"]) for node in dag["nodes"]] == [
+        ("join", "blocked"),
+        ("left", "running"),
+        ("middle", "blocked"),
+        ("right", "blocked"),
+    ]
+    assert {(edge["from"], edge["to"]) for edge in dag["edges"]} == {
+        ("left", "join"),
+        ("right", "join"),
+        ("left", "middle"),
+        ("middle", "right"),
+    }
+    assert dag["cycles"] == []
+    assert dag["critical_path"] == ["left", "middle", "right", "join"]
+    assert dag["waiting_on"] == {"join": ["left", "right"], "middle": ["left"], "right": ["middle"]}
+    worker.end(claim)
+    assert api.get(f"/api/v1/workflows/{workflow_id}/dag").json()["waiting_on"] == {
+        "join": ["right"],
+        "right": ["middle"],
+    }
+
+
+def test_the_trace_lists_every_attempt_with_its_wait_and_run_time(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflow_id = start(api)
+    assert api.get(f"/api/v1/workflows/{workflow_id}/trace").json() == []
+    fail_at_b(worker)
+    api.post(f"/api/v1/workflows/{workflow_id}/retry")
+    worker.claim()
+
+    spans = api.get(f"/api/v1/workflows/{workflow_id}/trace").json()
+
+    assert [(span["step"], span["attempt"], span["status"]) for span in spans] == [
+        ("a", 1, "succeeded"),
+        ("b", 1, "failed"),
+        ("b", 2, "running"),
+    ]
+    assert all(span["wait_s"] >= 0 and span["worker"] == "played" for span in spans)
+    assert spans[1]["error"]["type"] == "user.broken"
+    assert (spans[2]["run_s"], spans[2]["finished_at"]) == (None, None)
+    assert spans[0]["run_s"] >= 0
+
+
+def test_the_list_is_filtered_and_paged_by_links(api: httpx.Client, worker: PlayedWorker) -> None:
+    ids = [start(api, "red" if n % 2 else "blue", labels={"n": str(n), "team": "x"}) for n in range(5)]
+    api.post(f"/api/v1/workflows/{ids[0]}/cancel")
+
+    def listed(query: str) -> list[str]:
+        return [workflow["id"] for workflow in api.get(f"/api/v1/workflows?{query}").raise_for_status().json()]
+
+    assert listed("") == ids[::-1]
+    assert listed("name=red") == [ids[3], ids[1]]
+    assert listed("status=cancelled") == [ids[0]]
+    assert listed("status=cancelled,pending") == listed("status=cancelled&status=pending") == ids[::-1]
+    assert listed("status=failed") == []
+    assert listed("label.n=2&label.team=x") == [ids[2]]
+    created = api.get(f"/api/v1/workflows/{ids[2]}").json()["created_at"]
+    assert listed(f"since={created}") == ids[:1:-1]
+    assert listed(f"until={created.replace('Z', '+00:00')}") == [ids[1], ids[0]]
+    assert listed("since=1h") == ids[::-1]
+    assert listed("until=1h") == []
+
+    seen: list[str] = []
+    url: str | None = "/api/v1/workflows?limit=2&label.team=x"
+    pages = 0
+    while url:
+        page = api.get(url)
+        pages += 1
+        seen += [workflow["id"] for workflow in page.json()]
+        assert "input" not in page.json()[0]
+        url = page.links["next"]["url"] if "next" in page.links else None
+    assert (seen, pages) == (ids[::-1], 3)
+
+
+def test_tasks_are_paged_by_links(api: httpx.Client) -> None:
+    workflow_id = start(api)
+
+    first = api.get(f"/api/v1/workflows/{workflow_id}/tasks?limit=2")
+    second = api.get(first.links["next"]["url"])
+
+    assert [task["step"] for task in first.json() + second.json()] == ["a", "b", "c"]
+    assert "next" not in second.links
+
+
+def test_running_lists_exactly_what_was_started_and_has_not_ended(api: httpx.Client, worker: PlayedWorker) -> None:
+    assert api.get("/api/v1/workflows/running").json() == []
+    ids = [start(api) for _ in range(3)]
+    assert api.get("/api/v1/workflows/running").json() == []
+
+    worker.claim(want=2)
+
+    assert [workflow["id"] for workflow in api.get("/api/v1/workflows/running").json()] == ids[:2]
+
+
+def test_an_unknown_workflow_is_404_everywhere(api: httpx.Client) -> None:
+    absent = f"/api/v1/workflows/{uuid.uuid4()}"
+    answers = [api.get(f"{absent}{part}") for part in ("", "/tasks", "/dag", "/trace")]
+    answers += [api.post(f"{absent}{part}") for part in ("/cancel", "/retry")]
+
+    assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(404, "workflow-not-found")}
+
+
+def test_a_pasted_placeholder_and_a_definitions_name_are_explained(api: httpx.Client) -> None:
+    workflow_id = start(api)
+
+    placeholder = api.post("/api/v1/workflows/workflow_id/retry")
+    braces = api.get("/api/v1/workflows/{workflow_id}/dag")
+    name = api.get("/api/v1/workflows/chain/trace")
+
+    for answer in (placeholder, braces):
+        assert answer.status_code == 404
+        assert "looks like the placeholder; put a real id here" in answer.json()["detail"]
+        assert workflow_id in answer.json()["detail"]
+    assert name.status_code == 404
+    assert workflow_id in name.json()["hint"]
+
+
+def test_workers_show_what_they_run(api: httpx.Client, worker: PlayedWorker) -> None:
+    start(api)
+    (claim,) = worker.claim()
+
+    (shown,) = api.get("/api/v1/workers").json()
+
+    assert (shown["name"], shown["status"], shown["concurrency"], shown["busy"]) == ("played", "active", 5, 1)
+    assert shown["current_tasks"] == [str(claim["task_id"])]
+    assert api.get("/api/v1/workers/dead").json() == []
+
+
+def test_a_silent_worker_is_dead_and_a_stopped_one_is_gone(
+    api: httpx.Client, worker: PlayedWorker, database_url: str
+) -> None:
+    start(api)
+    (claim,) = worker.claim()
+    worker.connection.execute(
+        "update workflow.workers set last_heartbeat_at = last_heartbeat_at - interval '5 minutes'"
+    )
+
+    assert api.get("/api/v1/workers").json() == []
+    (dead,) = api.get("/api/v1/workers/dead").json()
+    assert (dead["status"], dead["orphaned_tasks"]) == ("dead", [str(claim["task_id"])])
+    assert dead["age_s"] > 290
+
+    stopped = PlayedWorker(database_url, "goodbye")
+    stopped.stop()
+    stopped.connection.close()
+    assert api.get("/api/v1/workers").json() == []
+    assert [shown["name"] for shown in api.get("/api/v1/workers/dead").json()] == ["played"]
