@@ -9,25 +9,19 @@ import json
 import shutil
 import signal
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import httpx
-import psycopg
-from psycopg.rows import dict_row
 from rich.console import Console
 
+from workflow_engine.embedded.environment import READY_SECONDS
 from workflow_engine.embedded.places import free_port, temporary_data_directory
 from workflow_engine.embedded.process import Child, tail
-from workflow_engine.embedded.progress import follow, trace_table
 from workflow_engine.embedded.services import engine_command
-from workflow_engine.embedded.stack import READY_SECONDS
-from workflow_engine.embedded.terminal import create_workflow_body
 from workflow_engine.errors import StackUnavailable
 
-FINISH_SECONDS = 60.0
 _STOP_SECONDS = 60.0
 _LOOK_SECONDS = 0.05
 
@@ -48,9 +42,12 @@ def run_demo(*, data_directory: Path | None, preferred_port: int, workers: int) 
     begun = time.monotonic()
     try:
         console.print("Starting PostgreSQL, Valkey, an engine, workers and stand-ins for the neighbours ...")
-        with _stack(directory, free_port(preferred_port), workers) as facts:
+        with _starting(directory, free_port(preferred_port), workers) as ready:
+            from workflow_engine.embedded.showing import show  # takes a while, during which the stack starts
+
+            facts = ready()
             console.print(f"Ready after {time.monotonic() - begun:.1f} s: {facts['url']}\n")
-            succeeded = _show(console, facts)
+            succeeded = show(console, facts)
         console.print(f"\nStopped cleanly. {time.monotonic() - begun:.1f} s in all.")
         return succeeded
     finally:
@@ -59,15 +56,15 @@ def run_demo(*, data_directory: Path | None, preferred_port: int, workers: int) 
 
 
 @contextmanager
-def _stack(directory: Path, port: int, workers: int) -> Iterator[Mapping[str, Any]]:
-    """A running stack; yields the content of its `stack.json`."""
+def _starting(directory: Path, port: int, workers: int) -> Iterator[Callable[[], Mapping[str, Any]]]:
+    """A stack that is starting; yields what waits until it is ready and returns the content of its `stack.json`."""
     log = directory / "demo.log"
     arguments = ["--port", str(port), "--data-dir", str(directory), "--workers", str(workers)]
     directory.mkdir(parents=True, exist_ok=True)
     log.unlink(missing_ok=True)
     child = Child(engine_command("dev", *arguments), log=log, death_signal=signal.SIGTERM)
     try:
-        yield _await_stack(child, directory / "stack.json", log)
+        yield lambda: _await_stack(child, directory / "stack.json", log)
     finally:
         child.stop(signal.SIGTERM, grace=_STOP_SECONDS)
 
@@ -86,31 +83,3 @@ def _await_stack(child: Child, file: Path, log: Path) -> Mapping[str, Any]:
             return facts
         time.sleep(_LOOK_SECONDS)
     raise StackUnavailable(f"The stack was not ready within {READY_SECONDS:g} s:\n{tail(log)}")
-
-
-def _show(console: Console, facts: Mapping[str, Any]) -> bool:
-    body = create_workflow_body(f"{facts['standins']['echo']}/orders")
-    with httpx.Client(base_url=f"{facts['url']}/api/v1", timeout=10, trust_env=False) as api:
-        console.print(f"POST {facts['url']}/api/v1/workflows\n{json.dumps(body)}", markup=False)
-        answer = api.post("/workflows", json=body)
-        console.print(f"{answer.status_code} {answer.text}", markup=False)
-        if answer.status_code != httpx.codes.ACCEPTED:
-            return False
-        workflow_id = answer.json()["id"]
-        workflow = follow(console, api, workflow_id, [step["id"] for step in body["steps"]], FINISH_SECONDS)
-        succeeded: bool = workflow["status"] == "succeeded"
-        colour = "green" if succeeded else "red"
-        console.print(f"\nWorkflow {workflow_id}: [{colour}]{workflow['status']}[/]")
-        if workflow.get("error"):
-            console.print_json(data=workflow["error"])
-        console.print(f"\nTrace (GET /api/v1/workflows/{workflow_id}/trace)")
-        console.print(trace_table(api.get(f"/workflows/{workflow_id}/trace").raise_for_status().json()))
-    console.print("\nStored record (SELECT * FROM workflow.records)")
-    for record in _records(facts["database_url"], workflow_id):
-        console.print_json(data=record, default=str)
-    return succeeded
-
-
-def _records(database_url: str, workflow_id: str) -> list[dict[str, Any]]:
-    with psycopg.connect(database_url, row_factory=dict_row) as connection:
-        return connection.execute("SELECT * FROM workflow.records WHERE workflow_id = %s", [workflow_id]).fetchall()

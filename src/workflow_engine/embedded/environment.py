@@ -9,6 +9,7 @@ from pathlib import Path
 from workflow_engine.embedded.places import free_port
 from workflow_engine.embedded.standins.llm import MODEL
 
+READY_SECONDS = 60.0  # how long a stack may take to start
 _STANDIN_PORTS = {"agent_mesh": 3000, "agent_brain": 3001, "llm": None, "echo": None}  # as the runbook has them
 _WORKER_METRICS_PORT = 9464
 _REDIS_PORT = 6379  # the runbook's redis-cli commands then work as they stand

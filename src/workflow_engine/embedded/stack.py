@@ -28,7 +28,7 @@ from types import FrameType
 from typing import Any
 
 from workflow_engine.bootstrap import migrate
-from workflow_engine.embedded.environment import Ports, environment, log_directory
+from workflow_engine.embedded.environment import READY_SECONDS, Ports, environment, log_directory
 from workflow_engine.embedded.places import DirectoryLock, make_data_directory, port_is_free, write_secret
 from workflow_engine.embedded.postgres import Postgres
 from workflow_engine.embedded.process import tail
@@ -37,7 +37,6 @@ from workflow_engine.embedded.services import Program, Service, Watched, engine_
 from workflow_engine.embedded.valkey import Valkey
 from workflow_engine.errors import StackUnavailable
 
-READY_SECONDS = 60.0
 _LOOK_SECONDS = 0.1
 _PORT_SECONDS = 5.0  # the processes of a stack that was killed may hold theirs for a moment
 _ENGINE_GRACE = 15.0
@@ -103,12 +102,12 @@ class Stack:
         self._await_port()
         self._logs = log_directory(self._directory)
         self._ports = Ports.choose(options.port, options.engines, options.workers)
+        standins = self._start_group([("standins", self._standins())])
         self._database_url, self._redis_url = self._start_servers()
         migrate(self._database_url)
         env = environment(
             self._ports, self._database_url, self._redis_url, options.include, mock_http=options.mock_http
         )
-        standins = self._start_group([("standins", self._standins(env))])
         engines = self._start_group(
             [
                 (f"engine-{number}", self._program("serve", {**env, "PORT": str(port)}, "app.log", _ENGINE_GRACE))
@@ -145,9 +144,9 @@ class Stack:
             redis_url = valkey.url
         return database_url, redis_url
 
-    def _standins(self, env: Mapping[str, str]) -> Program:
+    def _standins(self) -> Program:
         command = [sys.executable, "-m", "workflow_engine.embedded.standins", *self._ports.standin_arguments]
-        return Program(command, env=env, log=self._logs / "standins.log", grace=_STANDIN_GRACE)
+        return Program(command, env=os.environ, log=self._logs / "standins.log", grace=_STANDIN_GRACE)
 
     def _program(self, command: str, env: Mapping[str, str], log: str, grace: float) -> Program:
         return Program(engine_command(command), env=env, log=self._logs / log, grace=grace)
@@ -175,7 +174,7 @@ class Stack:
         while not self._stopping.wait(_LOOK_SECONDS / 2):
             self._require_alive()
             pids = [watched.service.pid for watched in self._workers]
-            if all(map(engine_is_ready, self._ports.engine_urls)) and workers_are_registered(self._database_url, pids):
+            if all(map(engine_is_ready, self._ports.engines)) and workers_are_registered(self._database_url, pids):
                 return
             if time.monotonic() > deadline:
                 raise StackUnavailable(f"The engine was not ready within {READY_SECONDS:g} s; see {self._logs}")
