@@ -39,7 +39,7 @@ begin
                     'type', 'upstream_failed', 'message', 'A step it depends on failed.',
                     'retryable', false, 'attempt', 0, 'details', '{}'::jsonb) end
             from edge e
-            join workflow.tasks o on o.id = e.task_id
+            join workflow.tasks o on o.id = any(array(select x.task_id from edge x)) and o.id = e.task_id
             join workflow.definition_steps n on n.version_id = o.version_id and n.step_index = o.step_index
             cross join lateral (select case
                 when o.open_dependencies > e.ended then 'blocked'
@@ -48,7 +48,7 @@ begin
                 when o.succeeded_dependencies + e.succeeded > 0 then 'pending'
                 when cardinality(n.dependencies) > cardinality(n.ordering) then 'skipped'
                 else 'pending' end as status) v
-            where t.id = e.task_id and t.status = 'blocked'
+            where t.id = any(array(select x.task_id from edge x)) and t.id = e.task_id and t.status = 'blocked'
             returning t.id, t.workflow_id, t.version_id, t.step_index, t.status, t.error, n.queue, n.type, t.priority
         ), event as (
             insert into workflow.events (workflow_id, type, task_id, at, data)
@@ -68,7 +68,7 @@ begin
             update workflow.tasks t set job_id = r.job_id
             from unnest(v_ready, workflow.enqueue(v_ready))
                 as r(task_id, queue, type, priority, scheduled_at, job_id)
-            where t.id = r.task_id;
+            where t.id = any(array(select x.task_id from unnest(v_ready) x)) and t.id = r.task_id;
         end if;
         if v_wave is not null then
             v_all := v_all || v_wave;

@@ -5,6 +5,7 @@
 create or replace function workflow.cancel(p_workflow_id uuid, p_reason text default null) returns text
 language plpgsql volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_status text;

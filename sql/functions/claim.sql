@@ -21,6 +21,7 @@ declare
     v_names     text[] := array(select 'workflow:' || t from unnest(p_types) t);
     v_jobs      bigint[] := '{}';
     v_tasks     bigint[];
+    v_workflows uuid[];
     v_queue     text;
     v_starting  uuid[];
     v_claims    jsonb;
@@ -49,17 +50,17 @@ begin
     end if;
 
     v_tasks := array(
-        select t.id
-        from procrastinate_jobs j
-        join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
-        where j.id = any(v_jobs) and t.status = 'pending'
-        for no key update of t skip locked);
+        select t.id from workflow.tasks t
+        where t.id = any(array(
+                  select (j.args ->> 'task_id')::bigint from procrastinate_jobs j where j.id = any(v_jobs)))
+          and t.job_id = any(v_jobs) and t.status = 'pending'
+        for no key update skip locked);
+    v_workflows := array(select distinct t.workflow_id from workflow.tasks t where t.id = any(v_tasks));
 
     -- The first claim of a workflow starts it; one that is being cancelled or started right now is left for later.
     v_starting := array(
         select w.id from workflow.workflows w
-        where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)))
-          and w.status = 'pending'
+        where w.id = any(v_workflows) and w.status = 'pending'
         for no key update skip locked);
     if v_starting <> '{}' then
         update workflow.workflows w set status = 'running', started_at = v_now where w.id = any(v_starting);
@@ -78,14 +79,13 @@ begin
             first_started_at = coalesce(t.first_started_at, v_now),
             error = null
         from workflow.workflows w
-        where t.id = any(v_tasks) and w.id = t.workflow_id and w.status = 'running'
+        where t.id = any(v_tasks) and w.id = any(v_workflows) and w.id = t.workflow_id and w.status = 'running'
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.attempt, t.tries, t.job_id, t.lease_token,
                   t.timeout_override, t.pending_since, t.started_at, t.first_started_at,
                   w.name, w.version, w.labels, w.input, w.started_at as workflow_started_at
     ), job as (
         update procrastinate_jobs j set status = 'doing', worker_id = v_queue_worker_id
-        from claimed c
-        where j.id = c.job_id
+        where j.id = any(array(select c.job_id from claimed c))
     ), event as (
         insert into workflow.events (workflow_id, type, task_id, attempt, at)
         select c.workflow_id, 'task.started', c.id, c.attempt, v_now from claimed c
@@ -116,8 +116,8 @@ begin
     -- Jobs whose task no longer waits for them are wake-ups for nothing: remove them, or they are met for ever.
     if coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs) then
         delete from procrastinate_jobs j
-        where j.id = any(v_jobs) and j.status = 'todo' and not exists (
-            select 1 from workflow.tasks t where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id);
+        where j.id = any(v_jobs) and j.status = 'todo' and (
+            select count(*) from workflow.tasks t where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id) = 0;
     end if;
     return jsonb_build_object(
         'claims', coalesce(v_claims, '[]'::jsonb),
@@ -139,7 +139,7 @@ as $$
         || case when t.started_at is not null then jsonb_build_object('started_at', t.started_at) else '{}' end
         || case when t.finished_at is not null then jsonb_build_object('finished_at', t.finished_at) else '{}' end)
     from unnest(p_refs) r
-    join workflow.tasks t on t.id = p_base + r
+    join workflow.tasks t on t.id = any(array(select p_base + x from unnest(p_refs) x)) and t.id = p_base + r
     join workflow.definition_steps s on s.version_id = p_version_id and s.step_index = r
 $$;
 comment on function workflow.step_results is 'Internal: results of steps, as expressions see them';

@@ -18,7 +18,7 @@ begin
         update workflow.tasks t set
             status = 'cancelled', finished_at = greatest(p_now, t.started_at), lease_token = null, lease_until = null
         from open o
-        where t.id = o.id
+        where t.id = any(array(select x.id from open x)) and t.id = o.id
         returning t.id, t.workflow_id, t.attempt, t.job_id, t.worker_id, t.pending_since, t.started_at,
                   o.lease_token, o.status = 'running' as was_running
     ), history as (
@@ -31,7 +31,7 @@ begin
         insert into workflow.events (workflow_id, type, task_id, attempt, at)
         select e.workflow_id, 'task.cancelled', e.id, nullif(e.attempt, 0), p_now from ended e
     ), job as (
-        delete from procrastinate_jobs j using ended e where j.id = e.job_id
+        delete from procrastinate_jobs j where j.id = any(array(select e.job_id from ended e))
     )
     select array_agg(distinct e.worker_id) filter (where e.was_running) into v_workers from ended e;
 

@@ -8,6 +8,7 @@
 create or replace function workflow.retry(p_workflow_id uuid, p_force boolean default false) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_now       timestamptz := workflow.clock();
@@ -47,7 +48,7 @@ begin
         left join lateral (
             select p.id, p.status, q.tolerated, not (x = any(s.ordering)) as counts
             from unnest(s.dependencies) x
-            join workflow.tasks p on p.id = t.id - t.step_index + x
+            join workflow.tasks p on p.workflow_id = p_workflow_id and p.id = t.id - t.step_index + x
             join workflow.definition_steps q on q.version_id = p.version_id and q.step_index = p.step_index
         ) d on true
         where t.id = any(v_open)
@@ -60,7 +61,7 @@ begin
             scheduled_at = null, job_id = null,
             pending_since = case when c.open = 0 then v_now end
         from counted c
-        where t.id = c.id
+        where t.id = any(v_open) and t.id = c.id
         returning t.id, c.final
     )
     select count(*) filter (where r.final) into v_final from reopened r;
@@ -81,6 +82,7 @@ comment on function workflow.retry is 'Run again what failed; returns how many t
 create or replace function workflow.ensure_jobs(p_workflow_id uuid) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_ready workflow.ready_task[];
@@ -91,13 +93,13 @@ begin
         from workflow.tasks t
         join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
         where t.workflow_id = p_workflow_id and t.status = 'pending'
-          and not exists (select 1 from procrastinate_jobs j where j.id = t.job_id and j.status = 'todo')
+          and (select count(*) from procrastinate_jobs j where j.id = t.job_id and j.status = 'todo') = 0
         order by t.id
         for no key update of t);
     if v_ready <> '{}' then
         update workflow.tasks t set job_id = r.job_id
         from unnest(v_ready, workflow.enqueue(v_ready)) as r(task_id, queue, type, priority, scheduled_at, job_id)
-        where t.id = r.task_id;
+        where t.workflow_id = p_workflow_id and t.id = r.task_id;
     end if;
     for v_queue in
         select distinct s.queue from workflow.tasks t

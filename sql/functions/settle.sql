@@ -4,6 +4,9 @@
 -- The fence: a completion counts only while its task is running under exactly its (attempt, lease token). Two attempts
 -- of one task in one batch therefore cannot be taken for each other. A stale completion changes nothing.
 --
+-- Rows of the large tables are always asked for by an array of their keys (`id = any(..)`) besides the join: a plan is
+-- kept for a session, and one made while the tables were small would otherwise go on to read all of them.
+--
 -- Returns the positions (from 0) of the stale completions. A repeated completion whose first delivery was recorded, as
 -- after a connection lost in COMMIT, is not stale.
 create or replace function workflow.settle(p_completions workflow.completion[]) returns integer[]
@@ -16,6 +19,7 @@ set jit = off
 as $$
 declare
     v_now       timestamptz;
+    v_tasks     bigint[] := array(select c.task_id from unnest(p_completions) c);
     v_settled   integer;
     v_again     workflow.ready_task[];
     v_ended     workflow.ended_task[];
@@ -23,8 +27,7 @@ begin
     -- Workflows first, by id: whoever holds a workflow row owns every transition of its tasks but the claim.
     perform 1
     from workflow.workflows w
-    where w.id = any(array(
-        select t.workflow_id from unnest(p_completions) c join workflow.tasks t on t.id = c.task_id))
+    where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)))
     order by w.id
     for no key update;
 
@@ -49,7 +52,7 @@ begin
                 when 'retried' then 'scheduled' when 'released' then 'pending' when 'lost' then 'pending'
                 else c.outcome end) as status) s
         ) n
-        where t.id = c.task_id and t.status = 'running' and t.attempt = c.attempt and t.lease_token = c.lease_token
+        where t.id = any(v_tasks) and t.id = c.task_id and t.status = 'running' and t.attempt = c.attempt and t.lease_token = c.lease_token
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.status, t.attempt, t.job_id, t.worker_id,
                   t.priority, t.pending_since, t.started_at, t.scheduled_at, t.error, c.outcome, c.lease_token, c.record, n.terminal
     ), history as (
@@ -70,7 +73,7 @@ begin
         join workflow.definition_steps s on s.version_id = d.version_id and s.step_index = d.step_index
         where d.record is not null and d.status = 'succeeded'
     ), job as (
-        delete from procrastinate_jobs j using done d where j.id = d.job_id
+        delete from procrastinate_jobs j where j.id = any(array(select d.job_id from done d))
     )
     select count(*),
            array_agg(row(d.id, s.queue, s.type, d.priority, d.scheduled_at)::workflow.ready_task)
@@ -87,7 +90,7 @@ begin
             pending_since = case when t.status = 'pending' then v_now else t.scheduled_at end
         from unnest(v_again, workflow.enqueue(v_again))
             as a(task_id, queue, type, priority, scheduled_at, job_id)
-        where t.id = a.task_id;
+        where t.id = any(v_tasks) and t.id = a.task_id;
     end if;
 
     if v_ended is not null then
@@ -101,10 +104,9 @@ begin
         select (c.ord - 1)::integer
         from unnest(p_completions) with ordinality
             as c(task_id, attempt, lease_token, outcome, next, delay, output, error, record, ord)
-        where not exists (
-            select 1 from workflow.attempt_history h
-            where h.task_id = c.task_id and h.attempt = c.attempt and h.lease_token = c.lease_token
-              and h.outcome = c.outcome)
+        where (select count(*) from workflow.attempt_history h
+               where h.task_id = c.task_id and h.attempt = c.attempt and h.lease_token = c.lease_token
+                 and h.outcome = c.outcome) = 0
         order by c.ord);
 end
 $$;

@@ -6,6 +6,7 @@ create or replace function workflow.sweep_expired_leases(p_max_crashes integer d
     returns table (recovered integer, failed integer)
 language plpgsql volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_now   timestamptz := workflow.clock();
@@ -60,6 +61,7 @@ comment on function workflow.sweep_expired_leases is 'Take expired leases back; 
 create or replace function workflow.sweep_leaked_jobs(p_limit integer default 500) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_count integer;
@@ -84,6 +86,7 @@ create or replace function workflow.sweep_retired(p_keep interval default interv
     returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_now timestamptz := workflow.clock();

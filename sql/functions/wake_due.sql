@@ -38,6 +38,7 @@ declare
     v_now   timestamptz := workflow.clock();
     v_queue text;
     v_jobs  bigint[] := '{}';
+    v_tasks bigint[];
     v_woken bigint[];
 begin
     if p_queues is null then
@@ -64,14 +65,15 @@ begin
     if v_jobs = '{}' then
         return 0;
     end if;
-    with task as (
-        select t.id from procrastinate_jobs j
-        join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
-        where j.id = any(v_jobs) and t.status = 'scheduled'
-        for no key update of t skip locked
-    ), woken as (
+    v_tasks := array(
+        select t.id from workflow.tasks t
+        where t.id = any(array(
+                  select (j.args ->> 'task_id')::bigint from procrastinate_jobs j where j.id = any(v_jobs)))
+          and t.job_id = any(v_jobs) and t.status = 'scheduled'
+        for no key update skip locked);
+    with woken as (
         update workflow.tasks t set status = 'pending', pending_since = t.scheduled_at, scheduled_at = null
-        from task k where t.id = k.id
+        where t.id = any(v_tasks)
         returning t.job_id
     )
     select array_agg(w.job_id) into v_woken from woken w;
@@ -79,8 +81,8 @@ begin
     -- A due job without its task is a wake-up for nothing.
     if coalesce(cardinality(v_woken), 0) < cardinality(v_jobs) then
         delete from procrastinate_jobs j
-        where j.id = any(v_jobs) and j.scheduled_at is not null and not exists (
-            select 1 from workflow.tasks t where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id);
+        where j.id = any(v_jobs) and j.scheduled_at is not null and (
+            select count(*) from workflow.tasks t where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id) = 0;
     end if;
     if v_woken is not null then
         perform workflow.wake_queue(q) from unnest(p_queues) q;

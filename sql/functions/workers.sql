@@ -48,16 +48,16 @@ begin
     with held as (
         select t.id
         from unnest(p_tasks, p_tokens) h(task_id, token)
-        join workflow.tasks t on t.id = h.task_id
+        join workflow.tasks t on t.id = any(p_tasks) and t.id = h.task_id
         where t.status = 'running' and t.lease_token = h.token
         for no key update of t skip locked
     )
     update workflow.tasks t set lease_until = v_now + make_interval(secs => p_lease_seconds)
-    from held h where t.id = h.id;
+    where t.id = any(array(select h.id from held h));
     return array(
         select h.task_id
         from unnest(p_tasks, p_tokens) h(task_id, token)
-        left join workflow.tasks t on t.id = h.task_id
+        left join workflow.tasks t on t.id = any(p_tasks) and t.id = h.task_id
         where t.lease_token is distinct from h.token);
 end
 $$;
@@ -68,6 +68,7 @@ comment on function workflow.heartbeat is 'A worker''s sign of life; returns the
 create or replace function workflow.release_forgotten(p_worker_id bigint, p_held bigint[]) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
 as $$
 declare
     v_lost workflow.completion[];

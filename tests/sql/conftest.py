@@ -1,23 +1,54 @@
 """Connections of the SQL tests; after every test the database must be sound."""
 
+import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack
 from typing import Any
+from urllib.parse import urlsplit, urlunsplit
 
+import psycopg
 import pytest
 from engine import Engine
 from support import eventually
 from support.invariants import assert_sound
 
 
+TABLES = (
+    "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
+    "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_versions",
+    "workflow.definitions", "procrastinate_jobs", "procrastinate_workers",
+)  # fmt: skip
+
+
+@pytest.fixture(scope="session")
+def shared_database(server_url: str, template_database: str) -> Iterator[str]:
+    """URL of a migrated database for all tests that do not ask for a fresh one: making one takes longer than a test."""
+    name = f"workflow_sql_{uuid.uuid4().hex[:12]}"
+    with psycopg.connect(server_url, autocommit=True) as server:
+        server.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
+        try:
+            yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
+        finally:
+            server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+
+
 @pytest.fixture
-def connect(database_url: str) -> Iterator[Callable[[], Engine]]:
+def database(shared_database: str) -> Iterator[str]:
+    """URL of a migrated database without workflows."""
+    yield shared_database
+    with psycopg.connect(shared_database, autocommit=True) as connection:
+        connection.execute("; ".join(f"delete from {table}" for table in TABLES).encode())
+        connection.execute("update workflow.task_types set timeout = null, max_attempts = null where timeout > 0")
+
+
+@pytest.fixture
+def connect(database: str) -> Iterator[Callable[[], Engine]]:
     """Opens one more connection, which is one more worker."""
     with ExitStack() as opened:
 
         def connect() -> Engine:
-            engine = Engine(database_url)
+            engine = Engine(database)
             opened.callback(engine.close)
             return engine
 

@@ -1,0 +1,154 @@
+"""The cost of a turn depends on its batch, not on the tables: also with plans made when the tables were empty."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+from engine import Claim, Engine
+
+BIG_TABLES = ("workflows", "tasks", "attempt_history", "procrastinate_jobs")
+WORKFLOWS = 3000
+BATCH = 50
+
+
+@pytest.fixture
+def database(database_url: str) -> str:
+    """A fresh one: tables that once were large are not small again for the planner."""
+    return database_url
+
+
+@pytest.fixture
+def grown(engine: Engine, other: Engine) -> Engine:
+    """An engine whose plans were cached on empty tables, in a database that has grown since, not yet analysed."""
+    for table in ("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "procrastinate_jobs"):
+        engine.run(f"alter table {table} set (autovacuum_enabled = off)")
+    engine.define({"a": [], "b": {"after": ["a"], "refs": ["a"]}, "c": ["b"]}, fail_fast=False)
+    for _ in range(8):  # Postgres keeps a generic plan from the sixth call on
+        for _ in range(4):
+            engine.start()
+        claims = engine.claim()
+        engine.heartbeat(claims)
+        engine.finish(*(c.succeeded() for c in claims))
+        engine.release_forgotten(claims)
+        claims = engine.claim()
+        engine.release_forgotten()
+        engine.finish(*(c.succeeded() for c in claims))
+        claims = engine.claim()
+        engine.finish(*(c.retried() for c in claims))
+        engine.wake_due()
+        claims = engine.claim()
+        engine.finish(*(c.failed() for c in claims))
+        engine.set_clock("40 seconds")
+        engine.claim()
+        engine.set_clock("80 seconds")
+        engine.sweep_expired_leases()
+        engine.sweep_leaked_jobs()
+        engine.set_clock("0")
+        workflow = engine.start()
+        engine.cancel(workflow)
+        engine.retry(workflow, force=True)
+        engine.finish(*(c.skipped() for c in engine.claim()))
+    other.start_many([{"name": "flow"}] * WORKFLOWS)
+    return engine
+
+
+@contextmanager
+def rows_visited(engine: Engine, most: int) -> Iterator[None]:
+    """Fails when the statements inside fetch more rows of the big tables than `most`."""
+    counts = (
+        "select relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) as visited"
+        " from pg_stat_xact_all_tables where relname = any(%s) order by relname"
+    )
+    with engine.transaction():
+        before = {row["relname"]: row["visited"] for row in engine.rows(counts, list(BIG_TABLES))}
+        yield
+        after = {row["relname"]: row["visited"] for row in engine.rows(counts, list(BIG_TABLES))}
+    visited = {name: after[name] - before.get(name, 0) for name in after}
+    assert max(visited.values()) <= most, visited
+
+
+def test_turns_visit_rows_in_proportion_to_their_batch(grown: Engine) -> None:
+    claims: list[Claim] = []
+    ends: tuple[Callable[[Claim], Any], ...] = (
+        Claim.succeeded, Claim.released, Claim.retried, Claim.skipped, Claim.failed,
+    )  # fmt: skip
+    for end in ends:
+        with rows_visited(grown, 20 * BATCH):
+            turn = grown.turn([end(c) for c in claims], want=BATCH)
+        claims = grown.claims_of(turn)
+        assert len(claims) == BATCH
+    grown.finish(*(c.released() for c in claims))
+
+
+def test_heartbeat_visits_the_tasks_it_names(grown: Engine) -> None:
+    claims = grown.claim(BATCH)
+    with rows_visited(grown, 4 * BATCH):
+        assert grown.heartbeat(claims) == []
+    grown.finish(*(c.released() for c in claims))
+
+
+def test_release_of_forgotten_claims_visits_what_the_worker_holds(grown: Engine) -> None:
+    claims = grown.claim(BATCH)
+    with rows_visited(grown, 20 * BATCH):
+        assert grown.release_forgotten(claims[1:]) == 1
+    grown.finish(*(c.released() for c in claims[1:]))
+
+
+def test_sweeps_visit_what_runs(grown: Engine) -> None:
+    claims = grown.claim(BATCH)
+    with rows_visited(grown, 4 * BATCH):
+        assert grown.sweep_expired_leases() == (0, 0)
+    with rows_visited(grown, 4 * BATCH):
+        assert grown.sweep_leaked_jobs() == 0
+    grown.set_clock("31 seconds")
+    with rows_visited(grown, 20 * BATCH):
+        assert grown.sweep_expired_leases() == (BATCH, 0)
+    assert grown.finish(*(c.succeeded() for c in claims)) == list(range(BATCH))
+
+
+def test_waking_visits_what_is_due(grown: Engine) -> None:
+    claims = grown.claim(BATCH)
+    grown.finish(*(c.retried() for c in claims))
+    with rows_visited(grown, 10 * BATCH):
+        assert grown.wake_due() == BATCH
+
+
+def test_cancel_and_retry_visit_their_workflow(grown: Engine) -> None:
+    claim = grown.claim(1)[0]
+    with rows_visited(grown, 100):
+        grown.cancel(claim.workflow)
+    with rows_visited(grown, 100):
+        grown.retry(claim.workflow, force=True)
+
+
+def test_start_visits_nothing_old(grown: Engine) -> None:
+    with rows_visited(grown, 10):
+        grown.start()
+
+
+def test_claim_reads_its_index_in_order_among_many_jobs(engine: Engine) -> None:
+    """20,000 pending jobs of another queue, 20,000 scheduled ones and 20,000 of its own do not make a claim read them."""
+    insert = (
+        "insert into procrastinate_jobs (queue_name, task_name, args, scheduled_at)"
+        " select %s, 'workflow:noop', '{\"task_id\": 1}', %s::timestamptz from generate_series(1, 20000)"
+    )
+    engine.define({"a": []})
+    workflow = engine.start(priority=1)
+    with engine.transaction() as _:
+        for queue, due in (("other", None), ("default", "2099-01-01"), ("default", None)):
+            engine.run(insert, queue, due)
+        plan = engine.rows(
+            "explain (format json) select id from procrastinate_jobs where status = 'todo' and scheduled_at is null"
+            " and queue_name = 'default' and task_name = any(array['workflow:noop'])"
+            " order by priority desc, id limit 50 for update skip locked"
+        )[0]["QUERY PLAN"]
+        assert "workflow_ready_idx" in str(plan)
+        assert "Sort" not in str(plan)
+        before = engine.value("select idx_tup_fetch from pg_stat_xact_all_tables where relname = 'procrastinate_jobs'")
+        claims = engine.claim(1)
+        after = engine.value("select idx_tup_fetch from pg_stat_xact_all_tables where relname = 'procrastinate_jobs'")
+        assert [c.workflow for c in claims] == [workflow]
+        assert after - before < 20
+        engine.run("delete from procrastinate_jobs where queue_name = 'other' or args ->> 'task_id' = '1'")
+    engine.finish(*(c.succeeded() for c in claims))
