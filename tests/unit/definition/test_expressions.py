@@ -74,6 +74,7 @@ def test_an_expression_gives_plain_json_of_the_right_type(expression: str, value
         ("input.none.x", "input.none is null"),
         ("input.none.?x", "null"),
         ("input.rows[9]", "there is no item 9"),
+        ("input.rows[-1]", "there is no item -1"),
         ("input.rows.first", "input.rows is a list"),
         ("steps.broken.output.id", "the step is failed; guard it with has(steps.broken.output)"),
         ("steps.unknown.output", "there is no steps.unknown"),
