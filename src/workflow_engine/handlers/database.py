@@ -7,12 +7,12 @@ import time
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
-from typing import Any, Literal, cast
+from typing import Annotated, Any, Literal, cast
 
 import orjson
 import psycopg
 from psycopg.pq import TransactionStatus
-from pydantic import Field, field_validator, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from workflow_engine.errors import StoreUnavailable, TaskError
 from workflow_engine.handlers.base import Handle, Outcome, TaskContext
@@ -21,8 +21,6 @@ from workflow_engine.handlers.inputs import Inputs, invalid, parse_inputs
 from workflow_engine.handlers.output import encode_output
 from workflow_engine.handlers.sql_values import as_database_error, as_json, as_parameter
 from workflow_engine.settings import Settings
-
-Parameters = list[Any] | dict[str, Any]
 
 _COMPLETE = "SELECT workflow.complete_task(%s::bigint, %s::integer, %s::uuid, %s::jsonb)"
 _LIMIT_TIME = """SELECT set_config('statement_timeout', %(ms)s, true),
@@ -35,23 +33,40 @@ _TRANSACTION_CONTROL = frozenset(
 )
 
 
-class Statement(Inputs):
-    statement: str
-    params: Parameters | None = None
+def _leaving_the_transaction_alone(statement: str) -> str:
+    if first_word(statement) in _TRANSACTION_CONTROL:
+        raise ValueError("a step cannot control its transaction: its statements run in one, which the engine ends")
+    return statement
 
-    @field_validator("statement")
-    @classmethod
-    def _leaves_the_transaction_alone(cls, statement: str) -> str:
-        if first_word(statement) in _TRANSACTION_CONTROL:
-            raise ValueError("a step cannot control its transaction: its statements run in one, which the engine ends")
-        return statement
+
+Sql = Annotated[str, AfterValidator(_leaving_the_transaction_alone)]
+
+
+def _parameters(params: Any) -> Any:
+    if not isinstance(params, list | dict):
+        raise ValueError("must be a list, for %s, or an object, for %(name)s")
+    return params
+
+
+Parameters = Annotated[Any, AfterValidator(_parameters)]
+
+
+class Statement(Inputs):
+    statement: Sql
+    params: Parameters = None
+
+
+def _with_parameters(value: Any) -> Any:
+    return {"statement": value} if isinstance(value, str) else value
 
 
 class DatabaseInputs(Inputs):
     connection: str = ENGINE
-    statement: str | None = None
-    statements: list[str | Statement] | None = Field(default=None, min_length=1, max_length=100)
-    params: Parameters | None = None
+    statement: Sql | None = None
+    statements: list[Annotated[Statement, BeforeValidator(_with_parameters)]] | None = Field(
+        default=None, min_length=1, max_length=100
+    )
+    params: Parameters = None
     mode: Literal["query", "execute"] | None = None
     transactional: bool = False
     max_rows: int = Field(default=1000, ge=1, le=100_000)
@@ -74,16 +89,16 @@ class DatabaseInputs(Inputs):
 
     def in_order(self) -> list[Statement]:
         """The statements, each with its parameters."""
-        if self.statements is None:
-            return [Statement(statement=self.statement or "", params=self.params)]
-        return [one if isinstance(one, Statement) else Statement(statement=one) for one in self.statements]
+        if self.statements is not None:
+            return self.statements
+        return [Statement.model_construct(statement=self.statement or "", params=self.params)]
 
 
 def database_handler(settings: Settings, connections: Connections) -> Handle:
     """The handler of `database`."""
 
     async def handle(inputs: dict[str, Any], ctx: TaskContext) -> Outcome:
-        if "statement" not in inputs and "statements" not in inputs:
+        if inputs.get("statement") is None and inputs.get("statements") is None:
             return _record(inputs, ctx)
         wanted = parse_inputs(DatabaseInputs, inputs)
         run = _Run(wanted, ctx, settings.max_payload_bytes, deadline=time.monotonic() + ctx.timeout)
@@ -100,11 +115,12 @@ def database_handler(settings: Settings, connections: Connections) -> Handle:
 
 def _record(inputs: dict[str, Any], ctx: TaskContext) -> Outcome:
     """Without SQL: the step's inputs, or else what it depends on, stored as a row in the completing commit."""
-    data = {name: value for name, value in inputs.items() if name not in ("connection", "transactional")}
-    if inputs.get("connection", ENGINE) != ENGINE:
+    own = {name for name in DatabaseInputs.model_fields if inputs.get(name) is not None}
+    if inputs.get("connection") not in (None, ENGINE):
         raise invalid(f"/statement: missing; only the connection `{ENGINE}` stores records")
-    if misplaced := data.keys() & DatabaseInputs.model_fields.keys():
+    if misplaced := own - {"connection", "transactional"}:
         raise invalid(f"/statement: missing, though there is `{min(misplaced)}`")
+    data = {name: value for name, value in inputs.items() if name not in DatabaseInputs.model_fields}
     return Outcome({"stored": True}, record=data or dict(ctx.dependencies))
 
 
@@ -155,22 +171,30 @@ class _Run:
         await connection.execute(_LIMIT_TIME, {"ms": str(max(1, int(remaining * 1000)))})
 
     async def _result(self, connection: Connection, statement: Statement) -> dict[str, Any]:
-        # Parameters are always sent, if none then an empty list: that selects the protocol that refuses a second
-        # statement in the same text. Without any, `%` means itself.
         cursor: psycopg.AsyncCursor[Any]
         parameters: Any
-        if statement.params is None:
+        if statement.params is None:  # then `%` means itself
             cursor, parameters = psycopg.AsyncRawCursor(connection), []
         elif isinstance(statement.params, dict):
             cursor = psycopg.AsyncCursor(connection)
             parameters = {name: as_parameter(value) for name, value in statement.params.items()}
         else:
             cursor, parameters = psycopg.AsyncCursor(connection), [as_parameter(value) for value in statement.params]
-        if self.wanted.writes:
-            await cursor.execute(statement.statement, parameters)
-            rows = await self._rows(cursor, cursor) if cursor.description is not None else []
-            return {"rows": rows, "row_count": cursor.rowcount}
-        found = cast("AsyncGenerator[Any]", cursor.stream(statement.statement, parameters))
+        try:
+            return await (self._written if self.wanted.writes else self._read)(cursor, statement.statement, parameters)
+        except TypeError as error:  # psycopg's word for a list where the placeholders have names, and the reverse
+            raise invalid(f"The parameters do not fit the statement: {error}") from error
+
+    async def _written(self, cursor: psycopg.AsyncCursor[Any], sql: str, parameters: Any) -> dict[str, Any]:
+        # A pipeline uses the extended protocol even without parameters, and so refuses two statements in one text.
+        async with cursor.connection.pipeline():
+            await cursor.execute(sql, parameters)
+        rows = await self._rows(cursor, cursor) if cursor.description is not None else []
+        return {"rows": rows, "row_count": cursor.rowcount}
+
+    async def _read(self, cursor: psycopg.AsyncCursor[Any], sql: str, parameters: Any) -> dict[str, Any]:
+        # Row by row, so that a result of any size can be refused without being held.
+        found = cast("AsyncGenerator[Any]", cursor.stream(sql, parameters))
         async with aclosing(found) as stream:
             rows = await self._rows(cursor, stream)
         return {"rows": rows, "row_count": len(rows)}

@@ -23,7 +23,6 @@ ORIGINAL_URL = "X-Original-URL"
 
 _URL_CHARACTERS = "%/:=&?~#+!$,;'@()*[]"  # left as they are
 
-Scalar = str | int | float | bool
 _TEXT_TYPES = ("application/xml", "application/javascript", "application/x-www-form-urlencoded", "application/x-ndjson")
 
 
@@ -40,6 +39,14 @@ def _allowed_headers(headers: dict[str, Any]) -> dict[str, str]:
     if faults:
         raise ValueError("; ".join(f"{fault.pointer} {fault.message}" for fault in faults.found))
     return {name: str(value) for name, value in headers.items()}
+
+
+def _flat_query(query: dict[str, Any]) -> dict[str, Any]:
+    given = {name: value for name, value in query.items() if value is not None}
+    for name, value in given.items():
+        if not all(isinstance(one, str | int | float) for one in (value if isinstance(value, list) else [value])):
+            raise ValueError(f"`{name}` must be text, a number, true or false, or a list of these")
+    return given
 
 
 class Basic(Inputs):
@@ -78,7 +85,7 @@ class HttpInputs(Inputs):
     method: Annotated[str, AfterValidator(_accepted_method)] = "GET"
     url: str = Field(min_length=1)
     headers: Annotated[dict[str, Any], AfterValidator(_allowed_headers)] = Field(default_factory=dict)
-    query: dict[str, Scalar | list[Scalar] | None] = Field(default_factory=dict)
+    query: Annotated[dict[str, Any], AfterValidator(_flat_query)] = Field(default_factory=dict)
     body: Any = None
     auth: Auth | None = None
     timeouts: Timeouts = Timeouts()
@@ -115,8 +122,7 @@ def _request(http: httpx.AsyncClient, wanted: HttpInputs, ctx: TaskContext, mock
         content=content,
         timeout=httpx.Timeout(None, connect=wanted.timeouts.connect, read=wanted.timeouts.read),
     )
-    query = {name: value for name, value in wanted.query.items() if value is not None}
-    request.url = request.url.copy_merge_params(query)
+    request.url = request.url.copy_merge_params(wanted.query)
     return request
 
 

@@ -4,16 +4,32 @@ from __future__ import annotations
 
 from typing import Annotated, Any, TypeVar
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from workflow_engine.definition.durations import parse_duration
 from workflow_engine.errors import InputInvalid, TaskError
 
 
 class Inputs(BaseModel):
-    """Base of all input models: an unknown field is an error, because a typo must not be silent."""
+    """Base of all input models.
+
+    An unknown field is an error, because a typo must not be silent. An optional field that is null counts as absent,
+    as everywhere in a definition.
+    """
 
     model_config = ConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _without_nulls(cls, values: Any) -> Any:
+        if not isinstance(values, dict):
+            return values
+        fields = cls.model_fields
+        return {
+            name: value
+            for name, value in values.items()
+            if value is not None or name not in fields or fields[name].is_required()
+        }
 
 
 M = TypeVar("M", bound=Inputs)

@@ -336,6 +336,11 @@ async def test_inputs_that_make_no_sense_are_refused_with_their_place(call, targ
     assert target.received == []
 
 
+async def test_an_optional_field_that_is_null_counts_as_absent(call, target):
+    await call(f"{target.url}/echo", method=None, headers=None, auth=None, timeouts={"read": None})
+    assert target.received[0].method == "GET"
+
+
 async def test_a_refused_secret_is_not_repeated_in_the_error(call, target):
     error = await failure(call(f"{target.url}/echo", headers={"X-Key": "s3cret\n"}, auth={"bearer": ["s3cret"]}))
     assert "s3cret" not in str(error.as_json(1))
