@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -12,6 +13,7 @@ from urllib.parse import urlsplit, urlunsplit
 import httpx
 import psycopg
 import pytest
+import structlog
 import uvicorn
 from psycopg import sql
 from psycopg.types.json import Jsonb
@@ -21,6 +23,11 @@ from workflow_engine.asgi import create_app
 from workflow_engine.settings import Settings, load_settings
 
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there: connections are refused at once
+
+
+@pytest.fixture(autouse=True)
+def _only_warnings_are_logged() -> None:
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
 
 
 @contextmanager

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
-from conftest import PlayedWorker
+
+from .conftest import PlayedWorker
 
 RUNBOOK_BODY = b"""{
   "name": "data-pipeline",

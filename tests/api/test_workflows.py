@@ -7,7 +7,8 @@ from typing import Any
 
 import httpx
 import pytest
-from conftest import PlayedWorker
+
+from .conftest import PlayedWorker
 
 CHAIN = [
     {"id": "a", "type": "noop"},

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 
-from fastapi import APIRouter, FastAPI
+from fastapi import FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import Lifespan
 
@@ -42,10 +42,9 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # a redirected POST loses its body with many clients
     )
-    api = APIRouter(prefix=API)
-    for routes in (starts.router, workflows.router, workers.router, health.router):
-        api.include_router(routes)
-    app.include_router(api)
+    for routes in (starts.router, workflows.router, workers.router):
+        app.include_router(routes)
+    app.include_router(health.router, prefix=API)
     app.include_router(health.router, include_in_schema=False)
     app.include_router(health.metrics_router)
     app.add_middleware(Envelope)

@@ -110,7 +110,7 @@ class _Exchange:
             log = _log.info
         log(
             "request",
-            workflow_id=self.scope.get("workflow_id") or self.scope.get("path_params", {}).get("workflow_id"),
+            workflow_id=self.scope.get("workflow_id"),
             method=self.method,
             path=self.scope["path"],
             status=status,

@@ -41,6 +41,9 @@ class Answer:
     headers: tuple[str, ...] = ()
 
 
+# By operation id. The framework drops what is null from its document, so examples are put in afterwards.
+_answers: dict[str, Mapping[int, Answer]] = {}
+
 _HEADERS = {
     "Location": "Where the workflow is found.",
     "Link": 'The next page, as `<...>; rel="next"`; absent on the last one.',
@@ -71,6 +74,7 @@ def operation(
         body: What it takes.
         problems: Statuses of problems beside those that are always possible.
     """
+    _answers[operation_id] = answers
     if body is not None:
         problems = [*problems, 400, 408, 413, 415]
     extra: dict[str, Any] = {"parameters": [*(p.document() for p in (*parameters, PRETTY)), *headers]}
@@ -102,6 +106,10 @@ def document(app: FastAPI) -> dict[str, Any]:
         models = (schemas.Problem, schemas.StartRequest, schemas.CancelRequest)
         _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
         components.update(definitions["$defs"])
+        for item in made["paths"].values():
+            for described in item.values():
+                for status, answer in _answers[described["operationId"]].items():
+                    described["responses"][str(status)]["content"]["application/json"]["example"] = answer.example
         app.openapi_schema = made
     return app.openapi_schema
 

@@ -33,9 +33,7 @@ class Problem(_Shape):
     instance: str = Field(description="The id of the request, as in the header X-Request-Id and in the logs.")
     hint: str | None = None
     errors: list[ProblemError] | None = Field(None, max_length=50)
-    cycle: list[str] | None = Field(
-        None, description="With `cycle-detected`: the steps, the first again at the end."
-    )
+    cycle: list[str] | None = Field(None, description="With `cycle-detected`: the steps, the first again at the end.")
 
 
 class Warning(_Shape):

@@ -12,8 +12,8 @@ from workflow_engine.api.problems import RequestRefused
 from workflow_engine.definition.document import read_labels, read_name
 from workflow_engine.definition.faults import Faults, join
 from workflow_engine.definition.fields import Fields
+from workflow_engine.definition.limits import MAX_PRIORITY
 from workflow_engine.definition.scope import json_type
-from workflow_engine.definition.steps import MAX_PRIORITY
 from workflow_engine.errors import Fault, InputInvalid
 
 MAX_BATCH = 1000

@@ -10,7 +10,7 @@ import orjson
 from fastapi import APIRouter, Request, Response
 
 from workflow_engine.api import examples, parameters, schemas, views
-from workflow_engine.api.answers import json_answer
+from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_json
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
@@ -33,7 +33,7 @@ _KEY_HEADER = {
     "example": "7d0f5a3c-1f1c-4c55-9d55-5f9f9d3f2f10",
 }
 
-router = APIRouter(prefix="/workflows")
+router = APIRouter(prefix=f"{API}/workflows")
 
 
 @router.post(

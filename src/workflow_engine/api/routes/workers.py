@@ -5,12 +5,12 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from workflow_engine.api import examples, parameters, schemas, views
-from workflow_engine.api.answers import json_answer
+from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.services import services
 
-router = APIRouter(prefix="/workers")
+router = APIRouter(prefix=f"{API}/workers")
 
 
 @router.get(

@@ -22,9 +22,11 @@ async def _workflow_id(request: Request, workflow_id: Annotated[str, Path(descri
         WorkflowNotFound: It cannot; told so that it helps.
     """
     try:
-        return str(UUID(workflow_id))
+        found = str(UUID(workflow_id))
     except ValueError:
         raise await _no_such_workflow(request, workflow_id) from None
+    request.scope["workflow_id"] = found  # for the log line of this request
+    return found
 
 
 WorkflowId = Annotated[str, Depends(_workflow_id)]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from fastapi import APIRouter, Request, Response
 
 from workflow_engine.api import examples, parameters, schemas, views
-from workflow_engine.api.answers import json_answer, next_link
+from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.bodies import read_optional_json
 from workflow_engine.api.dag import dag
 from workflow_engine.api.operations import Answer, Body, operation
@@ -23,7 +23,7 @@ _PAGE = parameters.page(100)
 _TASK_PAGE = parameters.page(parameters.MAX_LIMIT, of_tasks=True)
 _FILTERS = (parameters.STATUS, parameters.NAME, parameters.SINCE, parameters.UNTIL, parameters.LABEL, *_PAGE)
 
-router = APIRouter(prefix="/workflows")
+router = APIRouter(prefix=f"{API}/workflows")
 
 
 @router.get(
