@@ -9,10 +9,10 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from engine import Engine
 from support import eventually
 from support.invariants import assert_sound
 
+from .engine import Engine
 
 TABLES = (
     "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",

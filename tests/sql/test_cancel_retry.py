@@ -5,8 +5,9 @@ from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from engine import Engine, Spec
-from test_graph import play
+
+from .engine import Engine, Spec
+from .test_graph import play
 
 
 def refused(call: Callable[[], object]) -> tuple[str | None, str | None]:

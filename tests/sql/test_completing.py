@@ -4,7 +4,8 @@ from typing import Any
 
 import psycopg
 import pytest
-from engine import Claim, Completion, Engine, error_document
+
+from .engine import Claim, Completion, Engine, error_document
 
 
 def only(engine: Engine) -> Claim:

@@ -5,7 +5,8 @@ from concurrent.futures import Future
 from uuid import UUID
 
 import pytest
-from engine import Engine, Spec
+
+from .engine import Engine, Spec
 
 DIAMOND: Spec = {"top": [], "left": ["top"], "right": ["top"], "bottom": ["left", "right"]}
 

@@ -5,7 +5,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 
 import psycopg
 import pytest
-from engine import Engine
+
+from .engine import Engine
 
 
 def test_started_workflow_has_its_roots_pending_and_the_rest_blocked(engine: Engine) -> None:

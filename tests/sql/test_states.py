@@ -4,7 +4,6 @@ import re
 from enum import StrEnum
 
 import pytest
-from engine import Engine
 
 from workflow_engine.states import (
     TERMINAL_TASK_STATUSES,
@@ -14,6 +13,8 @@ from workflow_engine.states import (
     WorkerStatus,
     WorkflowStatus,
 )
+
+from .engine import Engine
 
 
 def accepted(engine: Engine, constraint: str) -> set[str]:
