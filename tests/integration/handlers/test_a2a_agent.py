@@ -14,10 +14,10 @@ from a2a.server.routes import create_agent_card_routes, create_jsonrpc_routes, c
 from a2a.server.tasks import InMemoryTaskStore, TaskUpdater
 from a2a.types import AgentCapabilities, AgentCard, AgentInterface, Part
 from starlette.applications import Starlette
-from support.context import task_context
 from support.eventually import eventually_async
 
 from workflow_engine.errors import TaskError
+from workflow_engine.testing import task_context
 
 from .target import Answer
 

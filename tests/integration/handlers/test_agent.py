@@ -1,9 +1,9 @@
 """`agent` steps: Agent Mesh resolves, Agent Brain executes, over real HTTP."""
 
 import pytest
-from support.context import task_context
 
 from workflow_engine.errors import TaskError
+from workflow_engine.testing import task_context
 
 from .target import Answer
 

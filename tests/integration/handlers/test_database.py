@@ -8,13 +8,13 @@ import tracemalloc
 import psycopg
 import pytest
 from psycopg.conninfo import make_conninfo
-from support.context import task_context
 from support.eventually import eventually_async
 
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.builtin import builtin_handlers
 from workflow_engine.handlers.connections import Connections
 from workflow_engine.settings import load_settings
+from workflow_engine.testing import task_context
 
 
 @pytest.fixture

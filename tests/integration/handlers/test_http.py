@@ -6,10 +6,10 @@ import socket
 import tracemalloc
 
 import pytest
-from support.context import task_context
 from support.eventually import eventually_async
 
 from workflow_engine.errors import TaskError
+from workflow_engine.testing import task_context
 
 from .target import HUGE, Answer
 

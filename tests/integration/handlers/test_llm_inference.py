@@ -1,9 +1,9 @@
 """`llm_inference` steps against a server that speaks the OpenAI chat protocol."""
 
 import pytest
-from support.context import task_context
 
 from workflow_engine.errors import TaskError
+from workflow_engine.testing import task_context
 
 from .target import Answer
 

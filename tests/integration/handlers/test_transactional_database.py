@@ -8,7 +8,6 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
-from support.context import task_context
 
 from workflow_engine.bootstrap import step_connection
 from workflow_engine.errors import TaskError
@@ -16,6 +15,7 @@ from workflow_engine.handlers.base import Outcome, TaskContext
 from workflow_engine.handlers.builtin import builtin_handlers
 from workflow_engine.handlers.connections import Connections
 from workflow_engine.settings import load_settings
+from workflow_engine.testing import task_context
 
 STEP = {
     "id": "book",

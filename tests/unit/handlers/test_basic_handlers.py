@@ -1,13 +1,13 @@
 """`transform`, `noop` and `fail`, and the set of built-in types."""
 
 import pytest
-from support.context import task_context
 
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.basic import fail, noop, transform
 from workflow_engine.handlers.builtin import builtin_handlers, make_http_client
 from workflow_engine.handlers.connections import Connections
 from workflow_engine.settings import load_settings
+from workflow_engine.testing import task_context
 
 
 @pytest.mark.parametrize("value", [None, 0, "text", {"a": [1]}])

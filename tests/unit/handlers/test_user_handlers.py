@@ -7,11 +7,11 @@ import sys
 import threading
 
 import pytest
-from support.context import task_context
 from support.eventually import eventually_async
 
 from workflow_engine import TaskError, handler
 from workflow_engine.handlers.registry import Registry
+from workflow_engine.testing import task_context
 
 THREADS = 2
 

@@ -1,4 +1,6 @@
-"""A `TaskContext` for tests that call a handler directly."""
+"""For tests of your own handlers: the context that a worker would give them."""
+
+from __future__ import annotations
 
 from typing import Any
 
@@ -8,7 +10,11 @@ from workflow_engine.handlers.base import TaskContext
 
 
 def task_context(**changes: Any) -> TaskContext:
-    """The context of a first attempt; `changes` replace its fields."""
+    """The context of a first attempt, made up but plausible.
+
+    Args:
+        changes: Fields of `TaskContext` that matter to the test, such as `attempt=2` or `dependencies={"fetch": {}}`.
+    """
     fields: dict[str, Any] = {
         "workflow_id": "0198f3a2-7c1e-7000-8000-000000000001",
         "workflow_name": "data-pipeline",
