@@ -2,51 +2,57 @@
 -- worker_lost once p_max_crashes claims were lost. Bounded; call again while the counts add up to p_limit.
 -- While Postgres was away nobody could renew, so for p_grace_seconds after its start nothing is taken back.
 -- The predicate is repeated under the locks (settle's fence and the lease itself), so two leaders at once do no harm.
-create or replace function workflow.sweep_expired_leases(p_max_crashes integer default 3, p_grace_seconds double precision default 0, p_limit integer default 500)
+create or replace function workflow.sweep_expired_leases(
+    p_max_crashes integer default 3, p_grace_seconds double precision default 0, p_limit integer default 500)
     returns table (recovered integer, failed integer)
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set lock_timeout = '1s'
 as $$
 declare
-    v_now   timestamptz := workflow.clock();
-    v_lost  workflow.completion[];
+    v_now       timestamptz := workflow.clock();
+    v_expired   bigint[];
+    v_workflows uuid[];
+    v_lost      workflow.completion[];
 begin
     if clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => p_grace_seconds) then
         return query select 0, 0;
         return;
     end if;
     -- Running tasks are found by their jobs: as many as there are busy slots, however large the tables.
-    -- The workflow rows are locked first (lock order), so no heartbeat or completion is in flight when we look again.
-    perform 1 from workflow.workflows w
-    where w.id = any(array(
-        select t.workflow_id
-        from procrastinate_jobs j
-        join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
-        where j.status = 'doing' and starts_with(j.task_name, 'workflow:') and t.status = 'running'
-          and t.lease_until < v_now
-        limit p_limit))
-    order by w.id
-    for no key update;
+    v_expired := array(
+        select t.id from workflow.tasks t
+        where t.id = any(array(
+                  select (j.args ->> 'task_id')::bigint from procrastinate_jobs j
+                  where j.status = 'doing' and starts_with(j.task_name, 'workflow:')))
+          and t.status = 'running' and t.lease_until < v_now
+        limit p_limit);
+    v_workflows := array(select distinct t.workflow_id from workflow.tasks t where t.id = any(v_expired));
+
+    -- The workflow rows are locked first (lock order), so no completion is in flight when we look again. One that
+    -- somebody's long transaction holds is left for the next sweep: it must not stop the recovery of all others.
+    begin
+        perform 1 from workflow.workflows w where w.id = any(v_workflows) order by w.id for no key update;
+    exception when lock_not_available then
+        v_workflows := array(
+            select w.id from workflow.workflows w where w.id = any(v_workflows) for no key update skip locked);
+    end;
 
     v_lost := array(
-        select row(l.id, l.attempt, l.lease_token, 'lost',
-                   case when l.crashes + 1 >= p_max_crashes then 'failed' end, null, null,
+        select row(t.id, t.attempt, t.lease_token, 'lost',
+                   case when t.crashes + 1 >= p_max_crashes then 'failed' end, null, null,
                    jsonb_build_object(
                        'type', 'worker_lost',
                        'message', 'The worker that ran this attempt stopped renewing its lease.',
-                       'retryable', true, 'attempt', l.attempt,
-                       'details', jsonb_build_object('worker', l.worker_id, 'lost_claims', l.crashes + 1)),
+                       'retryable', true, 'attempt', t.attempt,
+                       'details', jsonb_build_object('worker', t.worker_id, 'lost_claims', t.crashes + 1)),
                    null)::workflow.completion
-        from (
-            select t.* from procrastinate_jobs j
-            join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
-            join workflow.workflows w on w.id = t.workflow_id
-            where j.status = 'doing' and starts_with(j.task_name, 'workflow:') and t.status = 'running'
-              and t.lease_until < v_now
-            limit p_limit
-            for no key update of t
-        ) l);
+        from workflow.tasks t
+        where t.id = any(v_expired) and t.workflow_id = any(v_workflows)
+          and t.status = 'running' and t.lease_until < v_now
+        order by t.id
+        for no key update);
     if v_lost <> '{}' then
         perform workflow.settle(v_lost);
     end if;

@@ -4,12 +4,14 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import psycopg
 import pytest
-from engine import Claim, Engine
+
+from .engine import Claim, Engine
 
 BIG_TABLES = ("workflows", "tasks", "attempt_history", "procrastinate_jobs")
-WORKFLOWS = 3000
-BATCH = 50
+WORKFLOWS = 1000
+BATCH = 20
 
 
 @pytest.fixture
@@ -19,7 +21,7 @@ def database(database_url: str) -> str:
 
 
 @pytest.fixture
-def grown(engine: Engine, other: Engine) -> Engine:
+def grown(engine: Engine, other: Engine) -> Iterator[Engine]:
     """An engine whose plans were cached on empty tables, in a database that has grown since, not yet analysed."""
     for table in ("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "procrastinate_jobs"):
         engine.run(f"alter table {table} set (autovacuum_enabled = off)")
@@ -50,7 +52,8 @@ def grown(engine: Engine, other: Engine) -> Engine:
         engine.retry(workflow, force=True)
         engine.finish(*(c.skipped() for c in engine.claim()))
     other.start_many([{"name": "flow"}] * WORKFLOWS)
-    return engine
+    yield engine
+    engine.run("analyze")  # the check of the invariants that follows joins whole tables
 
 
 @contextmanager
@@ -133,11 +136,14 @@ def test_claim_reads_its_index_in_order_among_many_jobs(engine: Engine) -> None:
         "insert into procrastinate_jobs (queue_name, task_name, args, scheduled_at)"
         " select %s, 'workflow:noop', '{\"task_id\": 1}', %s::timestamptz from generate_series(1, 20000)"
     )
+    visited = "select idx_tup_fetch from pg_stat_xact_all_tables where relname = 'procrastinate_jobs'"
     engine.define({"a": []})
     workflow = engine.start(priority=1)
     with engine.transaction() as _:
+        engine.run("alter table procrastinate_jobs disable trigger user")  # 60,000 notifications are not the point
         for queue, due in (("other", None), ("default", "2099-01-01"), ("default", None)):
             engine.run(insert, queue, due)
+        engine.run("alter table procrastinate_jobs enable trigger user")
         plan = engine.rows(
             "explain (format json) select id from procrastinate_jobs where status = 'todo' and scheduled_at is null"
             " and queue_name = 'default' and task_name = any(array['workflow:noop'])"
@@ -145,10 +151,7 @@ def test_claim_reads_its_index_in_order_among_many_jobs(engine: Engine) -> None:
         )[0]["QUERY PLAN"]
         assert "workflow_ready_idx" in str(plan)
         assert "Sort" not in str(plan)
-        before = engine.value("select idx_tup_fetch from pg_stat_xact_all_tables where relname = 'procrastinate_jobs'")
-        claims = engine.claim(1)
-        after = engine.value("select idx_tup_fetch from pg_stat_xact_all_tables where relname = 'procrastinate_jobs'")
-        assert [c.workflow for c in claims] == [workflow]
-        assert after - before < 20
-        engine.run("delete from procrastinate_jobs where queue_name = 'other' or args ->> 'task_id' = '1'")
-    engine.finish(*(c.succeeded() for c in claims))
+        before = engine.value(visited)
+        assert [c.workflow for c in engine.claim(1)] == [workflow]
+        assert engine.value(visited) - before < 20
+        raise psycopg.Rollback
