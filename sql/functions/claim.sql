@@ -49,6 +49,12 @@ begin
         return jsonb_build_object('claims', '[]'::jsonb, 'again', false, 'registered', true);
     end if;
 
+    -- Claimed jobs refer to this row; from here on it stays, or it is going right now and we are as good as unregistered.
+    perform 1 from procrastinate_workers p where p.id = v_queue_worker_id for key share skip locked;
+    if not found then
+        return jsonb_build_object('claims', '[]'::jsonb, 'again', false, 'registered', false);
+    end if;
+
     v_tasks := array(
         select t.id from workflow.tasks t
         where t.id = any(array(
@@ -113,11 +119,8 @@ begin
     join workflow.definition_steps s on s.version_id = c.version_id and s.step_index = c.step_index
     left join workflow.task_types y on y.name = s.type;
 
-    -- Jobs whose task no longer waits for them are wake-ups for nothing: remove them, or they are met for ever.
     if coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs) then
-        delete from procrastinate_jobs j
-        where j.id = any(v_jobs) and j.status = 'todo' and (
-            select count(*) from workflow.tasks t where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id) = 0;
+        perform workflow.mend_jobs(v_jobs);
     end if;
     return jsonb_build_object(
         'claims', coalesce(v_claims, '[]'::jsonb),

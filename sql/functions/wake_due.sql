@@ -78,11 +78,8 @@ begin
     )
     select array_agg(w.job_id) into v_woken from woken w;
     update procrastinate_jobs j set scheduled_at = null where j.id = any(v_woken);
-    -- A due job without its task is a wake-up for nothing.
     if coalesce(cardinality(v_woken), 0) < cardinality(v_jobs) then
-        delete from procrastinate_jobs j
-        where j.id = any(v_jobs) and j.scheduled_at is not null and (
-            select count(*) from workflow.tasks t where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id) = 0;
+        perform workflow.mend_jobs(v_jobs);
     end if;
     if v_woken is not null then
         perform workflow.wake_queue(q) from unnest(p_queues) q;
