@@ -26,8 +26,10 @@ NOWHERE = "http://127.0.0.1:9"  # nothing listens there: connections are refused
 
 
 @pytest.fixture(autouse=True)
-def _only_warnings_are_logged() -> None:
+def _only_warnings_are_logged() -> Iterator[None]:
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    yield
+    structlog.reset_defaults()
 
 
 @contextmanager

@@ -177,6 +177,12 @@ def test_a_bad_header_is_refused_and_changes_nothing(
     assert written(shared_database_url) == before
 
 
+def test_a_body_of_unknown_length_is_cut_off_at_the_limit(shared_api: httpx.Client) -> None:
+    chunks = (b"[" * 65_536 for _ in range(32))
+
+    assert_problem(shared_api.post(START, content=chunks, headers=JSON), 413, "payload-too-large")
+
+
 def test_two_idempotency_keys_are_refused(shared_api: httpx.Client) -> None:
     headers = [("Content-Type", "application/json"), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]
 
