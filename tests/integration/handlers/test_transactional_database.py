@@ -8,14 +8,19 @@ import psycopg
 import pytest
 from psycopg.conninfo import conninfo_to_dict, make_conninfo
 from psycopg.types.json import Jsonb
+from support.eventually import eventually_async
 
-from workflow_engine.bootstrap import step_connection
+from workflow_engine.bootstrap import load_handlers, open_store, step_connection
+from workflow_engine.definition.compile import compile_definition
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.base import Outcome, TaskContext
 from workflow_engine.handlers.builtin import builtin_handlers
 from workflow_engine.handlers.connections import Connections
+from workflow_engine.observability.logs import get_logger
+from workflow_engine.records import WorkflowStart
 from workflow_engine.settings import load_settings
 from workflow_engine.testing import task_context
+from workflow_engine.worker.loop import Worker
 
 STEP = {
     "id": "book",
@@ -218,3 +223,42 @@ async def test_what_is_stored_without_a_statement(http):
         assert await handle({}, ctx) == Outcome({"stored": True}, record={"process": {"total": 3}})
         assert await handle({"connection": "engine", "transactional": True}, ctx) == await handle({}, ctx)
         assert await handle({"score": 5}, ctx) == Outcome({"stored": True}, record={"score": 5})
+
+
+async def test_a_worker_runs_a_transactional_step_and_what_follows_it(settings, engine_dsn):
+    async with await psycopg.AsyncConnection.connect(engine_dsn, autocommit=True) as owner:
+        await owner.execute("CREATE TABLE bookings (id int PRIMARY KEY)")
+    document = {
+        "name": "booking",
+        "steps": [
+            {
+                "id": "book",
+                "type": "database",
+                "statement": INSERT,
+                "params": {"id": "${ input.id }"},
+                "transactional": True,
+            },
+            {"id": "store", "type": "database", "depends_on": ["book"]},
+        ],
+    }
+    definition = compile_definition(document, task_types=["database"])
+    async with open_store(settings, "test") as store, load_handlers(settings) as handlers:
+        await store.definitions.register(definition)
+        [started], _ = await store.workflows.start([WorkflowStart("booking", input={"id": 7})])
+        worker = Worker(settings, store, handlers, get_logger("test"))
+        running = asyncio.create_task(worker.run())
+
+        async def ended():
+            workflow = await store.workflows.get(str(started.id))
+            return workflow if workflow.finished_at else None
+
+        try:
+            workflow = await eventually_async(ended, timeout=30)
+        finally:
+            worker.drain()
+            await running
+        assert (workflow.status, workflow.error) == ("succeeded", None)
+        record = await store.pool.value("SELECT data FROM workflow.records WHERE step = 'store'")
+        assert record == {"book": {"rows": [{"id": 7}], "row_count": 1}}
+        attempts = await store.pool.value("SELECT jsonb_agg(outcome) FROM workflow.attempt_history")
+        assert attempts == ["succeeded", "succeeded"]
