@@ -30,7 +30,9 @@ begin
         v_claimed := workflow.claim(p_worker_id, p_queues, p_types, p_want, p_lease_seconds);
     end if;
     return v_claimed || jsonb_build_object(
-        'stale', to_jsonb(v_stale), 'next_due', greatest(extract(epoch from v_due - workflow.clock()), 0));
+        'stale', to_jsonb(v_stale),
+        -- Not `greatest` alone: it passes over nulls, and 0 for "nothing is scheduled" has idle workers ask without end.
+        'next_due', case when v_due is not null then greatest(extract(epoch from v_due - workflow.clock()), 0) end);
 end
 $$;
 comment on function workflow.turn is 'A worker''s round trip: completions in, claims out, one commit';
