@@ -36,7 +36,13 @@ def _only_warnings_are_logged() -> Iterator[None]:
 def running_engine(settings: Settings) -> Iterator[httpx.Client]:
     """An engine process' application on a free port; yields a client of it."""
     config = uvicorn.Config(
-        create_app(settings), host="127.0.0.1", port=0, log_config=None, access_log=False, lifespan="on"
+        create_app(settings),
+        host="127.0.0.1",
+        port=0,
+        log_config=None,
+        access_log=False,
+        lifespan="on",
+        timeout_graceful_shutdown=1,
     )
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)

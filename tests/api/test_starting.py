@@ -10,8 +10,9 @@ from typing import Any
 import httpx
 import psycopg
 import pytest
+from support.eventually import eventually
 
-from .conftest import PlayedWorker
+from .conftest import PlayedWorker, engine_settings, running_engine
 
 RUNBOOK_BODY = b"""{
   "name": "data-pipeline",
@@ -195,6 +196,15 @@ def test_waiting_in_vain_answers_as_if_nobody_waited(api: httpx.Client) -> None:
     answer = api.post("/api/v1/workflows?wait=100ms", json=noop())
 
     assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+
+
+def test_who_waits_is_answered_when_the_engine_stops(database_url: str, redis_url: str) -> None:
+    with ThreadPoolExecutor(1) as pool, running_engine(engine_settings(database_url, redis_url)) as api:
+        url = f"{api.base_url}/api/v1/workflows?wait=1m"
+        waiting = pool.submit(httpx.post, url, json=noop(), timeout=30, trust_env=False)
+        eventually(lambda: api.get("/api/v1/workflows").json())  # the block's end stops the engine
+
+    assert waiting.result().status_code == 202
 
 
 def test_a_cycle_is_answered_with_its_steps_and_logged_as_a_warning(

@@ -23,7 +23,11 @@ class Waiting:
         self._poller: asyncio.Task[None] | None = None
 
     async def until_ended(self, workflow_id: UUID, *, timeout: float) -> bool:
-        """Wait until the workflow has ended, at most `timeout` seconds; returns whether it has."""
+        """Wait until the workflow has ended, at most `timeout` seconds; returns whether it has.
+
+        Being cancelled ends the wait as the timeout does: the server is stopping, and the workflow that was accepted
+        is still to be answered for.
+        """
         ended: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         waiters = self._waiters.setdefault(workflow_id, set())
         waiters.add(ended)
@@ -32,7 +36,7 @@ class Waiting:
         try:
             async with asyncio.timeout(timeout):
                 await ended
-        except TimeoutError:
+        except (TimeoutError, asyncio.CancelledError):
             return False
         finally:
             waiters.discard(ended)
