@@ -2,11 +2,14 @@
 -- the step's success are one commit. The lease token is the right to call it, so it is safe to let the low-privilege
 -- role of the connection `engine` execute it: SECURITY DEFINER lends it exactly this and nothing else.
 --
+-- The clock's offset is for tests; the SQL of a step must not move the times of others' rows with it.
+--
 -- Errors: WF410 the lease is stale: roll back; another attempt owns the task, or it was cancelled.
 create or replace function workflow.complete_task(
     p_task_id bigint, p_attempt integer, p_lease_token uuid, p_output jsonb) returns void
 language plpgsql volatile security definer
 set search_path = public, pg_temp
+set workflow.clock_offset = ''
 as $$
 begin
     if workflow.settle(array[row(p_task_id, p_attempt, p_lease_token, 'succeeded', null, null, p_output, null, null)

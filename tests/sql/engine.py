@@ -131,7 +131,7 @@ class Engine:
 
     # API --------------------------------------------------------------------------------------------------------------
 
-    def define(self, spec: Spec, *, name: str = "flow", fail_fast: bool = True, plan: Mapping[str, Any] = {}) -> int:  # noqa: B006
+    def define(self, spec: Spec, *, name: str = "flow", fail_fast: bool = True, plan: Mapping[str, Any] = {}) -> int:
         steps = {key: step(**value) if isinstance(value, Mapping) else step(value) for key, value in spec.items()}
         position = {key: index for index, key in enumerate(steps)}
         graph = [
