@@ -158,7 +158,9 @@ class Cluster:
         """Wait until workflows ended; returns the status of each that the database knows."""
 
         def ended() -> dict[str, str] | None:
-            found = self.rows("select id::text, status, finished_at from workflow.workflows where id = any(%s)", workflows)
+            found = self.rows(
+                "select id::text, status, finished_at from workflow.workflows where id = any(%s)", workflows
+            )
             open_ones = [row for row in found if row["finished_at"] is None]
             assert not open_ones, f"{len(open_ones)} of {len(workflows)} have not ended: {open_ones[:3]}"
             return {row["id"]: row["status"] for row in found}

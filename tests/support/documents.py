@@ -34,3 +34,12 @@ def fan(width: int, **inputs: Any) -> Document:
     middle: Sequence[str] = [f"m{number}" for number in range(width)]
     steps = [step("first"), *(step(name, "first", **inputs) for name in middle), step("last", *middle)]
     return flow(f"fan-{width}", *steps)
+
+
+def answer(document: Document) -> Document:
+    """The output of the finished workflow."""
+    counted: dict[str, int] = {}
+    for each in document["steps"]:  # each comes after those it waits for
+        counted[each["id"]] = 1 + sum(counted[other] for other in each["depends_on"])
+    waited_for = {other for each in document["steps"] for other in each["depends_on"]}
+    return {name: {"n": n} for name, n in counted.items() if name not in waited_for}

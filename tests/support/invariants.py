@@ -38,7 +38,8 @@ INVARIANTS = {
     "attempts are claims": """
         select t.id, t.attempt from workflow.tasks t
         where t.attempt <> (select count(*) from workflow.attempts a where a.task_id = t.id)
-           or t.attempt <> (select count(*) from workflow.events e where e.task_id = t.id and e.type = 'task.started')""",
+           or t.attempt <> (
+               select count(*) from workflow.events e where e.task_id = t.id and e.type = 'task.started')""",
     "a success is recorded once": """
         select task_id from workflow.attempt_history where outcome = 'succeeded' group by 1 having count(*) > 1""",
     "a task that succeeded has one attempt that did": """

@@ -84,6 +84,11 @@ class Attempts:
             attempt.task = asyncio.create_task(self._run(attempt))
         metrics.tasks_running.set(len(self._running))
 
+    def hand_back(self, claims: Iterable[Claim]) -> None:
+        """Return claimed tasks without running them; it spends no try."""
+        with self._guard:
+            self._ended += map(_released, claims)
+
     def take_ended(self) -> list[Completion]:
         """The completions since the last call. They stay held until `delivered` is called."""
         with self._guard:

@@ -33,6 +33,7 @@ from workflow_engine.worker.leases import LeaseKeeper
 from workflow_engine.worker.turns import Turns
 
 _FLUSH_SECONDS = 15.0  # how long a stopping worker tries to deliver its last results while Postgres is away
+_HURRIED_FLUSH_SECONDS = 2.0  # the same when it was told to stop twice
 _AGAIN_SECONDS = 0.005  # pause before asking again for what another transaction had locked
 _CHANNEL = "workflow_worker"  # workflow.end_workflows names workers here whose leases it voided
 
@@ -56,12 +57,14 @@ class Worker:
         self._log = log.bind(worker=self.name)
         self._wake = asyncio.Event()  # set when there may be something to do
         self._notified = 0  # counts reasons to look for work, so that none is lost while a turn is in flight
-        self._attempts = Attempts(settings, store.definitions, handlers, self._log, on_end=self._wake.set)
+        self._attempts = Attempts(settings, store.definitions, handlers, self._log, on_end=self._attempt_ended)
         self._turns = Turns(settings.database_url, lease_seconds=settings.lease_seconds, held=self._held, log=self._log)
         self._worker_id: int | None = None
         self._queue_worker_id: int | None = None
         self._leases: LeaseKeeper | None = None
         self._draining = False
+        self._flush_seconds = _FLUSH_SECONDS
+        self._turn_limit: asyncio.Timeout | None = None  # of the turn in flight
 
     async def run(self) -> None:
         """Register and work; after `drain()`, hand everything back and leave."""
@@ -84,12 +87,15 @@ class Worker:
     def drain(self) -> None:
         """Stop claiming, finish own tasks within the grace time, release the rest, then end `run`. Twice: at once."""
         if self._draining:
+            self._flush_seconds = _HURRIED_FLUSH_SECONDS
             self._attempts.release_all()
+            self._limit_turn()
             return
         grace = self._settings.worker_shutdown_timeout
         self._log.info("draining", running=len(self._attempts), grace_seconds=grace)
         self._draining = True
         asyncio.get_running_loop().call_later(grace, self._attempts.release_all)
+        self._limit_turn()
         self._wake.set()
 
     async def _work(self, registry: WorkerRegistry) -> None:
@@ -117,7 +123,10 @@ class Worker:
             if not turn.registered:
                 self._worker_id = None
                 continue
-            self._attempts.start(turn.claims)
+            if self._draining:  # told to stop while the turn was in flight
+                self._attempts.hand_back(turn.claims)
+            else:
+                self._attempts.start(turn.claims)
             if len(turn.claims) < want and not self._attempts.any_ended and self._notified == seen:
                 await self._idle(turn)
 
@@ -125,15 +134,18 @@ class Worker:
         """Deliver and claim. None: Postgres stayed away while the worker is stopping."""
         assert self._worker_id is not None
         started = time.monotonic()
-        taking = self._turns.take(
-            self._worker_id, batch, queues=self._settings.queue_names, types=self._types, want=want
-        )
         try:
-            turn = await (asyncio.wait_for(taking, _FLUSH_SECONDS) if self._draining else taking)
+            async with asyncio.timeout(None) as self._turn_limit:
+                self._limit_turn()
+                turn = await self._turns.take(
+                    self._worker_id, batch, queues=self._settings.queue_names, types=self._types, want=want
+                )
         except TimeoutError:
             # The leases run out by themselves and others take over.
-            self._log.error("stopping without having delivered results", results=len(batch))
+            self._log.error("stopping without an answer from postgres", undelivered=len(batch))
             return None
+        finally:
+            self._turn_limit = None
         self._attempts.delivered()
         metrics.turns.labels("ok").inc()
         metrics.turn_duration.observe(time.monotonic() - started)
@@ -144,6 +156,12 @@ class Worker:
                 "stale result refused", task_id=refused.task_id, attempt=refused.attempt, outcome=refused.outcome
             )
         return turn
+
+    def _limit_turn(self) -> None:
+        """Where nothing is left to do but to deliver, bound the turn in flight: Postgres may stay away for ever."""
+        limit = self._turn_limit
+        if self._draining and not self._attempts and limit is not None and not limit.expired():
+            limit.reschedule(asyncio.get_running_loop().time() + self._flush_seconds)
 
     async def _idle(self, turn: Turn) -> None:
         """Wait for a completion or a notification, at most until something is due or the poll interval is over."""
@@ -199,6 +217,10 @@ class Worker:
             "worker registered", worker_id=self._worker_id, queues=self._settings.queue_names,
             concurrency=self._settings.worker_concurrency, task_types=self._types,
         )  # fmt: skip
+
+    def _attempt_ended(self) -> None:
+        self._limit_turn()
+        self._wake.set()
 
     def _retired(self) -> None:
         self._worker_id = None

@@ -1,0 +1,185 @@
+"""Postgres or Redis away under load: no process ends for good, everything accepted completes, nothing is done twice.
+
+WORKFLOW_TEST_OUTAGE_SECONDS sets the length of the long outage (default 8; 60 for the long form).
+"""
+
+import os
+import shutil
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from support.cluster import LEASE_SECONDS, Cluster
+from support.documents import Document, answer, chain, fan, flow, step
+from support.eventually import eventually
+
+from workflow_engine.bootstrap import migrate
+from workflow_engine.embedded.places import temporary_data_directory
+from workflow_engine.embedded.postgres import Postgres
+from workflow_engine.embedded.valkey import Valkey
+
+OUTAGE_SECONDS = float(os.environ.get("WORKFLOW_TEST_OUTAGE_SECONDS", "8"))
+RECOVERY_SECONDS = 60.0
+_BATCH = [chain(10, seconds=0.05), fan(20, seconds=0.2), chain(2, seconds=2 * LEASE_SECONDS)]
+
+
+@pytest.fixture
+def directory() -> Iterator[Path]:
+    path = temporary_data_directory()
+    yield path
+    shutil.rmtree(path)
+
+
+@pytest.fixture
+def postgres(directory: Path) -> Iterator[Postgres]:
+    """A migrated server of this test's own, to be broken."""
+    with Postgres(directory / "postgres") as server:
+        migrate(server.url)
+        yield server
+
+
+@pytest.fixture
+def valkey(directory: Path) -> Iterator[Valkey]:
+    with Valkey(directory / "valkey") as server:
+        yield server
+
+
+@pytest.fixture
+def broken_cluster(tmp_path: Path, postgres: Postgres, valkey: Valkey) -> Iterator[Cluster]:
+    """On servers that the test breaks."""
+    cluster = Cluster(tmp_path, postgres.url, valkey.url)
+    yield cluster
+    cluster.close()
+
+
+class Load:
+    """Starts batches of workflows until stopped; each until it is accepted, with one idempotency key."""
+
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._stop = threading.Event()
+        self.accepted: dict[str, Document] = {}
+        self.refused = 0  # times that a batch was not accepted
+
+    def run(self, pause: float = 0.25) -> None:
+        number = 0
+        while not self._stop.is_set():
+            number += 1
+            while (started := self._cluster.try_start(_BATCH, key=f"batch-{number}")) is None:
+                self.refused += 1
+                self._stop.wait(pause)
+            self.accepted.update(zip(started, _BATCH, strict=True))
+            self._stop.wait(pause)
+
+    def await_accepted(self, batches: int) -> None:
+        """Wait until so many more batches were accepted."""
+        wanted = len(self.accepted) + batches * len(_BATCH)
+        eventually(lambda: len(self.accepted) >= wanted, RECOVERY_SECONDS)
+
+    @contextmanager
+    def running(self) -> Iterator["Load"]:
+        failures: list[BaseException] = []
+
+        def run() -> None:
+            try:
+                self.run()
+            except BaseException as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=run)
+        thread.start()
+        try:
+            yield self
+        finally:
+            self._stop.set()
+            thread.join(60)
+        assert not failures, failures
+
+
+def stop_at_once(postgres: Postgres) -> None:
+    """An immediate stop: no checkpoint, no goodbye to the clients."""
+    pid = postgres.pid
+    assert pid is not None
+    os.kill(pid, signal.SIGQUIT)
+    eventually(lambda: not postgres.alive)
+
+
+def assert_all_completed_once(cluster: Cluster, load: Load) -> None:
+    ended = cluster.await_ends(list(load.accepted), RECOVERY_SECONDS)
+    assert set(ended) == set(load.accepted), "accepted, but not there"
+    assert set(ended.values()) == {"succeeded"}
+    for workflow, document in load.accepted.items():
+        assert cluster.output(workflow) == answer(document)
+    everything = cluster.rows("select count(*) as n from workflow.workflows")[0]["n"]
+    assert everything == len(load.accepted), "a repeated start was not recognised"
+    cluster.assert_at_rest()
+
+
+def test_postgres_away_under_load_costs_time_and_nothing_else(broken_cluster: Cluster, postgres: Postgres) -> None:
+    cluster = broken_cluster
+    processes = [cluster.engine(), cluster.worker(), cluster.worker()]
+    with Load(cluster).running() as load:
+        load.await_accepted(5)
+        eventually(lambda: cluster.ledger.ends("last"))
+        stop_at_once(postgres)
+        stopped = time.monotonic()
+        eventually(lambda: time.monotonic() - stopped > OUTAGE_SECONDS, OUTAGE_SECONDS + 1)
+        assert load.refused > 0
+        postgres.start()
+        load.await_accepted(5)
+    assert_all_completed_once(cluster, load)
+    assert all(process.alive for process in processes)
+
+    runs = [(entry.workflow, entry.step) for entry in cluster.ledger.starts()]
+    assert len(runs) == len(set(runs)), "a handler ran again though its worker had never died"
+
+
+def test_a_worker_that_is_told_to_stop_while_postgres_is_away_ends_in_bounded_time(
+    broken_cluster: Cluster, postgres: Postgres, tmp_path: Path
+) -> None:
+    cluster = broken_cluster
+    cluster.engine()
+    idle, busy, waiting = (cluster.begin_worker(WORKFLOW_QUEUES=queue) for queue in ("idle", "busy", "waiting"))
+    for worker in (idle, busy, waiting):
+        worker.says("worker registered")
+    busy_on, waiting_on = (
+        cluster.start(flow(queue, {**step("a", type="gated", gate=str(tmp_path / queue)), "queue": queue}))
+        for queue in ("busy", "waiting")
+    )
+    eventually(lambda: len(cluster.ledger.starts("a")) == 2)
+    stop_at_once(postgres)
+    (tmp_path / "waiting").touch()  # this one has a result that it cannot deliver
+    eventually(lambda: cluster.ledger.ends("a"))
+    for worker in (idle, busy, waiting):
+        worker.send(signal.SIGTERM)
+    assert (idle.wait(40), waiting.wait(40)) == (0, 0)
+    assert busy.alive, "it has all its grace time, for Postgres may come back"
+    busy.send(signal.SIGTERM)
+    assert busy.wait(30) == 0
+
+    postgres.start()
+    (tmp_path / "busy").touch()
+    cluster.worker(WORKFLOW_QUEUES="busy,waiting")
+    for workflow in (busy_on, waiting_on):
+        assert cluster.await_end(workflow) == "succeeded"
+        assert cluster.outcomes(workflow, "a") == ["lost", "succeeded"]
+
+
+def test_redis_that_hangs_and_then_dies_under_load_is_not_noticed(broken_cluster: Cluster, valkey: Valkey) -> None:
+    cluster = broken_cluster
+    processes = [cluster.engine(), cluster.worker()]
+    pid = valkey.pid
+    assert pid is not None
+    with Load(cluster).running() as load:
+        for breakage in (signal.SIGSTOP, signal.SIGKILL):
+            load.await_accepted(3)
+            os.kill(pid, breakage)
+        load.await_accepted(3)
+    assert_all_completed_once(cluster, load)
+    assert load.refused == 0
+    assert all(process.alive for process in processes)
+    assert len(cluster.ledger.starts()) == sum(len(document["steps"]) for document in load.accepted.values())
