@@ -1,0 +1,83 @@
+"""Random graphs with random outcomes, played to the end on Postgres, end as the model says, and so does their retry."""
+
+from collections import Counter
+from uuid import UUID
+
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from support.invariants import assert_sound
+
+from .engine import Engine
+from .model import MAX_CRASHES, Model, Step
+
+
+@st.composite
+def models(draw: st.DrawFn) -> Model:
+    steps: dict[str, Step] = {}
+    for number in range(draw(st.integers(1, 8))):
+        after = draw(st.lists(st.sampled_from(sorted(steps)), unique=True, max_size=4)) if steps else []
+        interludes = draw(st.lists(st.sampled_from(["retried", "released", "lost"]), max_size=4))
+        final = draw(st.sampled_from(["succeeded", "succeeded", "succeeded", "failed", "skipped"]))
+        steps[f"s{number}"] = Step(
+            after=after,
+            ordering=[name for name in after if draw(st.integers(0, 3)) == 0],
+            tolerated=draw(st.integers(0, 3)) == 0,
+            script=[*interludes, final],
+        )
+    return Model(steps, fail_fast=draw(st.booleans()))
+
+
+def play(engine: Engine, model: Model, workflow: UUID) -> None:
+    """Play round after round: claim all there is, end it in one batch, then let the leases of the lost ones run out."""
+    crashes: Counter[str] = Counter()
+    while model.pending:
+        claims = {claim.step: claim for claim in engine.claim()}
+        assert set(claims) == set(model.pending)
+        for step in claims:
+            model.attempts[step] += 1
+        outcomes = {step: model.outcome(step) for step in claims}
+        batch = [getattr(claims[step], o)() for step, o in outcomes.items() if o != "lost"]
+        assert engine.finish(*batch) == []
+        model.settle({step: o for step, o in outcomes.items() if o in {"succeeded", "failed", "skipped"}})
+        lost = [step for step, o in outcomes.items() if o == "lost" and model.status[step] == "pending"]
+        crashes.update(lost)
+        engine.set_clock("31 seconds")
+        dead = [step for step in lost if crashes[step] == MAX_CRASHES]
+        assert engine.sweep_expired_leases(max_crashes=MAX_CRASHES) == (len(lost) - len(dead), len(dead))
+        engine.set_clock("0")
+        model.settle(dict.fromkeys(dead, "failed"))
+        engine.wake_due()
+        assert engine.tasks(workflow) == model.status
+        assert engine.status(workflow) == model.workflow
+        assert_sound(engine)
+
+
+@settings(
+    max_examples=40,
+    deadline=None,  # other work on the machine must not fail it
+    database=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
+@given(model=models())
+def test_any_graph_with_any_outcomes_ends_as_the_model_says_and_can_be_retried(engine: Engine, model: Model) -> None:
+    engine.define(
+        {
+            name: {"after": step.after, "ordering": step.ordering, "tolerated": step.tolerated}
+            for name, step in model.steps.items()
+        },
+        fail_fast=model.fail_fast,
+    )
+    workflow = engine.start()
+    play(engine, model, workflow)
+    if model.workflow == "failed":
+        failed = [name for name, status in model.status.items() if status in {"failed", "cancelled"}]
+        assert engine.retry(workflow) == len(failed)
+        for name in failed:
+            model.steps[name].script = model.steps[name].script[: model.attempts[name]]  # now it succeeds
+        model.reopen()
+        play(engine, model, workflow)
+        assert model.workflow == "succeeded"
+    assert engine.jobs() == []
+    attempts = {row["step"]: row["attempt"] for row in engine.rows(
+        "select step, attempt from workflow.task_list where workflow_id = %s", workflow)}  # fmt: skip
+    assert attempts == model.attempts
