@@ -22,7 +22,10 @@ begin
             from unnest(v_wave) e
             join workflow.definition_steps s on s.version_id = e.version_id and s.step_index = e.step_index
             cross join unnest(s.successors) x(successor)
-            join workflow.definition_steps n on n.version_id = e.version_id and n.step_index = x.successor
+            cross join lateral (
+                -- `offset 0` keeps this a lookup by key; as a join it may be planned as a scan of the version's steps.
+                select n.ordering from workflow.definition_steps n
+                where n.version_id = e.version_id and n.step_index = x.successor offset 0) n
             cross join lateral (select
                 not (e.step_index = any(n.ordering)) as counts,
                 e.status = 'succeeded' or e.status = 'failed' and s.tolerated as succeeded) f
