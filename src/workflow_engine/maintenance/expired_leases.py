@@ -14,7 +14,10 @@ class ExpiredLeases:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.every = settings.sweep_seconds
         self._max_crashes = settings.max_crashes
-        # After a start of Postgres every worker gets the time of two heartbeats to show that it still lives.
+        # While Postgres was away nobody could renew. In a lease's time every worker that lives finds it again; what it
+        # ran meanwhile is then neither lost nor done twice. The age of the leader's connection covers what the start
+        # time of the server, which the function looks at, does not: a long recovery, and a standby that was promoted.
+        self.patience = settings.lease_seconds
         self._grace_seconds = 2 * settings.heartbeat_seconds
         self._maintenance = store.maintenance
 

@@ -58,10 +58,11 @@ async def _lead(settings: Settings, todo: Sequence[Duty], log: FilteringBoundLog
             async with await psycopg.AsyncConnection.connect(
                 settings.database_url, **connection_options("workflow-engine leader")
             ) as connection:
+                connected = time.monotonic()
                 await _wait_for_lock(connection, settings.sweep_seconds)
                 log.info("leading")
-                await _work(connection, todo, log)
-        except (psycopg.OperationalError, psycopg.InterfaceError, StoreUnavailable) as error:
+                await _work(connection, connected, todo, log)
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             log.warning("maintenance interrupted", error=str(error).strip())
             await asyncio.sleep(1)
 
@@ -74,8 +75,10 @@ async def _wait_for_lock(connection: psycopg.AsyncConnection[Any], seconds: floa
         await asyncio.sleep(seconds)
 
 
-async def _work(connection: psycopg.AsyncConnection[Any], todo: Sequence[Duty], log: FilteringBoundLogger) -> None:
-    due = {duty.name: 0.0 for duty in todo}
+async def _work(
+    connection: psycopg.AsyncConnection[Any], connected: float, todo: Sequence[Duty], log: FilteringBoundLogger
+) -> None:
+    due = {duty.name: connected + duty.patience for duty in todo}
     while True:
         await connection.execute("select 1")  # the lock is gone with the connection: stop then
         for duty in todo:
@@ -83,6 +86,9 @@ async def _work(connection: psycopg.AsyncConnection[Any], todo: Sequence[Duty], 
                 due[duty.name] = time.monotonic() + duty.every
                 try:
                     done = await duty.sweep_once()
+                except StoreUnavailable as error:  # or its pool is busy: our own connection knows better
+                    log.warning("duty postponed", duty=duty.name, error=error.detail)
+                    continue
                 except psycopg.Error as error:  # a bug in one duty must not end the others
                     if isinstance(error, psycopg.OperationalError):
                         raise
