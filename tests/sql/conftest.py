@@ -12,14 +12,7 @@ import pytest
 from support import eventually
 from support.invariants import assert_sound
 
-from .engine import Engine
-
-TABLES = (
-    "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
-    "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_versions",
-    "workflow.definitions", "procrastinate_jobs", "procrastinate_workers",
-)  # fmt: skip
-
+from .engine import OTHER_TABLES, WORK_TABLES, Engine
 
 @pytest.fixture(scope="session")
 def shared_database(server_url: str, template_database: str) -> Iterator[str]:
@@ -38,8 +31,8 @@ def database(shared_database: str) -> Iterator[str]:
     """URL of a migrated database without workflows."""
     yield shared_database
     with psycopg.connect(shared_database, autocommit=True) as connection:
-        connection.execute("; ".join(f"delete from {table}" for table in TABLES).encode())
-        connection.execute("update workflow.task_types set timeout = null, max_attempts = null where timeout > 0")
+        connection.execute("; ".join(f"delete from {table}" for table in (*WORK_TABLES, *OTHER_TABLES)).encode())
+        connection.execute("update workflow.task_types set timeout = null where timeout > 0")
 
 
 @pytest.fixture

@@ -25,6 +25,14 @@ Completion = dict[str, Any]
 
 LEASE_SECONDS = 30.0
 TYPES = ("noop", "http")
+WORK_TABLES = (
+    "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
+    "procrastinate_jobs",
+)  # fmt: skip
+OTHER_TABLES = (
+    "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_versions",
+    "workflow.definitions", "procrastinate_workers",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -128,6 +136,11 @@ class Engine:
     def set_clock(self, offset: str) -> None:
         """Move the clock of this connection; '0' is now."""
         self.run("select set_config('workflow.clock_offset', %s, false)", offset)
+
+    def forget_work(self) -> None:
+        """Delete all workflows with what belongs to them, whatever their state."""
+        for table in WORK_TABLES:
+            self.run(f"delete from {table}")
 
     # API --------------------------------------------------------------------------------------------------------------
 

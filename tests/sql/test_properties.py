@@ -14,10 +14,10 @@ from .model import MAX_CRASHES, Model, Step
 @st.composite
 def models(draw: st.DrawFn) -> Model:
     steps: dict[str, Step] = {}
-    for number in range(draw(st.integers(1, 8))):
-        after = draw(st.lists(st.sampled_from(sorted(steps)), unique=True, max_size=4)) if steps else []
-        interludes = draw(st.lists(st.sampled_from(["retried", "released", "lost"]), max_size=4))
-        final = draw(st.sampled_from(["succeeded", "succeeded", "succeeded", "failed", "skipped"]))
+    for number in range(draw(st.integers(2, 8))):
+        after = draw(st.lists(st.sampled_from(sorted(steps)), unique=True, max_size=3)) if steps else []
+        interludes = draw(st.lists(st.sampled_from(["retried", "released", "lost"]), max_size=3))
+        final = draw(st.sampled_from(["succeeded", "succeeded", "failed", "skipped"]))
         steps[f"s{number}"] = Step(
             after=after,
             ordering=[name for name in after if draw(st.integers(0, 3)) == 0],
@@ -60,14 +60,15 @@ def play(engine: Engine, model: Model, workflow: UUID) -> None:
 )
 @given(model=models())
 def test_any_graph_with_any_outcomes_ends_as_the_model_says_and_can_be_retried(engine: Engine, model: Model) -> None:
-    engine.define(
+    engine.forget_work()  # of an example that failed, while hypothesis looks for a smaller one
+    version = engine.define(
         {
             name: {"after": step.after, "ordering": step.ordering, "tolerated": step.tolerated}
             for name, step in model.steps.items()
         },
         fail_fast=model.fail_fast,
     )
-    workflow = engine.start()
+    workflow = engine.start(version=version)  # an equal graph came before: its version is not the latest
     play(engine, model, workflow)
     if model.workflow == "failed":
         failed = [name for name, status in model.status.items() if status in {"failed", "cancelled"}]
