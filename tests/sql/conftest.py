@@ -14,6 +14,7 @@ from support.invariants import assert_sound
 
 from .engine import OTHER_TABLES, WORK_TABLES, Engine
 
+
 @pytest.fixture(scope="session")
 def shared_database(server_url: str, template_database: str) -> Iterator[str]:
     """URL of a migrated database for all tests that do not ask for a fresh one: making one takes longer than a test."""

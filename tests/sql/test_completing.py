@@ -22,9 +22,7 @@ def only(engine: Engine) -> Claim:
     ("outcome", "status", "workflow_status"),
     [("succeeded", "succeeded", "succeeded"), ("failed", "failed", "failed"), ("skipped", "skipped", "succeeded")],
 )
-def test_running_task_ends_as_its_worker_says(
-    engine: Engine, outcome: str, status: str, workflow_status: str
-) -> None:
+def test_running_task_ends_as_its_worker_says(engine: Engine, outcome: str, status: str, workflow_status: str) -> None:
     claim = only(engine)
     assert engine.tasks(claim.workflow) == {"a": "running"}
     assert engine.finish(getattr(claim, outcome)()) == []

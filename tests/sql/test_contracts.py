@@ -98,15 +98,21 @@ def test_everything_in_the_schema_says_what_it_is(engine: Engine, kind: str, que
 
 
 def test_every_plpgsql_function_fixes_its_search_path(engine: Engine) -> None:
-    assert engine.rows(
-        "select p.oid::regprocedure::text from pg_proc p join pg_language l on l.oid = p.prolang"
-        " where p.pronamespace = 'workflow'::regnamespace and l.lanname = 'plpgsql'"
-        " and not coalesce(p.proconfig, '{}') @> array['search_path=public, pg_temp']"
-    ) == []
+    assert (
+        engine.rows(
+            "select p.oid::regprocedure::text from pg_proc p join pg_language l on l.oid = p.prolang"
+            " where p.pronamespace = 'workflow'::regnamespace and l.lanname = 'plpgsql'"
+            " and not coalesce(p.proconfig, '{}') @> array['search_path=public, pg_temp']"
+        )
+        == []
+    )
 
 
 def test_no_function_has_two_forms(engine: Engine) -> None:
     """An old signature that a migration forgot to drop would make calls ambiguous."""
-    assert engine.rows(
-        "select proname from pg_proc where pronamespace = 'workflow'::regnamespace group by 1 having count(*) > 1"
-    ) == []
+    assert (
+        engine.rows(
+            "select proname from pg_proc where pronamespace = 'workflow'::regnamespace group by 1 having count(*) > 1"
+        )
+        == []
+    )

@@ -109,9 +109,7 @@ def test_failure_cancels_what_has_not_ended(engine: Engine) -> None:
     engine.define({"a": [], "running": [], "pending": [], "scheduled": [], "blocked": ["running"], "done": []})
     workflow = engine.start()
     claims = {c.step: c for c in engine.claim()}
-    engine.finish(
-        claims["done"].succeeded(), claims["pending"].released(), claims["scheduled"].retried(60)
-    )
+    engine.finish(claims["done"].succeeded(), claims["pending"].released(), claims["scheduled"].retried(60))
     engine.finish(claims["a"].failed())
     assert engine.status(workflow) == "failed"
     assert engine.tasks(workflow) == {

@@ -122,11 +122,14 @@ def test_step_role_is_refused(step_role: psycopg.Connection[Any], statement: str
 
 
 def test_nothing_in_the_schema_is_open_to_everyone(engine: Engine) -> None:
-    assert engine.rows(
-        "select p.oid::regprocedure::text from pg_proc p cross join lateral aclexplode("
-        " coalesce(p.proacl, acldefault('f', p.proowner))) a"
-        " where p.pronamespace = 'workflow'::regnamespace and a.grantee = 0"
-    ) == []
+    assert (
+        engine.rows(
+            "select p.oid::regprocedure::text from pg_proc p cross join lateral aclexplode("
+            " coalesce(p.proacl, acldefault('f', p.proowner))) a"
+            " where p.pronamespace = 'workflow'::regnamespace and a.grantee = 0"
+        )
+        == []
+    )
 
 
 def test_only_complete_task_runs_with_the_rights_of_its_owner(engine: Engine) -> None:

@@ -162,15 +162,11 @@ def test_key_is_free_again_after_a_day(engine: Engine) -> None:
     assert not engine.start_many([{"name": "flow"}], key="k", fingerprint="g")["replayed"]
 
 
-def test_twenty_requests_at_once_with_one_key_start_one_workflow(
-    engine: Engine, connect: Callable[[], Engine]
-) -> None:
+def test_twenty_requests_at_once_with_one_key_start_one_workflow(engine: Engine, connect: Callable[[], Engine]) -> None:
     engine.define({"a": []})
     engines = [connect() for _ in range(20)]
     with ThreadPoolExecutor(20) as threads:
-        answers = list(
-            threads.map(lambda e: e.start_many([{"name": "flow"}], key="k", fingerprint="f"), engines)
-        )
+        answers = list(threads.map(lambda e: e.start_many([{"name": "flow"}], key="k", fingerprint="f"), engines))
     assert len({answer["started"][0]["id"] for answer in answers}) == 1
     assert sum(not answer["replayed"] for answer in answers) == 1
     assert engine.value("select count(*) from workflow.workflows") == 1
