@@ -2,80 +2,98 @@
 -- here have successors too; then the workflows whose final steps have all ended, or which failed fast, are finished.
 --
 -- The caller holds the workflow rows. Per edge it costs one counter, never a scan of the workflow's tasks.
+--
+-- How the plans are kept flat: a plan is kept for a session and may have been made while the tables were small. Lookups of
+-- single rows are lateral with `offset 0`, which can only be planned as one probe by key per row; updates name their rows
+-- by an array of keys and are matched with their new values by hash, as nested loops are off.
 create or replace function workflow.advance(p_ended workflow.ended_task[], p_now timestamptz) returns void
 language plpgsql volatile
 set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_hashjoin = on
+set jit = off
 as $$
 declare
     v_all       workflow.ended_task[] := p_ended;
     v_wave      workflow.ended_task[] := p_ended;
-    v_ready     workflow.ready_task[];
+    v_next      workflow.successor[];
+    v_jobs      bigint[];
     v_failing   uuid[];
 begin
-    while v_wave is not null loop
-        with edge as (
+    loop
+        with edge as materialized (
             -- One row per successor; a dependency that only orders is counted as ended and as nothing else.
             select e.task_id - e.step_index + x.successor as task_id,
+                   min(e.version_id) as version_id,
+                   x.successor as step_index,
                    count(*)::integer as ended,
                    count(*) filter (where f.counts and f.succeeded)::integer as succeeded,
                    count(*) filter (where f.counts and not f.succeeded and e.status <> 'skipped')::integer as failed
             from unnest(v_wave) e
-            join workflow.definition_steps s on s.version_id = e.version_id and s.step_index = e.step_index
-            cross join unnest(s.successors) x(successor)
             cross join lateral (
-                -- `offset 0` keeps this a lookup by key; as a join it may be planned as a scan of the version's steps.
+                select s.successors, s.tolerated from workflow.definition_steps s
+                where s.version_id = e.version_id and s.step_index = e.step_index offset 0) s
+            cross join lateral unnest(s.successors) x(successor)
+            cross join lateral (
                 select n.ordering from workflow.definition_steps n
                 where n.version_id = e.version_id and n.step_index = x.successor offset 0) n
             cross join lateral (select
                 not (e.step_index = any(n.ordering)) as counts,
                 e.status = 'succeeded' or e.status = 'failed' and s.tolerated as succeeded) f
-            group by 1
-        ), counted as (
-            update workflow.tasks t set
-                open_dependencies = t.open_dependencies - e.ended,
-                succeeded_dependencies = t.succeeded_dependencies + e.succeeded,
-                failed_dependencies = t.failed_dependencies + e.failed,
-                status = v.status,
-                pending_since = case when v.status = 'pending' then p_now end,
-                finished_at = case when v.status in ('failed', 'skipped') then p_now end,
-                error = case when v.status = 'failed' then jsonb_build_object(
-                    'type', 'upstream_failed', 'message', 'A step it depends on failed.',
-                    'retryable', false, 'attempt', 0, 'details', '{}'::jsonb) end
-            from edge e
-            join workflow.tasks o on o.id = any(array(select x.task_id from edge x)) and o.id = e.task_id
-            join workflow.definition_steps n on n.version_id = o.version_id and n.step_index = o.step_index
-            cross join lateral (select case
-                when o.open_dependencies > e.ended then 'blocked'
-                -- rule `auto`: run if nothing failed and at least one dependency succeeded; all skipped, skipped
-                when o.failed_dependencies + e.failed > 0 then 'failed'
-                when o.succeeded_dependencies + e.succeeded > 0 then 'pending'
-                when cardinality(n.dependencies) > cardinality(n.ordering) then 'skipped'
-                else 'pending' end as status) v
-            where t.id = any(array(select x.task_id from edge x)) and t.id = e.task_id and t.status = 'blocked'
-            returning t.id, t.workflow_id, t.version_id, t.step_index, t.status, t.error, n.queue, n.type, t.priority
-        ), event as (
-            insert into workflow.events (workflow_id, type, task_id, at, data)
-            select c.workflow_id, 'task.' || c.status, c.id, p_now,
-                   case when c.error is not null then jsonb_build_object('error', c.error) end
-            from counted c where c.status in ('failed', 'skipped')
+            group by 1, 3
         )
-        select array_agg(row(c.id, c.queue, c.type, c.priority, null)::workflow.ready_task order by c.id)
-                   filter (where c.status = 'pending'),
-               array_agg(row(c.id, c.workflow_id, c.version_id, c.step_index, c.status, c.error)::workflow.ended_task)
-                   filter (where c.status in ('failed', 'skipped'))
-        into v_ready, v_wave
-        from counted c
-        where c.status <> 'blocked';
+        -- The pending ones come first, in the order of their jobs.
+        select array_agg(row(e.task_id, o.workflow_id, e.version_id, e.step_index, o.open - e.ended,
+                             o.succeeded + e.succeeded, o.failed + e.failed, v.status, n.queue, n.type, o.priority)
+                         ::workflow.successor order by v.status <> 'pending', e.task_id)
+        into v_next
+        from edge e
+        cross join lateral (
+            select t.workflow_id, t.open_dependencies as open, t.succeeded_dependencies as succeeded,
+                   t.failed_dependencies as failed, t.priority
+            from workflow.tasks t where t.id = e.task_id and t.status = 'blocked' offset 0) o
+        cross join lateral (
+            select s.queue, s.type, cardinality(s.dependencies) > cardinality(s.ordering) as conditional
+            from workflow.definition_steps s
+            where s.version_id = e.version_id and s.step_index = e.step_index offset 0) n
+        cross join lateral (select case
+            when o.open > e.ended then 'blocked'
+            -- rule `auto`: run if nothing failed and at least one dependency succeeded; all skipped, skipped
+            when o.failed + e.failed > 0 then 'failed'
+            when o.succeeded + e.succeeded > 0 then 'pending'
+            when n.conditional then 'skipped'
+            else 'pending' end as status) v;
+        exit when v_next is null;
 
-        if v_ready is not null then
-            update workflow.tasks t set job_id = r.job_id
-            from unnest(v_ready, workflow.enqueue(v_ready))
-                as r(task_id, queue, type, priority, scheduled_at, job_id)
-            where t.id = any(array(select x.task_id from unnest(v_ready) x)) and t.id = r.task_id;
-        end if;
-        if v_wave is not null then
-            v_all := v_all || v_wave;
-        end if;
+        v_jobs := workflow.enqueue(array(
+            select row(n.task_id, n.queue, n.type, n.priority, null)::workflow.ready_task
+            from unnest(v_next) n where n.status = 'pending'));
+
+        update workflow.tasks t set
+            open_dependencies = n.open,
+            succeeded_dependencies = n.succeeded,
+            failed_dependencies = n.failed,
+            status = n.status,
+            job_id = v_jobs[n.ord],
+            pending_since = case when n.status = 'pending' then p_now end,
+            finished_at = case when n.status in ('failed', 'skipped') then p_now end,
+            error = case when n.status = 'failed' then workflow.upstream_failed() end
+        from unnest(v_next) with ordinality
+            as n(task_id, workflow_id, version_id, step_index, open, succeeded, failed, status, queue, type, priority, ord)
+        where t.id = any(array(select x.task_id from unnest(v_next) x)) and t.id = n.task_id;
+
+        insert into workflow.events (workflow_id, type, task_id, at, data)
+        select n.workflow_id, 'task.' || n.status, n.task_id, p_now,
+               case when n.status = 'failed' then jsonb_build_object('error', workflow.upstream_failed()) end
+        from unnest(v_next) n where n.status in ('failed', 'skipped');
+
+        v_wave := array(
+            select row(n.task_id, n.workflow_id, n.version_id, n.step_index, n.status,
+                       case when n.status = 'failed' then workflow.upstream_failed() end)::workflow.ended_task
+            from unnest(v_next) n where n.status in ('failed', 'skipped'));
+        exit when v_wave = '{}';
+        v_all := v_all || v_wave;
     end loop;
 
     -- Count down the tasks that nothing open waits for and note the first failure; both only where there is something to
@@ -85,13 +103,17 @@ begin
         select e.workflow_id,
                count(*) filter (where not exists (
                    select 1 from unnest(s.successors) x(successor)
-                   join workflow.tasks n on n.id = e.task_id - e.step_index + x.successor
+                   cross join lateral (
+                       select n.finished_at from workflow.tasks n
+                       where n.id = e.task_id - e.step_index + x.successor offset 0) n
                    where n.finished_at is null or n.finished_at = p_now))::integer as final_steps,
                (array_agg(coalesce(e.error, '{}') || jsonb_build_object('step', s.id, 'task_id', e.task_id::text)
                           order by (e.error ->> 'type' = 'upstream_failed'), e.task_id)
                    filter (where e.status = 'failed' and not s.tolerated))[1] as error
         from unnest(v_all) e
-        join workflow.definition_steps s on s.version_id = e.version_id and s.step_index = e.step_index
+        cross join lateral (
+            select s.id, s.successors, s.tolerated from workflow.definition_steps s
+            where s.version_id = e.version_id and s.step_index = e.step_index offset 0) s
         group by 1
     ), noted as (
         update workflow.workflows w set
@@ -120,3 +142,12 @@ begin
 end
 $$;
 comment on function workflow.advance is 'Internal: what follows when tasks have ended';
+
+-- The error of a task that could not run because one before it failed.
+create or replace function workflow.upstream_failed() returns jsonb
+language sql immutable parallel safe
+as $$
+    select '{"type": "upstream_failed", "message": "A step it depends on failed.", "retryable": false, "attempt": 0,
+             "details": {}}'::jsonb
+$$;
+comment on function workflow.upstream_failed is 'Internal: the error of a task that could not run';

@@ -11,8 +11,7 @@ language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
+set enable_nestloop = off
 set enable_sort = off
 set jit = off
 as $$
@@ -116,8 +115,10 @@ begin
         'steps', case when s.refs <> '{}' then workflow.step_results(c.id - c.step_index, c.version_id, s.refs) end))
     into v_claims
     from claimed c
-    join workflow.definition_steps s on s.version_id = c.version_id and s.step_index = c.step_index
-    left join workflow.task_types y on y.name = s.type;
+    cross join lateral (
+        select s.type, s.uses_input, s.refs from workflow.definition_steps s
+        where s.version_id = c.version_id and s.step_index = c.step_index offset 0) s
+    left join lateral (select y.timeout from workflow.task_types y where y.name = s.type offset 0) y on true;
 
     if coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs) then
         perform workflow.mend_jobs(v_jobs);
@@ -133,16 +134,24 @@ comment on function workflow.claim is 'Internal: lease pending tasks to a worker
 -- What expressions may see of other steps: {"<step id>": {"status", "output"?, "error"?, ...}}. What a step has not got
 -- is absent, not null. p_base is the base of the scope (see workflow.task_base).
 create or replace function workflow.step_results(p_base bigint, p_version_id integer, p_refs integer[]) returns jsonb
-language sql stable
+language plpgsql stable  -- not sql: its plan would be made anew in every turn
+set search_path = public, pg_temp
 as $$
-    select jsonb_object_agg(s.id,
-        jsonb_build_object('status', t.status, 'attempt', t.attempt)
-        || case when t.output is not null then jsonb_build_object('output', t.output) else '{}' end
-        || case when t.error is not null then jsonb_build_object('error', t.error) else '{}' end
-        || case when t.started_at is not null then jsonb_build_object('started_at', t.started_at) else '{}' end
-        || case when t.finished_at is not null then jsonb_build_object('finished_at', t.finished_at) else '{}' end)
-    from unnest(p_refs) r
-    join workflow.tasks t on t.id = any(array(select p_base + x from unnest(p_refs) x)) and t.id = p_base + r
-    join workflow.definition_steps s on s.version_id = p_version_id and s.step_index = r
+begin
+    return (
+        select jsonb_object_agg(s.id,
+            jsonb_build_object('status', t.status, 'attempt', t.attempt)
+            || case when t.output is not null then jsonb_build_object('output', t.output) else '{}' end
+            || case when t.error is not null then jsonb_build_object('error', t.error) else '{}' end
+            || case when t.started_at is not null then jsonb_build_object('started_at', t.started_at) else '{}' end
+            || case when t.finished_at is not null then jsonb_build_object('finished_at', t.finished_at) else '{}' end)
+        from unnest(p_refs) r
+        cross join lateral (
+            select t.status, t.attempt, t.output, t.error, t.started_at, t.finished_at
+            from workflow.tasks t where t.id = p_base + r offset 0) t
+        cross join lateral (
+            select s.id from workflow.definition_steps s
+            where s.version_id = p_version_id and s.step_index = r offset 0) s);
+end
 $$;
 comment on function workflow.step_results is 'Internal: results of steps, as expressions see them';

@@ -9,11 +9,12 @@ create or replace function workflow.retry(p_workflow_id uuid, p_force boolean de
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set enable_nestloop = off
 as $$
 declare
     v_now       timestamptz := workflow.clock();
     v_workflow  workflow.workflows;
-    v_open      bigint[];
+    v_open      workflow.successor[];
     v_final     integer;
 begin
     select * into v_workflow from workflow.workflows w where w.id = p_workflow_id for no key update;
@@ -34,37 +35,39 @@ begin
 
     -- A failure never skips what is behind it, so skipped tasks go back to a false `when` and stay as they are.
     v_open := array(
-        select t.id from workflow.tasks t
-        where t.workflow_id = p_workflow_id and t.status in ('failed', 'cancelled'));
-
-    with counted as (
-        select t.id,
-               not exists (select 1 from unnest(s.successors) x where t.id - t.step_index + x = any(v_open)) as final,
-               count(d) filter (where d.id = any(v_open))::integer as open,
-               count(d) filter (where not d.id = any(v_open) and d.counts
-                   and (d.status = 'succeeded' or d.status = 'failed' and d.tolerated))::integer as succeeded
+        select row(t.id, t.workflow_id, t.version_id, t.step_index, d.open, d.succeeded, 0,
+                   case when d.open = 0 then 'pending' else 'blocked' end, null, null, null)::workflow.successor
         from workflow.tasks t
-        join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
-        left join lateral (
-            select p.id, p.status, q.tolerated, not (x = any(s.ordering)) as counts
+        cross join lateral (
+            select s.dependencies, s.ordering from workflow.definition_steps s
+            where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
+        cross join lateral (
+            select coalesce(count(*) filter (where p.again), 0)::integer as open,
+                   coalesce(count(*) filter (where not p.again and p.succeeded and not x = any(s.ordering)), 0)::integer
+                       as succeeded
             from unnest(s.dependencies) x
-            join workflow.tasks p on p.workflow_id = p_workflow_id and p.id = t.id - t.step_index + x
-            join workflow.definition_steps q on q.version_id = p.version_id and q.step_index = p.step_index
-        ) d on true
-        where t.id = any(v_open)
-        group by t.id, s.successors
-    ), reopened as (
-        update workflow.tasks t set
-            status = case when c.open = 0 then 'pending' else 'blocked' end,
-            open_dependencies = c.open, succeeded_dependencies = c.succeeded, failed_dependencies = 0,
-            tries = 0, crashes = 0, first_started_at = null, finished_at = null, error = null, output = null,
-            scheduled_at = null, job_id = null,
-            pending_since = case when c.open = 0 then v_now end
-        from counted c
-        where t.id = any(v_open) and t.id = c.id
-        returning t.id, c.final
-    )
-    select count(*) filter (where r.final) into v_final from reopened r;
+            cross join lateral (
+                select p.status in ('failed', 'cancelled') as again, p.status = 'succeeded' as succeeded
+                from workflow.tasks p where p.id = t.id - t.step_index + x offset 0) p) d
+        where t.workflow_id = p_workflow_id and t.status in ('failed', 'cancelled'));
+    -- Those that nothing reopened waits for: when they have ended, so has the workflow.
+    v_final := (
+        select count(*) from unnest(v_open) o
+        cross join lateral (
+            select s.successors from workflow.definition_steps s
+            where s.version_id = o.version_id and s.step_index = o.step_index offset 0) s
+        where not exists (
+            select 1 from unnest(s.successors) x
+            cross join lateral (
+                select n.status from workflow.tasks n where n.id = o.task_id - o.step_index + x offset 0) n
+            where n.status in ('failed', 'cancelled')));
+
+    update workflow.tasks t set
+        status = o.status, open_dependencies = o.open, succeeded_dependencies = o.succeeded, failed_dependencies = 0,
+        tries = 0, crashes = 0, first_started_at = null, finished_at = null, error = null, output = null,
+        scheduled_at = null, job_id = null, pending_since = case when o.status = 'pending' then v_now end
+    from unnest(v_open) o
+    where t.id = any(array(select x.task_id from unnest(v_open) x)) and t.id = o.task_id;
 
     update workflow.workflows w set
         status = case when w.started_at is null then 'pending' else 'running' end,
@@ -83,6 +86,7 @@ create or replace function workflow.ensure_jobs(p_workflow_id uuid) returns inte
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set enable_nestloop = off
 as $$
 declare
     v_ready workflow.ready_task[];
@@ -91,19 +95,23 @@ begin
     v_ready := array(
         select row(t.id, s.queue, s.type, t.priority, null)::workflow.ready_task
         from workflow.tasks t
-        join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
-        where t.workflow_id = p_workflow_id and t.status = 'pending'
-          and (select count(*) from procrastinate_jobs j where j.id = t.job_id and j.status = 'todo') = 0
+        cross join lateral (
+            select s.queue, s.type from workflow.definition_steps s
+            where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
+        where t.workflow_id = p_workflow_id and t.status = 'pending' and not exists (
+            select 1 from procrastinate_jobs j where j.id = t.job_id and j.status = 'todo' offset 0)
         order by t.id
         for no key update of t);
     if v_ready <> '{}' then
         update workflow.tasks t set job_id = r.job_id
         from unnest(v_ready, workflow.enqueue(v_ready)) as r(task_id, queue, type, priority, scheduled_at, job_id)
-        where t.workflow_id = p_workflow_id and t.id = r.task_id;
+        where t.id = any(array(select x.task_id from unnest(v_ready) x)) and t.id = r.task_id;
     end if;
     for v_queue in
         select distinct s.queue from workflow.tasks t
-        join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+        cross join lateral (
+            select s.queue from workflow.definition_steps s
+            where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
         where t.workflow_id = p_workflow_id and t.status = 'pending'
     loop
         perform workflow.wake_queue(v_queue);

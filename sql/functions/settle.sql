@@ -4,8 +4,7 @@
 -- The fence: a completion counts only while its task is running under exactly its (attempt, lease token). Two attempts
 -- of one task in one batch therefore cannot be taken for each other. A stale completion changes nothing.
 --
--- Rows of the large tables are always asked for by an array of their keys (`id = any(..)`) besides the join: a plan is
--- kept for a session, and one made while the tables were small would otherwise go on to read all of them.
+-- workflow.advance says how the plans are kept flat.
 --
 -- Returns the positions (from 0) of the stale completions. A repeated completion whose first delivery was recorded, as
 -- after a connection lost in COMMIT, is not stale.
@@ -13,8 +12,7 @@ create or replace function workflow.settle(p_completions workflow.completion[]) 
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
-set enable_hashjoin = off
-set enable_mergejoin = off
+set enable_nestloop = off
 set jit = off
 as $$
 declare
@@ -52,9 +50,11 @@ begin
                 when 'retried' then 'scheduled' when 'released' then 'pending' when 'lost' then 'pending'
                 else c.outcome end) as status) s
         ) n
-        where t.id = any(v_tasks) and t.id = c.task_id and t.status = 'running' and t.attempt = c.attempt and t.lease_token = c.lease_token
+        where t.id = any(v_tasks) and t.id = c.task_id and t.attempt = c.attempt and t.lease_token = c.lease_token
+          and t.status = 'running'
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.status, t.attempt, t.job_id, t.worker_id,
-                  t.priority, t.pending_since, t.started_at, t.scheduled_at, t.error, c.outcome, c.lease_token, c.record, n.terminal
+                  t.priority, t.pending_since, t.started_at, t.scheduled_at, t.error, c.outcome, c.lease_token, c.record,
+                  n.terminal
     ), history as (
         insert into workflow.attempt_history
             (task_id, attempt, workflow_id, outcome, worker_id, lease_token, pending_since, started_at, ended_at, error)
@@ -70,7 +70,9 @@ begin
         insert into workflow.records (workflow_id, task_id, step, data, created_at)
         select d.workflow_id, d.id, s.id, d.record, v_now
         from done d
-        join workflow.definition_steps s on s.version_id = d.version_id and s.step_index = d.step_index
+        cross join lateral (
+            select s.id from workflow.definition_steps s
+            where s.version_id = d.version_id and s.step_index = d.step_index offset 0) s
         where d.record is not null and d.status = 'succeeded'
     ), job as (
         delete from procrastinate_jobs j where j.id = any(array(select d.job_id from done d))
@@ -82,7 +84,9 @@ begin
                filter (where d.terminal)
     into v_settled, v_again, v_ended
     from done d
-    join workflow.definition_steps s on s.version_id = d.version_id and s.step_index = d.step_index;
+    cross join lateral (
+        select s.queue, s.type from workflow.definition_steps s
+        where s.version_id = d.version_id and s.step_index = d.step_index offset 0) s;
 
     if v_again is not null then
         update workflow.tasks t set
@@ -104,9 +108,10 @@ begin
         select (c.ord - 1)::integer
         from unnest(p_completions) with ordinality
             as c(task_id, attempt, lease_token, outcome, next, delay, output, error, record, ord)
-        where (select count(*) from workflow.attempt_history h
-               where h.task_id = c.task_id and h.attempt = c.attempt and h.lease_token = c.lease_token
-                 and h.outcome = c.outcome) = 0
+        where not exists (
+            select 1 from workflow.attempt_history h
+            where h.task_id = c.task_id and h.attempt = c.attempt and h.lease_token = c.lease_token
+              and h.outcome = c.outcome offset 0)
         order by c.ord);
 end
 $$;

@@ -258,6 +258,21 @@ create type workflow.ready_task as (
     scheduled_at    timestamptz
 );
 
+-- A successor of tasks that ended: its new counters and what becomes of it.
+create type workflow.successor as (
+    task_id         bigint,
+    workflow_id     uuid,
+    version_id      integer,
+    step_index      integer,
+    open            integer,
+    succeeded       integer,
+    failed          integer,
+    status          text,
+    queue           text,
+    type            text,
+    priority        integer
+);
+
 -- A workflow about to be started, its definition resolved.
 create type workflow.starting as (
     id              uuid,
