@@ -2,6 +2,7 @@
 
 BIN := .venv/bin
 ARGS ?=
+PROFILE ?= short
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test check bench lock clean
@@ -27,8 +28,8 @@ check: install ## Lint, formatting, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
-bench: install ## Measure throughput and latency beside stock procrastinate and pgbench
-	@$(BIN)/python -m benchmarks $(ARGS)
+bench: install ## Measure throughput, latency and growth beside stock procrastinate and pgbench (PROFILE=full)
+	@$(BIN)/python -m benchmarks --profile $(PROFILE) $(ARGS)
 
 lock: ## Resolve requirements.lock anew; needs uv (ARGS=--upgrade takes the newest versions)
 	@uv pip compile --quiet --no-config --universal --python-version 3.11 --all-extras --group dev --generate-hashes \

@@ -1,9 +1,16 @@
-"""One workflow at a time on an idle system, two workers with default settings: a chain of 40 no-op steps."""
+"""One workflow at a time on an idle system, two workers with default settings: a chain of 40 no-op steps.
+
+And what the workers do when there is nothing to do at all.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import time
 from itertools import pairwise
+
+import psycopg
+from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks import definitions
 from benchmarks.profiles import Profile
@@ -14,6 +21,9 @@ from workflow_engine.store.pool import Pool
 from workflow_engine.store.store import Store
 
 _GOAL_MS = 5.0
+_IDLE_GOAL = 5.0
+_IDLE_SECONDS = 5.0
+_REPORT_SECONDS = 3.0  # until the sessions have reported what they did before
 _PAUSE_SECONDS = 0.3  # between two chains, so that the workers are idle again
 _LENGTH = 40
 
@@ -21,6 +31,7 @@ _LENGTH = 40
 def measure(server: Server, profile: Profile) -> list[Table]:
     with server.engine_database() as url, workers(url):
         transition, whole = asyncio.run(_chains(url, profile.chains))
+        idle = Figure("two idle workers", "commits/s", [_commits_per_second(server, url)])
     p95 = Figure("transition, p95", "ms", [transition.percentile(0.95)])
     return [
         Table(
@@ -29,9 +40,26 @@ def measure(server: Server, profile: Profile) -> list[Table]:
                 Row(transition, goal=f"median <= {_GOAL_MS:g} ms", met=transition.median <= _GOAL_MS),
                 Row(p95),
                 Row(whole),
+                Row(idle, goal=f"<= {_IDLE_GOAL:g} commits/s", met=idle.median <= _IDLE_GOAL),
             ],
         )
     ]
+
+
+def _commits_per_second(server: Server, database_url: str) -> float:
+    """Transactions per second in the database, counted from outside of it."""
+    name = conninfo_to_dict(database_url)["dbname"]
+    with psycopg.connect(server.url, autocommit=True) as connection:
+
+        def commits() -> int:
+            row = connection.execute("select xact_commit from pg_stat_database where datname = %s", [name]).fetchone()
+            assert row is not None
+            return int(row[0])
+
+        time.sleep(_REPORT_SECONDS)
+        before = commits()
+        time.sleep(_IDLE_SECONDS)
+        return (commits() - before) / _IDLE_SECONDS
 
 
 async def _chains(database_url: str, count: int) -> tuple[Figure, Figure]:

@@ -72,7 +72,7 @@ class Table:
         for row in self.rows:
             ratios = "   ".join(f"{label} {value:.2f}" for label, value in row.ratios)
             verdict = {None: "", True: f"goal {row.goal}: met", False: f"goal {row.goal}: MISSED"}[row.met]
-            line = f"  {row.figure.name:<36} {row.figure.text:<32} {row.figure.unit:<10} {ratios}   {verdict}"
+            line = f"  {row.figure.name:<44} {row.figure.text:<32} {row.figure.unit:<10} {ratios}   {verdict}"
             print(line.rstrip(), flush=True)
         for note in self.notes:
             print(f"  {note}", flush=True)

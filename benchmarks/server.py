@@ -34,6 +34,7 @@ class Server:
     url: str
     description: str
     programs: Path | None  # where the server's own pgbench may be
+    postmaster: int | None  # its process, when it is ours
 
     @contextmanager
     def empty_database(self) -> Iterator[str]:
@@ -59,12 +60,12 @@ class Server:
 def open_server() -> Iterator[Server]:
     """The server of `WORKFLOW_BENCH_DATABASE_URL`, whose role may create databases, else an embedded one."""
     with ExitStack() as stack:
-        programs = None
+        programs = postmaster = None
         if (url := os.environ.get(DATABASE_URL)) is None:
             directory = temporary_data_directory()
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
             postgres = stack.enter_context(Postgres(directory))
-            url, programs = postgres.url, postgres.binaries.directory
+            url, programs, postmaster = postgres.url, postgres.binaries.directory, postgres.pid
         with psycopg.connect(url, autocommit=True) as connection:
             row = connection.execute(
                 "select current_setting('server_version'), current_setting('fsync'),"
@@ -76,12 +77,13 @@ def open_server() -> Iterator[Server]:
             url,
             f"{kind} PostgreSQL {row[0]}, fsync={row[1]}, synchronous_commit={row[2]}, shared_buffers={row[3]}",
             programs,
+            postmaster,
         )
 
 
 @contextmanager
-def workers(database_url: str, *, processes: int = 2, concurrency: int | None = None) -> Iterator[None]:
-    """Worker processes as an operator starts them, registered and idle. `concurrency` None: the default."""
+def workers(database_url: str, *, processes: int = 2, concurrency: int | None = None) -> Iterator[list[int]]:
+    """Pids of worker processes, started as an operator does, registered and idle. `concurrency` None: the default."""
     environment = {
         **os.environ,
         "DATABASE_URL": database_url,
@@ -95,15 +97,15 @@ def workers(database_url: str, *, processes: int = 2, concurrency: int | None = 
     with ExitStack() as stack:
         log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "worker.log"
         before = _active_workers(database_url)
-        for _ in range(processes):
-            child = Child(command, log=log, env=environment)
+        children = [Child(command, log=log, env=environment) for _ in range(processes)]
+        for child in children:
             stack.callback(child.stop)
         deadline = time.monotonic() + _WORKER_SECONDS
         while _active_workers(database_url) < before + processes:
             if time.monotonic() > deadline:
                 raise StackUnavailable(f"The workers did not register:\n{tail(log)}")
             time.sleep(0.05)
-        yield
+        yield [child.pid for child in children]
 
 
 def _active_workers(database_url: str) -> int:

@@ -10,13 +10,16 @@ import asyncio
 import json
 import subprocess
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import dataclass
 
-from benchmarks.stock_worker import TASK, make_app
+import procrastinate
+
 from workflow_engine.errors import StackUnavailable
 
 _PROCESSES = 2
+_TASK = "bench.noop"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,13 +41,25 @@ CANDIDATES = (
 )
 
 
+def make_app(database_url: str, ran: list[float]) -> procrastinate.App:
+    """An app with the one task; the time of each run is noted in `ran` (`time.time()`)."""
+    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=database_url))
+
+    @app.task(name=_TASK)
+    async def noop() -> None:
+        ran.append(time.time())
+
+    return app
+
+
 def prepare(database_url: str) -> None:
     asyncio.run(_apply_schema(database_url))
 
 
 def best_settings(database_url: str, jobs: int) -> StockSettings:
-    """The fastest of the candidates, each tried once."""
-    return max(CANDIDATES, key=lambda settings: jobs_per_second(database_url, settings, jobs))
+    """The one of the candidates that was fastest in two tries, one after the other round."""
+    tries = [(jobs_per_second(database_url, settings, jobs // 2), settings) for settings in CANDIDATES * 2]
+    return max(tries, key=lambda one: one[0])[1]
 
 
 def jobs_per_second(database_url: str, settings: StockSettings, jobs: int) -> float:
@@ -84,4 +99,4 @@ async def _apply_schema(database_url: str) -> None:
 async def _defer(database_url: str, jobs: int) -> None:
     app = make_app(database_url, [])
     async with app.open_async():
-        await app.configure_task(TASK).batch_defer_async(*({} for _ in range(jobs)))
+        await app.configure_task(_TASK).batch_defer_async(*({} for _ in range(jobs)))

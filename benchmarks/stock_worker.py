@@ -9,23 +9,9 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-import time
 from typing import Any
 
-import procrastinate
-
-TASK = "bench.noop"
-
-
-def make_app(database_url: str, ran: list[float]) -> procrastinate.App:
-    """An app with the one task; each run of it is noted in `ran`."""
-    app = procrastinate.App(connector=procrastinate.PsycopgConnector(conninfo=database_url))
-
-    @app.task(name=TASK)
-    async def noop() -> None:
-        ran.append(time.time())
-
-    return app
+from benchmarks.stock import make_app
 
 
 async def _work(database_url: str, concurrency: int, delete: Any) -> None:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from benchmarks import commits, definitions, stock
 from benchmarks.profiles import Profile
 from benchmarks.report import Figure, Row, Table
 from benchmarks.server import Server, workers
-from benchmarks.workload import run_workflows
+from benchmarks.workload import Cost, Meter, run_workflows
 from workflow_engine.definition.compile import CompiledDefinition
 from workflow_engine.store.pool import Pool
 from workflow_engine.store.store import Store
@@ -39,7 +39,7 @@ def measure(server: Server, profile: Profile) -> list[Table]:
     ]
     stock_figure = Figure("stock procrastinate", "jobs/s")
     commit_figures = {n: Figure(f"single-INSERT commits, {n} clients", "commits/s") for n in profile.commit_clients}
-    engine = {(load.label, c): Figure(f"{load.label}, 2 x {c}", "steps/s") for c in _CONCURRENCIES for load in loads}
+    costs: dict[tuple[str, int], list[Cost]] = {(load.label, c): [] for c in _CONCURRENCIES for load in loads}
 
     pgbench = commits.find_pgbench(server)
     with (
@@ -57,38 +57,52 @@ def measure(server: Server, profile: Profile) -> list[Table]:
                 )
             stock_figure.values.append(stock.jobs_per_second(stock_url, settings, profile.stock_jobs))
             for concurrency in _CONCURRENCIES:
-                with workers(engine_url, concurrency=concurrency):
-                    rates = asyncio.run(_steps_per_second(engine_url, loads))
-                for load, rate in zip(loads, rates, strict=True):
-                    engine[load.label, concurrency].values.append(rate)
+                with workers(engine_url, concurrency=concurrency) as pids:
+                    meter = Meter(pids, server.postmaster)
+                    for load, cost in zip(loads, asyncio.run(_run(engine_url, loads, meter)), strict=True):
+                        costs[load.label, concurrency].append(cost)
 
+    driver = f"by {pgbench.name}" if pgbench else "by threads in one Python (no pgbench was found)"
     limit = commit_figures[profile.commit_clients[0]]
     rows = [Row(figure) for figure in commit_figures.values()] + [Row(stock_figure)]
-    for (_, concurrency), figure in engine.items():
-        ratio = figure.ratio_to(stock_figure)
-        has_goal = concurrency == _CONCURRENCIES[0]
-        rows.append(
-            Row(
-                figure,
-                (("x stock", ratio), ("x commits", figure.ratio_to(limit))),
-                goal=f">= {_GOAL:g} x stock" if has_goal else "",
-                met=ratio >= _GOAL if has_goal else None,
-            )
-        )
-    driver = f"by {pgbench.name}" if pgbench else "by threads in one Python (no pgbench was found)"
+    rows += [
+        _throughput_row(load, concurrency, costs[load.label, concurrency], stock_figure, limit)
+        for concurrency in _CONCURRENCIES
+        for load in loads
+    ]
+    notes = [
+        f"stock procrastinate: {settings}, the best of {len(stock.CANDIDATES)} settings tried",
+        f"commits: {driver}",
+    ]
     return [
+        Table("Throughput, two worker processes, no-op steps", rows, notes),
         Table(
-            "Throughput, two worker processes, no-op steps",
-            rows,
-            [
-                f"stock procrastinate: {settings}, the best of {len(stock.CANDIDATES)} settings tried",
-                f"commits: {driver}",
-            ],
-        )
+            f"Cost of one step, two worker processes with {_CONCURRENCIES[0]} slots",
+            [row for load in loads for row in _cost_rows(load, costs[load.label, _CONCURRENCIES[0]])],
+        ),
     ]
 
 
-async def _steps_per_second(database_url: str, loads: Sequence[Load]) -> list[float]:
+def _throughput_row(load: Load, concurrency: int, costs: Sequence[Cost], stock_figure: Figure, limit: Figure) -> Row:
+    figure = Figure(f"{load.label}, 2 x {concurrency}", "steps/s", [load.steps / cost.seconds for cost in costs])
+    ratios = (("x stock", figure.ratio_to(stock_figure)), ("x commits", figure.ratio_to(limit)))
+    if concurrency != _CONCURRENCIES[0]:
+        return Row(figure, ratios)
+    return Row(figure, ratios, goal=f">= {_GOAL:g} x stock", met=ratios[0][1] >= _GOAL)
+
+
+def _cost_rows(load: Load, costs: Sequence[Cost]) -> Iterator[Row]:
+    def per_step(name: str, unit: str, totals: Sequence[float]) -> Row:
+        return Row(Figure(f"{load.label}: {name}", unit, [total / load.steps for total in totals]))
+
+    server_cpu = [cost.server_cpu * 1e6 for cost in costs if cost.server_cpu is not None]
+    if server_cpu:
+        yield per_step("CPU of Postgres", "us", server_cpu)
+    yield per_step("CPU of workers", "us", [cost.worker_cpu * 1e6 for cost in costs])
+    yield per_step("WAL", "bytes", [cost.wal_bytes for cost in costs])
+
+
+async def _run(database_url: str, loads: Sequence[Load], meter: Meter) -> list[Cost]:
     pool = Pool(database_url, size=2)
     await pool.open()
     try:
@@ -96,6 +110,6 @@ async def _steps_per_second(database_url: str, loads: Sequence[Load]) -> list[fl
         for load in loads:
             await store.definitions.register(load.definition)
             await run_workflows(store, load.definition, max(load.workflows // 10, 1))  # plans are read, caches warm
-        return [load.steps / await run_workflows(store, load.definition, load.workflows) for load in loads]
+        return [await run_workflows(store, load.definition, load.workflows, meter) for load in loads]
     finally:
         await pool.close()
