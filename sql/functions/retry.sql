@@ -81,7 +81,8 @@ end
 $$;
 comment on function workflow.retry is 'Run again what failed; returns how many tasks were reopened or woken';
 
--- Gives every pending task of a workflow a job if it has none, and wakes workers. The caller holds the workflow row.
+-- Gives every pending or scheduled task of a workflow a job if it has none, and wakes workers. The caller holds the
+-- workflow row.
 create or replace function workflow.ensure_jobs(p_workflow_id uuid) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -93,12 +94,12 @@ declare
     v_queue text;
 begin
     v_ready := array(
-        select row(t.id, s.queue, s.type, t.priority, null)::workflow.ready_task
+        select row(t.id, s.queue, s.type, t.priority, t.scheduled_at)::workflow.ready_task
         from workflow.tasks t
         cross join lateral (
             select s.queue, s.type from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
-        where t.workflow_id = p_workflow_id and t.status = 'pending' and not exists (
+        where t.workflow_id = p_workflow_id and t.status in ('pending', 'scheduled') and not exists (
             select 1 from procrastinate_jobs j where j.id = t.job_id and j.status = 'todo' offset 0)
         order by t.id
         for no key update of t);
@@ -119,7 +120,7 @@ begin
     return cardinality(v_ready);
 end
 $$;
-comment on function workflow.ensure_jobs is 'Internal: a job for each pending task of a workflow that lost its own';
+comment on function workflow.ensure_jobs is 'Internal: a job for each pending or scheduled task of a workflow that lost its own';
 
 -- Wakes the workers of a queue, on procrastinate's own channel and in its own form. A hint: they poll anyway.
 create or replace function workflow.wake_queue(p_queue text) returns void

@@ -39,20 +39,7 @@ begin
             select w.id from workflow.workflows w where w.id = any(v_workflows) for no key update skip locked);
     end;
 
-    v_lost := array(
-        select row(t.id, t.attempt, t.lease_token, 'lost',
-                   case when t.crashes + 1 >= p_max_crashes then 'failed' end, null, null,
-                   jsonb_build_object(
-                       'type', 'worker_lost',
-                       'message', 'The worker that ran this attempt stopped renewing its lease.',
-                       'retryable', true, 'attempt', t.attempt,
-                       'details', jsonb_build_object('worker', t.worker_id, 'lost_claims', t.crashes + 1)),
-                   null)::workflow.completion
-        from workflow.tasks t
-        where t.id = any(v_expired) and t.workflow_id = any(v_workflows)
-          and t.status = 'running' and t.lease_until < v_now
-        order by t.id
-        for no key update);
+    v_lost := workflow.lost_claims(v_expired, v_workflows, p_max_crashes, v_now);
     if v_lost <> '{}' then
         perform workflow.settle(v_lost);
     end if;
@@ -62,6 +49,80 @@ begin
 end
 $$;
 comment on function workflow.sweep_expired_leases is 'Take expired leases back; returns how many tasks run again and how many failed';
+
+-- Completions that say "lost" for those of some tasks whose lease has run out by p_now. The caller holds the workflow rows;
+-- tasks of other workflows are left out. From p_max_crashes lost claims on the task fails.
+create or replace function workflow.lost_claims(
+    p_tasks bigint[], p_workflows uuid[], p_max_crashes integer, p_now timestamptz) returns workflow.completion[]
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+begin
+    return array(
+        select row(t.id, t.attempt, t.lease_token, 'lost',
+                   case when t.crashes + 1 >= p_max_crashes then 'failed' end, null, null,
+                   jsonb_build_object(
+                       'type', 'worker_lost',
+                       'message', 'The worker that ran this attempt stopped renewing its lease.',
+                       'retryable', true, 'attempt', t.attempt,
+                       'details', jsonb_build_object('worker', t.worker_id, 'lost_claims', t.crashes + 1)),
+                   null)::workflow.completion
+        from workflow.tasks t
+        where t.id = any(p_tasks) and t.workflow_id = any(p_workflows)
+          and t.status = 'running' and t.lease_until < p_now
+        order by t.id
+        for no key update);
+end
+$$;
+comment on function workflow.lost_claims is 'Internal: completions for tasks whose lease has run out';
+
+-- Looks through the live workflows by id, p_limit at a time, for tasks whose job is gone: nobody would ever claim them, or
+-- notice that their lease ran out. None should exist; a foreign procrastinate worker that serves all queues, or a hand
+-- in the job table, makes them.
+--
+-- Returns {"mended": tasks, "last": id}: call again with p_after = last until that is null.
+create or replace function workflow.sweep_lost_jobs(
+    p_after uuid default null, p_max_crashes integer default 3, p_limit integer default 100) returns jsonb
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_now       timestamptz := workflow.clock();
+    v_live      uuid[];
+    v_workflow  uuid;
+    v_tasks     bigint[];
+    v_lost      workflow.completion[];
+    v_mended    integer := 0;
+begin
+    v_live := array(
+        select w.id from workflow.workflows w
+        where w.finished_at is null and (p_after is null or w.id > p_after) order by w.id limit p_limit);
+    for v_workflow in
+        select distinct t.workflow_id from workflow.tasks t
+        where t.workflow_id = any(v_live) and t.status in ('pending', 'scheduled', 'running') and not exists (
+            select 1 from procrastinate_jobs j where j.id = t.job_id and j.status in ('todo', 'doing') offset 0)
+        order by 1
+    loop
+        -- One in the middle of a transition is looked at next time.
+        continue when not exists (
+            select 1 from workflow.workflows w where w.id = v_workflow and w.finished_at is null
+            for no key update skip locked);
+        v_mended := v_mended + workflow.ensure_jobs(v_workflow);
+        v_tasks := array(
+            select t.id from workflow.tasks t where t.workflow_id = v_workflow and t.status = 'running' and not exists (
+                select 1 from procrastinate_jobs j where j.id = t.job_id and j.status = 'doing' offset 0));
+        v_lost := workflow.lost_claims(v_tasks, array[v_workflow], p_max_crashes, v_now);
+        if v_lost <> '{}' then
+            perform workflow.settle(v_lost);
+            v_mended := v_mended + cardinality(v_lost);
+        end if;
+    end loop;
+    return jsonb_build_object('mended', v_mended, 'last', case when cardinality(v_live) = p_limit then v_live[p_limit] end);
+end
+$$;
+comment on function workflow.sweep_lost_jobs is 'Give tasks of live workflows whose job is gone a new one; returns how many and where to go on';
 
 -- Removes jobs that hold a claim without a running task behind them (a leaked job would count as running for ever).
 create or replace function workflow.sweep_leaked_jobs(p_limit integer default 500) returns integer

@@ -61,7 +61,7 @@ create table workflow.workflows (
     labels          jsonb not null default '{}',
     priority        integer not null default 0,
     fail_fast       boolean not null default true,
-    open_tasks      integer not null,              -- final steps that have not ended
+    open_tasks      integer not null,              -- tasks not ended that no open task waits for: 0 is the end
     error           jsonb,                         -- of the first task that failed the workflow
     created_at      timestamptz not null,
     started_at      timestamptz,

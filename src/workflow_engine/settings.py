@@ -82,8 +82,8 @@ class Settings(BaseSettings):
 
     @property
     def queue_names(self) -> list[str]:
-        """The queues a worker serves, in order, without blanks."""
-        return [name.strip() for name in self.queues.split(",") if name.strip()]
+        """The queues a worker serves, in order, each once."""
+        return list(dict.fromkeys(name.strip() for name in self.queues.split(",") if name.strip()))
 
     @property
     def include_modules(self) -> list[str]:

@@ -283,6 +283,10 @@ class Engine:
     def sweep_leaked_jobs(self) -> int:
         return int(self.value("select workflow.sweep_leaked_jobs()"))
 
+    def sweep_lost_jobs(self, after: UUID | None = None, *, max_crashes: int = 3, limit: int = 100) -> dict[str, Any]:
+        answer: dict[str, Any] = self.value("select workflow.sweep_lost_jobs(%s, %s, %s)", after, max_crashes, limit)
+        return answer
+
     def sweep_retired(self) -> int:
         return int(self.value("select workflow.sweep_retired()"))
 

@@ -236,6 +236,42 @@ def test_leaked_jobs_are_removed_and_real_ones_stay(engine: Engine) -> None:
     assert engine.finish(running.succeeded()) == []
 
 
+@pytest.mark.parametrize("harm", ["delete from procrastinate_jobs", "update procrastinate_jobs set status = 'failed'"])
+def test_task_whose_job_is_gone_gets_a_new_one(engine: Engine, harm: str) -> None:
+    """As when a foreign procrastinate worker serves all queues and fails what it does not know."""
+    pending, backing_off, running = claims_of(engine, "pending", "backing_off", "running")
+    engine.finish(pending.released(), backing_off.retried(60))
+    engine.run(harm)
+    assert engine.sweep_lost_jobs() == {"mended": 2, "last": None}
+    assert engine.sweep_lost_jobs() == {"mended": 0, "last": None}
+    assert engine.claim_one().task_id == pending.task_id
+    engine.set_clock("29 seconds")  # the lease of the running one is still good
+    assert engine.finish(running.succeeded()) == []
+    engine.set_clock("61 seconds")
+    assert [claim.task_id for claim in engine.claim()] == [backing_off.task_id]
+    engine.forget_work()
+    engine.run("delete from procrastinate_jobs")
+
+
+def test_expired_lease_whose_job_is_gone_is_taken_back(engine: Engine) -> None:
+    (claim,) = claims_of(engine, "a")
+    engine.run("delete from procrastinate_jobs")
+    engine.set_clock("40 seconds")
+    assert engine.sweep_expired_leases() == (0, 0)
+    assert engine.sweep_lost_jobs()["mended"] == 1
+    assert engine.outcomes(claim.workflow, "a") == ["lost"]
+    assert engine.claim_one().attempt == 2
+
+
+def test_lost_jobs_are_looked_for_in_one_part_of_the_live_workflows_after_the_other(engine: Engine) -> None:
+    engine.define({"a": []})
+    workflows = sorted(engine.start() for _ in range(5))
+    engine.run("delete from procrastinate_jobs")
+    first = engine.sweep_lost_jobs(limit=3)
+    assert first == {"mended": 3, "last": str(workflows[2])}
+    assert engine.sweep_lost_jobs(workflows[2], limit=3) == {"mended": 2, "last": None}
+
+
 @pytest.mark.parametrize("due", ["now()", "null"])
 def test_job_that_procrastinates_tools_put_back_is_taken_for_running_again(engine: Engine, due: str) -> None:
     """Its documented rescue of stalled jobs puts every `doing` job back to `todo`, though ours hold a lease."""

@@ -48,6 +48,7 @@ CALLS: dict[str, Callable[[Engine, Scene], object]] = {
     "heartbeat": lambda e, s: e.heartbeat(s.running),
     "wake": lambda e, s: e.wake_due(),
     "leaked": lambda e, s: e.sweep_leaked_jobs(),
+    "lost jobs": lambda e, s: e.sweep_lost_jobs(),
     "complete_task": lambda e, s: complete_quietly(e, s.running[0]),
     "forgotten": lambda e, s: e.release_forgotten(),
 }
@@ -165,6 +166,7 @@ def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anyt
             leader.set_clock(EXPIRED)  # every lease has run out
             leader.sweep_expired_leases(max_crashes=10**6)
             leader.sweep_leaked_jobs()
+            leader.sweep_lost_jobs(max_crashes=10**6)
             leader.wake_due()
 
     def operate(operator: Engine, seed: int) -> None:

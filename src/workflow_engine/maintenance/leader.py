@@ -21,6 +21,7 @@ from workflow_engine.maintenance.due_tasks import DueTasks
 from workflow_engine.maintenance.duty import Duty
 from workflow_engine.maintenance.expired_leases import ExpiredLeases
 from workflow_engine.maintenance.leaked_jobs import LeakedJobs
+from workflow_engine.maintenance.lost_jobs import LostJobs
 from workflow_engine.maintenance.retired import Retired
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import Settings
@@ -36,6 +37,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         ExpiredLeases(settings, store),
         DueTasks(settings, store),
         LeakedJobs(settings, store),
+        LostJobs(settings, store),
         Retired(settings, store),
     ]
 

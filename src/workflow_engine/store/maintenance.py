@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from workflow_engine.store.pool import Pool
 
 
@@ -29,6 +31,17 @@ class Maintenance:
     async def sweep_leaked_jobs(self, *, limit: int = 500) -> int:
         """Remove claimed jobs that no running task stands behind; returns how many."""
         return int(await self._pool.value("select workflow.sweep_leaked_jobs(%s)", [limit], repeatable=True))
+
+    async def sweep_lost_jobs(self, after: UUID | None, *, max_crashes: int, limit: int = 100) -> tuple[int, UUID | None]:
+        """Give tasks whose job is gone a new one, in the next `limit` live workflows by id.
+
+        Returns:
+            How many tasks were mended, and the `after` to go on with; None when all live workflows were seen.
+        """
+        answer = await self._pool.value(
+            "select workflow.sweep_lost_jobs(%s, %s, %s)", [after, max_crashes, limit], repeatable=True
+        )
+        return answer["mended"], UUID(answer["last"]) if answer["last"] else None
 
     async def sweep_retired(self, *, limit: int = 500) -> int:
         """Forget old idempotency keys and long gone workers; returns how many rows."""

@@ -83,10 +83,10 @@ class Turns:
         try:
             return await self._send(worker_id, completions, parameters)
         except psycopg.Error as error:
-            if len(completions) == 1:
+            if len(completions) == 1 and want == 0:
                 self._log.exception("result refused by postgres", task_id=completions[0].task_id)
                 return await self._send(worker_id, [_unfit(completions[0], error)], parameters)
-        # One of several is unfit: send each alone, then claim.
+        # One of them is unfit, or the claim failed: send each alone, then claim.
         stale: list[int] = []
         for position, completion in enumerate(completions):
             alone = await self.take(worker_id, [completion], queues=queues, types=types, want=0)
