@@ -29,6 +29,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+TIMEOUT_MESSAGE = "Task exceeded maximum runtime"
+"""What operators search the logs for; every message about an attempt that took too long begins with it."""
+
 
 @dataclass(frozen=True, slots=True)
 class Fault:

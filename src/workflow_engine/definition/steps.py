@@ -227,6 +227,11 @@ class _StepReader:
         if built_in:
             values = {name: value for name, value in values.items() if not _is_absent(value, name, built_in)}
             check_own_fields(built_in, OwnFields(values, places, step.pointer, self._faults, self._warnings))
+        if type_name == "database" and values.get("transactional") is True and step.get("output") is not None:
+            message = (
+                "a transactional step is completed by Postgres, which renders no templates: shape it in a transform"
+            )
+            step.fault("output", "validation-error", message)
         return (values if values or given is not None else None), places
 
     def _read_dependencies(self, step: Fields) -> tuple[tuple[str, str], ...]:

@@ -13,7 +13,7 @@ import orjson
 import psycopg
 from psycopg.types.json import Jsonb
 
-from workflow_engine.errors import TaskError
+from workflow_engine.errors import TIMEOUT_MESSAGE, TaskError
 from workflow_engine.handlers.inputs import invalid
 from workflow_engine.handlers.output import storable_text
 
@@ -89,7 +89,7 @@ def as_database_error(error: psycopg.Error, connection: str) -> TaskError:
     if state == STALE_LEASE:
         return TaskError("stale", "Another attempt owns the task by now; everything was rolled back.", retryable=False)
     if state == _CANCELLED and "timeout" in text:
-        return TaskError("timeout", f"Connection {connection!r}: {text}")
+        return TaskError("timeout", f"{TIMEOUT_MESSAGE}: connection {connection!r}: {text}")
     if state == _READ_ONLY:
         text += ' (write `"mode": "execute"` in the step)'
     facts = {

@@ -32,7 +32,9 @@ class Maintenance:
         """Remove claimed jobs that no running task stands behind; returns how many."""
         return int(await self._pool.value("select workflow.sweep_leaked_jobs(%s)", [limit], repeatable=True))
 
-    async def sweep_lost_jobs(self, after: UUID | None, *, max_crashes: int, limit: int = 100) -> tuple[int, UUID | None]:
+    async def sweep_lost_jobs(
+        self, after: UUID | None, *, max_crashes: int, limit: int = 100
+    ) -> tuple[int, UUID | None]:
         """Give tasks whose job is gone a new one, in the next `limit` live workflows by id.
 
         Returns:

@@ -13,15 +13,13 @@ from structlog.typing import FilteringBoundLogger
 from workflow_engine.definition.expressions import evaluate, holds
 from workflow_engine.definition.plan import Plan, PlanStep
 from workflow_engine.definition.retries import DEFAULT_RETRY_POLICY, RetryPolicy, next_delay
-from workflow_engine.errors import TaskError
+from workflow_engine.errors import TIMEOUT_MESSAGE, TaskError
 from workflow_engine.handlers.base import Handler, Outcome, TaskContext
 from workflow_engine.handlers.failures import as_task_error
 from workflow_engine.handlers.output import encode_output
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.records import Claim, Completion
 from workflow_engine.states import AttemptOutcome, TaskStatus
-
-TIMEOUT_MESSAGE = "Task exceeded maximum runtime"
 
 
 @dataclass(frozen=True, slots=True)

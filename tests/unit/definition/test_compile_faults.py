@@ -240,6 +240,7 @@ OTHER_TYPES: list[tuple[str, dict[str, Any], str, str]] = [
         "validation-error",
     ),
     ("database", {"statement": "select 1", "mode": "query", "transactional": True}, "/mode", "validation-error"),
+    ("database", {"statement": "select 1", "transactional": True, "output": {"a": 1}}, "/output", "validation-error"),
     ("database", {"inputs": "${ input.sql }"}, "/inputs", "sql-interpolation"),
     ("database", {"params": {"a": 1}}, "/params", "validation-error"),
     ("database", {"connection": "reports"}, "/connection", "validation-error"),

@@ -76,6 +76,11 @@ def test_errors_that_pass_by_themselves_are_retryable(error, type, retryable):
     assert (result.type, result.retryable) == (type, retryable)
 
 
+def test_a_statement_that_took_too_long_says_so_in_the_words_operators_search_for():
+    error = psycopg.errors.QueryCanceled("canceling statement due to statement timeout")
+    assert as_database_error(error, "reports").message.startswith("Task exceeded maximum runtime")
+
+
 @pytest.mark.parametrize(
     ("sql", "word"),
     [
