@@ -190,7 +190,7 @@ class _Run:
         async with cursor.connection.pipeline():
             await cursor.execute(sql, parameters)
         rows = await self._rows(cursor, cursor) if cursor.description is not None else []
-        return {"rows": rows, "row_count": cursor.rowcount}
+        return {"rows": rows, "row_count": max(cursor.rowcount, 0)}
 
     async def _read(self, cursor: psycopg.AsyncCursor[Any], sql: str, parameters: Any) -> dict[str, Any]:
         # Row by row, so that a result of any size can be refused without being held.
