@@ -1,5 +1,9 @@
-"""Workers that die or hang at the worst moments: every success is recorded once, and nothing accepted is lost."""
+"""Workers that die or hang at the worst moments: every success is recorded once, and nothing accepted is lost.
 
+WORKFLOW_TEST_SEED chooses which workers are killed at random, and when.
+"""
+
+import os
 import random
 import re
 import signal
@@ -13,14 +17,15 @@ from support.eventually import eventually
 
 from workflow_engine.embedded.places import free_port
 
+SEED = int(os.environ.get("WORKFLOW_TEST_SEED", "20261124"))
+
 TURN_WAITS = """
     select pid from pg_stat_activity
     where datname = current_database() and application_name = 'workflow-engine worker' and wait_event_type = 'Lock'"""
 
 
 def test_a_worker_killed_between_handler_and_commit_leaves_its_task_to_another(cluster: Cluster) -> None:
-    cluster.engine()
-    cluster.worker()
+    cluster.up()
     workflow = cluster.start(flow("killed", step("a", type="signals-itself", signal="SIGKILL"), step("b", "a")))
     eventually(lambda: cluster.ledger.ends("a"))
     survivor = cluster.worker()
@@ -37,8 +42,7 @@ def test_a_worker_killed_between_handler_and_commit_leaves_its_task_to_another(c
 
 @pytest.mark.parametrize("commits", [True, False], ids=["which then happens", "which then does not happen"])
 def test_a_worker_killed_inside_the_commit_leaves_one_success(cluster: Cluster, tmp_path: Path, commits: bool) -> None:
-    cluster.engine()
-    victim = cluster.worker()
+    (victim,) = cluster.up()
     gate = tmp_path / "gate"
     workflow = cluster.start(flow("killed", step("a", type="gated", gate=str(gate)), step("b", "a")))
     eventually(lambda: cluster.ledger.starts("a"))
@@ -63,8 +67,7 @@ def test_a_worker_killed_inside_the_commit_leaves_one_success(cluster: Cluster, 
 
 
 def test_a_worker_killed_after_the_commit_does_not_cause_a_second_run(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.engine()
-    victim = cluster.worker()
+    (victim,) = cluster.up()
     gate = tmp_path / "gate"
     workflow = cluster.start(flow("killed", step("a"), step("b", "a", type="gated", gate=str(gate))))
     eventually(lambda: cluster.ledger.starts("b"))  # it was claimed in the commit that completed the first
@@ -81,8 +84,7 @@ def test_a_worker_killed_after_the_commit_does_not_cause_a_second_run(cluster: C
 
 def test_the_late_result_of_a_stopped_worker_is_refused_and_counted(cluster: Cluster) -> None:
     port = free_port()
-    cluster.engine()
-    sleeper = cluster.worker(WORKER_METRICS_PORT=str(port))
+    (sleeper,) = cluster.up(WORKER_METRICS_PORT=str(port))
     workflow = cluster.start(flow("stopped", step("a", type="signals-itself", signal="SIGSTOP"), step("b", "a")))
     eventually(lambda: sleeper.stopped)
     cluster.worker()
@@ -107,18 +109,17 @@ def test_the_late_result_of_a_stopped_worker_is_refused_and_counted(cluster: Clu
 
 
 def test_handlers_that_compute_for_two_leases_keep_their_own(cluster: Cluster) -> None:
-    cluster.engine()
-    cluster.worker()
+    cluster.up()
     # Together in one process: a thread that competes for the interpreter lock, and an event loop that never turns.
     seconds = 2 * LEASE_SECONDS
-    thread = step("thread", type="burns-in-a-thread", seconds=seconds)
-    loop = step("loop", type="burns-on-the-loop", seconds=seconds)
+    thread = step("in_thread", type="burns-in-a-thread", seconds=seconds)
+    loop = step("on_loop", type="burns-on-the-loop", seconds=seconds)
     workflow = cluster.start(flow("busy", thread, loop))
-    eventually(lambda: cluster.ledger.starts("loop"))
+    eventually(lambda: cluster.ledger.starts("on_loop"))
     cluster.worker()  # idle: it would take them over at once
 
     assert cluster.await_end(workflow) == "succeeded"
-    for name in ("thread", "loop"):
+    for name in ("in_thread", "on_loop"):
         assert len(cluster.ledger.starts(name)) == 1
         assert cluster.outcomes(workflow, name) == ["succeeded"]
 
@@ -127,8 +128,7 @@ def test_a_stopping_worker_hands_its_task_over_at_once_and_without_spending_a_tr
     cluster: Cluster, tmp_path: Path
 ) -> None:
     gate = tmp_path / "gate"
-    cluster.engine()
-    leaver = cluster.worker(WORKER_SHUTDOWN_TIMEOUT="0.5")
+    (leaver,) = cluster.up(WORKER_SHUTDOWN_TIMEOUT="0.5")
     workflow = cluster.start(flow("handed-over", step("a", type="gated", gate=str(gate))))
     eventually(lambda: cluster.ledger.starts("a"))
     successor = cluster.worker()
@@ -151,8 +151,7 @@ def test_a_stopping_worker_hands_its_task_over_at_once_and_without_spending_a_tr
 
 
 def test_a_second_sigterm_ends_the_grace_time(cluster: Cluster, tmp_path: Path) -> None:
-    cluster.engine()
-    worker = cluster.worker(WORKER_SHUTDOWN_TIMEOUT="300")
+    (worker,) = cluster.up(WORKER_SHUTDOWN_TIMEOUT="300")
     workflow = cluster.start(flow("twice", step("a", type="gated", gate=str(tmp_path / "never"))))
     eventually(lambda: cluster.ledger.starts("a"))
     worker.send(signal.SIGTERM)
@@ -166,9 +165,9 @@ def test_a_second_sigterm_ends_the_grace_time(cluster: Cluster, tmp_path: Path) 
 
 def test_workers_killed_at_random_lose_no_workflow_and_record_no_success_twice(cluster: Cluster) -> None:
     kills, concurrency = 8, 10
-    chance = random.Random(20261124)
-    cluster.engine(WORKFLOW_MAX_CRASHES="1000")  # chance may hit one task often; that is not what is tested
-    workers = [cluster.worker(WORKER_CONCURRENCY=str(concurrency)) for _ in range(3)]
+    chance = random.Random(SEED)
+    # Chance may hit one task often; that is not what is tested.
+    workers = cluster.up(workers=3, WORKER_CONCURRENCY=str(concurrency), WORKFLOW_MAX_CRASHES="1000")
     documents = [chain(10, seconds=0.02)] * 120 + [fan(50, seconds=0.02)] * 20
     chance.shuffle(documents)
     workflows = cluster.start_many(documents)

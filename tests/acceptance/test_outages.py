@@ -24,7 +24,8 @@ from workflow_engine.embedded.valkey import Valkey
 
 OUTAGE_SECONDS = float(os.environ.get("WORKFLOW_TEST_OUTAGE_SECONDS", "8"))
 RECOVERY_SECONDS = 60.0
-_BATCH = [chain(10, seconds=0.05), fan(20, seconds=0.2), chain(2, seconds=2 * LEASE_SECONDS)]
+SHORT = [chain(10, seconds=0.05), fan(20, seconds=0.2)]
+LONG = chain(2, seconds=2 * LEASE_SECONDS)  # each step outlives its lease
 
 
 @pytest.fixture
@@ -59,8 +60,9 @@ def broken_cluster(tmp_path: Path, postgres: Postgres, valkey: Valkey) -> Iterat
 class Load:
     """Starts batches of workflows until stopped; each until it is accepted, with one idempotency key."""
 
-    def __init__(self, cluster: Cluster) -> None:
+    def __init__(self, cluster: Cluster, batch: list[Document]) -> None:
         self._cluster = cluster
+        self._batch = batch
         self._stop = threading.Event()
         self.accepted: dict[str, Document] = {}
         self.refused = 0  # times that a batch was not accepted
@@ -69,15 +71,15 @@ class Load:
         number = 0
         while not self._stop.is_set():
             number += 1
-            while (started := self._cluster.try_start(_BATCH, key=f"batch-{number}")) is None:
+            while (started := self._cluster.try_start(self._batch, key=f"batch-{number}")) is None:
                 self.refused += 1
                 self._stop.wait(pause)
-            self.accepted.update(zip(started, _BATCH, strict=True))
+            self.accepted.update(zip(started, self._batch, strict=True))
             self._stop.wait(pause)
 
     def await_accepted(self, batches: int) -> None:
         """Wait until so many more batches were accepted."""
-        wanted = len(self.accepted) + batches * len(_BATCH)
+        wanted = len(self.accepted) + batches * len(self._batch)
         eventually(lambda: len(self.accepted) >= wanted, RECOVERY_SECONDS)
 
     @contextmanager
@@ -121,8 +123,8 @@ def assert_all_completed_once(cluster: Cluster, load: Load) -> None:
 
 def test_postgres_away_under_load_costs_time_and_nothing_else(broken_cluster: Cluster, postgres: Postgres) -> None:
     cluster = broken_cluster
-    processes = [cluster.engine(), cluster.worker(), cluster.worker()]
-    with Load(cluster).running() as load:
+    cluster.up(workers=2)
+    with Load(cluster, [*SHORT, LONG]).running() as load:
         load.await_accepted(5)
         eventually(lambda: cluster.ledger.ends("last"))
         stop_at_once(postgres)
@@ -132,7 +134,7 @@ def test_postgres_away_under_load_costs_time_and_nothing_else(broken_cluster: Cl
         postgres.start()
         load.await_accepted(5)
     assert_all_completed_once(cluster, load)
-    assert all(process.alive for process in processes)
+    assert all(process.alive for process in cluster.processes)
 
     runs = [(entry.workflow, entry.step) for entry in cluster.ledger.starts()]
     assert len(runs) == len(set(runs)), "a handler ran again though its worker had never died"
@@ -142,8 +144,8 @@ def test_a_worker_that_is_told_to_stop_while_postgres_is_away_ends_in_bounded_ti
     broken_cluster: Cluster, postgres: Postgres, tmp_path: Path
 ) -> None:
     cluster = broken_cluster
-    cluster.engine()
     idle, busy, waiting = (cluster.begin_worker(WORKFLOW_QUEUES=queue) for queue in ("idle", "busy", "waiting"))
+    cluster.up(workers=0)
     for worker in (idle, busy, waiting):
         worker.says("worker registered")
     busy_on, waiting_on = (
@@ -153,13 +155,15 @@ def test_a_worker_that_is_told_to_stop_while_postgres_is_away_ends_in_bounded_ti
     eventually(lambda: len(cluster.ledger.starts("a")) == 2)
     stop_at_once(postgres)
     (tmp_path / "waiting").touch()  # this one has a result that it cannot deliver
-    eventually(lambda: cluster.ledger.ends("a"))
+    for worker in (idle, waiting):
+        worker.says("postgres unavailable")  # it is in the middle of a turn
     for worker in (idle, busy, waiting):
         worker.send(signal.SIGTERM)
-    assert (idle.wait(40), waiting.wait(40)) == (0, 0)
+    for worker in (idle, waiting):
+        worker.says("stopping without an answer from postgres")
     assert busy.alive, "it has all its grace time, for Postgres may come back"
     busy.send(signal.SIGTERM)
-    assert busy.wait(30) == 0
+    assert [worker.wait(30) for worker in (idle, busy, waiting)] == [0, 0, 0]
 
     postgres.start()
     (tmp_path / "busy").touch()
@@ -171,15 +175,15 @@ def test_a_worker_that_is_told_to_stop_while_postgres_is_away_ends_in_bounded_ti
 
 def test_redis_that_hangs_and_then_dies_under_load_is_not_noticed(broken_cluster: Cluster, valkey: Valkey) -> None:
     cluster = broken_cluster
-    processes = [cluster.engine(), cluster.worker()]
+    cluster.up()
     pid = valkey.pid
     assert pid is not None
-    with Load(cluster).running() as load:
+    with Load(cluster, SHORT).running() as load:
         for breakage in (signal.SIGSTOP, signal.SIGKILL):
             load.await_accepted(3)
             os.kill(pid, breakage)
         load.await_accepted(3)
     assert_all_completed_once(cluster, load)
     assert load.refused == 0
-    assert all(process.alive for process in processes)
+    assert all(process.alive for process in cluster.processes)
     assert len(cluster.ledger.starts()) == sum(len(document["steps"]) for document in load.accepted.values())

@@ -66,11 +66,14 @@ class Cluster:
 
     # Processes --------------------------------------------------------------------------------------------------------
 
-    def engine(self, **env: str) -> EngineProcess:
-        """Start `workflow-engine serve` and wait until it is ready; `start` then speaks to this one."""
+    def up(self, workers: int = 1, **env: str) -> list[EngineProcess]:
+        """Start an engine, to which `start` then speaks, and workers, all at once; returns the ready workers."""
         port = free_port()
         engine = self._start("serve", env={**env, "PORT": str(port)})
+        started = [self.begin_worker(**env) for _ in range(workers)]
         self.url = f"http://127.0.0.1:{port}"
+        for worker in started:
+            worker.says("worker registered")
 
         def ready() -> bool:
             assert engine.alive, engine.output[-3000:]
@@ -80,7 +83,7 @@ class Cluster:
                 return False
 
         eventually(ready, 30, message=f"not ready:\n{engine.output[-3000:]}")
-        return engine
+        return started
 
     def worker(self, **env: str) -> EngineProcess:
         """Start `workflow-engine worker` and wait until it has registered."""
@@ -162,10 +165,13 @@ class Cluster:
                 "select id::text, status, finished_at from workflow.workflows where id = any(%s)", workflows
             )
             open_ones = [row for row in found if row["finished_at"] is None]
-            assert not open_ones, f"{len(open_ones)} of {len(workflows)} have not ended: {open_ones[:3]}"
+            assert not open_ones, f"{len(open_ones)} of {len(workflows)} have not ended"
             return {row["id"]: row["status"] for row in found}
 
-        found = eventually(ended, timeout)
+        try:
+            found = eventually(ended, timeout)
+        except AssertionError as error:
+            raise AssertionError(f"{error}\n{self._diagnosis()}") from error
         assert found is not None
         return found
 
@@ -181,6 +187,32 @@ class Cluster:
 
     def task(self, workflow: str, step: str) -> dict[str, Any]:
         return self.rows("select * from workflow.task_list where workflow_id = %s and step = %s", workflow, step)[0]
+
+    def _diagnosis(self) -> str:
+        """What there is to know about a cluster that does not move."""
+        facts = [
+            f"processes: {[(p.pid, 'alive' if p.alive else p.output[-300:]) for p in self.processes]}",
+            *(
+                f"{name}: {self.rows(query)}"
+                for name, query in (
+                    ("workflows", "select status, count(*) from workflow.workflows group by 1"),
+                    (
+                        "open tasks",
+                        "select status, count(*), sum(open_dependencies) as open_dependencies,"
+                        " count(*) filter (where lease_until < clock_timestamp()) as expired from workflow.tasks"
+                        " where finished_at is null group by 1",
+                    ),
+                    ("jobs", "select status, scheduled_at, count(*) from procrastinate_jobs group by 1, 2"),
+                    ("workers", "select name, status, age_seconds, current_tasks from workflow.worker_list"),
+                    (
+                        "connections",
+                        "select application_name, state, wait_event, xact_start, left(query, 80) as query"
+                        " from pg_stat_activity where datname = current_database()",
+                    ),
+                )
+            ),
+        ]
+        return "\n".join(facts)
 
     def assert_at_rest(self) -> None:
         """Everything has ended, once, and nothing was left over."""
