@@ -5,12 +5,16 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workflow_engine.errors import SettingsInvalid
+
+VERSION = version("workflow-engine")
+"""Of the engine, as installed."""
 
 
 def _named(name: str, default: Any, description: str, **constraints: Any) -> Any:

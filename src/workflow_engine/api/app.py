@@ -13,7 +13,7 @@ from workflow_engine.api.envelope import Envelope
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import health, starts, workers, workflows
-from workflow_engine.api.services import VERSION
+from workflow_engine.settings import VERSION
 
 _DESCRIPTION = """A durable workflow engine on Postgres.
 

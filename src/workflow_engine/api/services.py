@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
-from importlib.metadata import version
 
 from fastapi import FastAPI, Request
 
@@ -15,10 +14,8 @@ from workflow_engine.api.task_types import TaskTypes
 from workflow_engine.api.waiting import Waiting
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.observability import metrics
-from workflow_engine.settings import Settings
+from workflow_engine.settings import VERSION, Settings
 from workflow_engine.store.store import Store
-
-VERSION = version("workflow-engine")
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,6 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
-from importlib.metadata import version
 from typing import Any
 
 import httpx
@@ -23,7 +22,7 @@ import orjson
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.inputs import invalid
 from workflow_engine.handlers.output import storable_text
-from workflow_engine.settings import Settings
+from workflow_engine.settings import VERSION, Settings
 
 MAX_REDIRECTS = 5
 CONNECT_TIMEOUT = 10.0  # seconds
@@ -49,7 +48,7 @@ def make_http_client(settings: Settings) -> httpx.AsyncClient:
             keepalive_expiry=30.0,
         ),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
-        headers={"User-Agent": f"workflow-engine/{version('workflow-engine')}", "Accept-Encoding": "gzip"},
+        headers={"User-Agent": f"workflow-engine/{VERSION}", "Accept-Encoding": "gzip"},
     )
 
 

@@ -14,7 +14,6 @@ import os
 import random
 import socket
 import time
-from importlib.metadata import version
 
 from structlog.typing import FilteringBoundLogger
 
@@ -24,7 +23,7 @@ from workflow_engine.observability import metrics
 from workflow_engine.queue.listening import listen
 from workflow_engine.queue.registry import WorkerRegistry
 from workflow_engine.records import Completion, Turn
-from workflow_engine.settings import Settings
+from workflow_engine.settings import VERSION, Settings
 from workflow_engine.states import WorkerStatus
 from workflow_engine.store.pool import connection_options
 from workflow_engine.store.store import Store
@@ -190,7 +189,7 @@ class Worker:
                     name=self.name,
                     host=socket.gethostname(),
                     pid=os.getpid(),
-                    version=version("workflow-engine"),
+                    version=VERSION,
                     queues=self._settings.queue_names,
                     types=self._descriptions,
                     concurrency=self._settings.worker_concurrency,

@@ -10,7 +10,7 @@ from prometheus_client import start_http_server
 from workflow_engine.bootstrap import load_handlers, open_store
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
-from workflow_engine.settings import Settings
+from workflow_engine.settings import VERSION, Settings
 from workflow_engine.worker.loop import Worker
 
 
@@ -28,6 +28,7 @@ async def run_worker(settings: Settings) -> None:
             start_http_server(settings.worker_metrics_port)
         except OSError as error:  # two workers on one machine: work matters more than being watched
             log.warning("no metrics: port taken", port=settings.worker_metrics_port, error=str(error))
+    metrics.build_info.info({"version": VERSION})
     metrics.worker_concurrency.set(settings.worker_concurrency)
     async with open_store(settings, "workflow-engine worker") as store, load_handlers(settings) as handlers:
         worker = Worker(settings, store, handlers, log)
