@@ -33,10 +33,10 @@ PROFILES = {
         finished=100_000,
     ),
     "full": Profile(
-        rounds=7,
+        rounds=5,
         load_factor=5,
         stock_jobs=2000,
-        commit_seconds=5,
+        commit_seconds=3,
         commit_clients=(16, 1, 4, 32),
         chains=30,
         turns=100,
