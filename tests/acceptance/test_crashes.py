@@ -180,6 +180,8 @@ def test_workers_killed_at_random_lose_no_workflow_and_record_no_success_twice(c
         workers[victim].kill()
         workers[victim] = cluster.begin_worker(WORKER_CONCURRENCY=str(concurrency))
     assert recorded(cluster) < steps, "the load ended before the last kill"
+    for worker in workers:
+        worker.says("worker registered")
 
     ended = cluster.await_ends(workflows, 120)
     assert set(ended) == set(workflows)
