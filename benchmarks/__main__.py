@@ -32,6 +32,7 @@ def main() -> None:
             **machine(),
         }
         print(f"{server.description}; {about['cores']} cores, Python {about['python']}; profile {options.profile}")
+        print(f"Load average of the machine before: {about['load_before']}")
         print("Figures are medians with their range; ratios are within this run.", flush=True)
         for name in options.only or _GROUPS:
             for table in _GROUPS[name](server, PROFILES[options.profile]):

@@ -98,4 +98,5 @@ def machine() -> dict[str, Any]:
         "architecture": platform.machine(),
         "system": platform.system(),
         "python": platform.python_version(),
+        "load_before": round(os.getloadavg()[0], 1),  # above 0.5 the machine had other work: trust ratios only
     }
