@@ -33,7 +33,7 @@ from workflow_engine.worker.turns import Turns
 
 _FLUSH_SECONDS = 15.0  # how long a stopping worker tries to deliver its last results while Postgres is away
 _HURRIED_FLUSH_SECONDS = 2.0  # the same when it was told to stop twice
-_AGAIN_SECONDS = 0.005  # pause before asking again for what another transaction had locked
+_AGAIN_SECONDS = 0.005  # first pause before asking again for what another transaction had locked; doubles
 _CHANNEL = "workflow_worker"  # workflow.end_workflows names workers here whose leases it voided
 
 
@@ -61,6 +61,7 @@ class Worker:
         self._worker_id: int | None = None
         self._queue_worker_id: int | None = None
         self._leases: LeaseKeeper | None = None
+        self._held_up = 0  # turns in a row that found everything claimable locked
         self._draining = False
         self._flush_seconds = _FLUSH_SECONDS
         self._turn_limit: asyncio.Timeout | None = None  # of the turn in flight
@@ -165,10 +166,14 @@ class Worker:
     async def _idle(self, turn: Turn) -> None:
         """Wait for a completion or a notification, at most until something is due or the poll interval is over."""
         wait = self._settings.poll_seconds
-        if turn.again:
-            wait = _AGAIN_SECONDS
-        elif turn.next_due is not None:
-            wait = min(wait, turn.next_due + 0.001)
+        if turn.again or turn.next_due == 0:
+            # Another transaction holds what could be claimed, most likely for a moment, at worst for minutes.
+            self._held_up = 0 if turn.claims else min(self._held_up + 1, 10)
+            wait = min(wait, _AGAIN_SECONDS * 2 ** max(self._held_up - 1, 0))
+        else:
+            self._held_up = 0
+            if turn.next_due is not None:
+                wait = min(wait, turn.next_due + 0.001)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(wait):
                 await self._wake.wait()

@@ -1,10 +1,12 @@
 """The worker's loop on real Postgres: what it records, and what it never does."""
 
 import asyncio
+import time
 from typing import Any
 
 import psycopg
 import pytest
+from prometheus_client import REGISTRY
 from support.eventually import eventually_async
 
 from workflow_engine.errors import TaskError
@@ -276,3 +278,25 @@ async def test_timeouts_are_taken_in_order_of_precedence(
                 connection.execute("update workflow.task_types set timeout = 9 where name = 'tell'")
             workflow = await engine.ended(await engine.start(document))
     assert workflow.output == {"a": {"user": 9, "step": 7, "default": settings.task_timeout}[outcome]}
+
+
+async def test_a_worker_asks_ever_more_rarely_for_what_another_transaction_holds(
+    engine: Engine, start_worker: StartWorker, settings: Settings
+) -> None:
+    def turns() -> float:
+        return REGISTRY.get_sample_value("workflow_worker_turns_total", {"result": "ok"}) or 0
+
+    async def asked_eight_times() -> bool:
+        return turns() >= before + 8
+
+    workflow_id = await engine.start(chain({"id": "a", "type": "work"}))
+    with psycopg.connect(settings.database_url) as holder:
+        holder.execute("select 1 from workflow.tasks where workflow_id = %s for update", [workflow_id])
+        async with start_worker({"work": nothing}):
+            await eventually_async(engine.store.workers.list)
+            before, started = turns(), time.monotonic()
+            await eventually_async(asked_eight_times)
+            took = time.monotonic() - started  # at a steady pace of 5 ms: some 40 ms
+            holder.rollback()
+            assert (await engine.ended(workflow_id)).status == "succeeded"
+    assert took > 0.2
