@@ -29,24 +29,6 @@ class StartedWorkflow:
 
 
 @dataclass(frozen=True, slots=True)
-class Workflow:
-    """One execution of a definition version."""
-
-    id: UUID
-    name: str
-    version: int
-    status: str
-    input: Any
-    output: Any
-    error: dict[str, Any] | None
-    labels: dict[str, str]
-    priority: int
-    created_at: datetime
-    started_at: datetime | None
-    finished_at: datetime | None
-
-
-@dataclass(frozen=True, slots=True)
 class WorkflowSummary:
     """A workflow in a list: without its input and output, which may be large."""
 
@@ -60,6 +42,14 @@ class WorkflowSummary:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow(WorkflowSummary):
+    """One execution of a definition version."""
+
+    input: Any
+    output: Any
 
 
 @dataclass(frozen=True, slots=True)
