@@ -5,12 +5,14 @@
 --
 -- How the plans are kept flat: a plan is kept for a session and may have been made while the tables were small. Lookups of
 -- single rows are lateral with `offset 0`, which can only be planned as one probe by key per row; updates name their rows
--- by an array of keys and are matched with their new values by hash, as nested loops are off.
+-- by an array of keys and are matched with their new values by hash, as nested loops and merges are off (a merge
+-- would walk the whole index in order before PostgreSQL 17, the keys being a filter only).
 create or replace function workflow.advance(p_ended workflow.ended_task[], p_now timestamptz) returns void
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
+set enable_mergejoin = off
 set enable_hashjoin = on
 set jit = off
 as $$

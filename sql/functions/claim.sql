@@ -12,6 +12,7 @@ set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_bitmapscan = off
 set enable_nestloop = off
+set enable_mergejoin = off
 set enable_sort = off
 set jit = off
 as $$

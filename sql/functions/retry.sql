@@ -10,6 +10,7 @@ language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
+set enable_mergejoin = off
 as $$
 declare
     v_now       timestamptz := workflow.clock();
@@ -88,6 +89,7 @@ language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
+set enable_mergejoin = off
 as $$
 declare
     v_ready workflow.ready_task[];
@@ -101,7 +103,7 @@ begin
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
         where t.workflow_id = p_workflow_id and t.status in ('pending', 'scheduled') and not exists (
             select 1 from procrastinate_jobs j where j.id = t.job_id and j.status = 'todo' offset 0)
-        order by t.id
+        order by t.id + 0  -- as it stands, it would invite a walk through the index of all tasks
         for no key update of t);
     if v_ready <> '{}' then
         update workflow.tasks t set job_id = r.job_id

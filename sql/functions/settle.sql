@@ -13,6 +13,7 @@ language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
+set enable_mergejoin = off
 set jit = off
 as $$
 declare
