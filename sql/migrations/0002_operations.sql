@@ -50,7 +50,7 @@ comment on table workflow.holds is 'Who holds which locks and units of limits';
 create index holds_workflow on workflow.holds (workflow_id);
 create index holds_task on workflow.holds (task_id);
 
--- Pending tasks whose job is parked (scheduled_at = infinity) until a unit is free.
+-- Pending tasks whose job is parked (scheduled_at = workflow.never()) until a unit is free.
 create table workflow.waits (
     kind            text not null,
     key             text not null,
