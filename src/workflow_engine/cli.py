@@ -11,11 +11,12 @@ from typing import Annotated, Any
 
 import typer
 
-from workflow_engine.errors import EngineError, SettingsInvalid
+from workflow_engine.errors import EngineError, ServerUnreachable, SettingsInvalid
 from workflow_engine.settings import Settings, load_settings
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
+EXIT_UNREACHABLE = 3
 _DEFAULT_DATA_DIRECTORY = Path(".workflow-engine")
 
 app = typer.Typer(
@@ -32,6 +33,9 @@ Include = Annotated[
 ]
 Engines = Annotated[int, typer.Option("--engines", min=1, help="Number of engine processes.")]
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Number of worker processes.")]
+Server = Annotated[
+    str | None, typer.Option("--server", metavar="URL", help="The engine to speak to (WORKFLOW_SERVER).")
+]
 
 
 @app.command()
@@ -133,11 +137,13 @@ def demo(
 
 
 def main() -> None:
-    """Run the command line. Exit code 1: it failed; 2: the command line or a setting is wrong."""
+    """Run the command line. Exit code 1: it failed; 2: the command line or a setting is wrong; 3: no engine answers."""
     try:
         app()
     except SettingsInvalid as error:
         _complain(error, EXIT_USAGE)
+    except ServerUnreachable as error:
+        _complain(error, EXIT_UNREACHABLE)
     except EngineError as error:
         _complain(error, EXIT_FAILED)
 

@@ -17,6 +17,8 @@ EngineError
 │   └── IdempotencyKeyReused   same key, other request
 ├── StoreUnavailable           Postgres cannot be reached; nothing was changed, or the outcome is unknown
 ├── StackUnavailable           the embedded servers cannot run here
+├── ServerUnreachable          the engine that a command speaks to does not answer (exit 3)
+├── ServerRefused              it answers with an error
 └── TaskError                  one attempt of a task failed
 
 `code` is the slug of the problem type (RFC 9457) that the API answers with; the HTTP status belongs to
@@ -166,6 +168,28 @@ class StackUnavailable(EngineError):
     """The embedded servers cannot be started."""
 
     code = "unavailable"
+
+
+class ServerUnreachable(EngineError):
+    """The engine does not answer."""
+
+    code = "unavailable"
+
+
+class ServerRefused(EngineError):
+    """The engine refused a request.
+
+    Args:
+        status: The HTTP status of its answer.
+        detail: Its own words.
+        hint: What it says to do about it.
+    """
+
+    code = "server-refused"
+
+    def __init__(self, status: int, detail: str, *, hint: str | None = None) -> None:
+        self.status = status
+        super().__init__(detail, hint=hint)
 
 
 class TaskError(EngineError):

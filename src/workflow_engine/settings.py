@@ -84,6 +84,10 @@ class Settings(BaseSettings):
         "WORKFLOW_MOCK_HTTP_URL", "", "A server that answers every http step in place of its target; for trials only."
     )
 
+    server: str = _named(
+        "WORKFLOW_SERVER", "http://localhost:3003", "Engine that commands such as drain speak to; also --server."
+    )
+
     @property
     def queue_names(self) -> list[str]:
         """The queues a worker serves, in order, each once."""

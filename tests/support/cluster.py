@@ -68,10 +68,8 @@ class Cluster:
 
     def up(self, workers: int = 1, **env: str) -> list[EngineProcess]:
         """Start an engine, to which `start` then speaks, and workers, all at once; returns the ready workers."""
-        port = free_port()
-        engine = self._start("serve", env={**env, "PORT": str(port)})
+        engine, self.url = self.begin_engine(**env)
         started = [self.begin_worker(**env) for _ in range(workers)]
-        self.url = f"http://127.0.0.1:{port}"
         for worker in started:
             worker.says("worker registered")
 
@@ -84,6 +82,11 @@ class Cluster:
 
         eventually(ready, 30, message=f"not ready:\n{engine.output[-3000:]}")
         return started
+
+    def begin_engine(self, **env: str) -> tuple[EngineProcess, str]:
+        """Start `workflow-engine serve` and wait for nothing; returns it and its URL."""
+        port = free_port()
+        return self._start("serve", env={**env, "PORT": str(port)}), f"http://127.0.0.1:{port}"
 
     def worker(self, **env: str) -> EngineProcess:
         """Start `workflow-engine worker` and wait until it has registered."""

@@ -1,0 +1,102 @@
+"""One connection to the HTTP API of an engine."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import Any, Self
+
+import httpx
+
+from workflow_engine.errors import ServerRefused, ServerUnreachable
+
+_API = "/api/v1"
+_CONNECT_SECONDS = 5.0
+_UNAVAILABLE = frozenset({502, 503, 504})  # an engine without its database, or a proxy without its engine
+
+
+class Client:
+    """Asks one engine, or whatever balances between several. Use it as a context manager.
+
+    Args:
+        server: Base URL, such as `http://localhost:3003`; the `/api/v1` after it may be left out.
+        timeout: Seconds an answer may take.
+
+    Raises:
+        ServerUnreachable: From every request, when nobody answers, or somebody who says that the engine cannot.
+        ServerRefused: From every request, when the engine answers with any other error.
+    """
+
+    def __init__(self, server: str, *, timeout: float = 30.0) -> None:
+        self.server = server.rstrip("/").removesuffix(_API)
+        # Proxies of the environment are for the world outside; an engine is in the same network, as its probes are.
+        self._http = httpx.Client(timeout=httpx.Timeout(timeout, connect=_CONNECT_SECONDS), trust_env=False)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._http.close()
+
+    def get(self, path: str, **query: str) -> Any:
+        """The JSON at a path below `/api/v1`."""
+        return self._json("GET", path, query)
+
+    def post(self, path: str, body: Any = None, **query: str) -> Any:
+        """Post a body, or none, and return the JSON of the answer."""
+        return self._json("POST", path, query, body)
+
+    def lines(self, path: str, **query: str) -> Iterator[str]:
+        """The lines of a text at a path, as they come; an answer that goes on for long may be left at any time."""
+        with self._answers(path), self._http.stream("GET", self.url(path), params=query) as answer:
+            if answer.is_error:
+                answer.read()
+                raise self._refusal(answer)
+            yield from answer.iter_lines()
+
+    def url(self, path: str) -> str:
+        """The whole URL of a path; also good for a `curl` that is shown to people."""
+        return f"{self.server}{_API}{path}"
+
+    def _json(self, method: str, path: str, query: dict[str, str], body: Any = None) -> Any:
+        with self._answers(path):
+            answer = self._http.request(
+                method, self.url(path), params=query, **({} if body is None else {"json": body})
+            )
+            if answer.is_error:
+                raise self._refusal(answer)
+            try:
+                return answer.json()
+            except ValueError as error:
+                raise ServerRefused(
+                    answer.status_code,
+                    f"{self.server} answers, but not as an engine does",
+                    hint="Check --server or WORKFLOW_SERVER.",
+                ) from error
+
+    @contextmanager
+    def _answers(self, path: str) -> Iterator[None]:
+        try:
+            yield
+        except (httpx.TransportError, httpx.InvalidURL) as error:
+            raise ServerUnreachable(
+                f"No answer from {self.url(path)}: {error or type(error).__name__}",
+                hint="Check --server or WORKFLOW_SERVER, and that an engine runs there.",
+            ) from error
+
+    def _refusal(self, answer: httpx.Response) -> ServerRefused | ServerUnreachable:
+        """The error of an answer: in the words of its problem, when it is one."""
+        try:
+            problem = answer.json()
+        except ValueError:
+            problem = None
+        if not isinstance(problem, dict):
+            problem = {}
+        detail = str(problem.get("detail") or f"{self.server} answered with {answer.status_code}")
+        hint = str(problem["hint"]) if problem.get("hint") else None
+        if answer.status_code in _UNAVAILABLE:
+            return ServerUnreachable(detail, hint=hint)
+        return ServerRefused(answer.status_code, detail, hint=hint)
