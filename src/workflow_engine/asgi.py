@@ -1,4 +1,4 @@
-"""The ASGI application of an engine process: the API and the maintenance duties over one pool of connections.
+"""The ASGI application of an engine process: API, dashboard and maintenance duties over one pool of connections.
 
 uvicorn --factory workflow_engine.asgi:create_app
 """
@@ -8,14 +8,16 @@ from __future__ import annotations
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI
+from fastapi import FastAPI, Request
 
 from workflow_engine.api.app import build_app
-from workflow_engine.api.services import serving
+from workflow_engine.api.services import services, serving
 from workflow_engine.bootstrap import open_store
+from workflow_engine.dashboard.queues import dashboard_router
 from workflow_engine.maintenance.leader import run_maintenance
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.settings import Settings, load_settings
+from workflow_engine.store.store import Store
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -42,4 +44,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             await mirror.close()
 
-    return build_app(lifespan)
+    app = build_app(lifespan)
+    app.include_router(dashboard_router(_store_of))
+    return app
+
+
+def _store_of(request: Request) -> Store:
+    return services(request).store

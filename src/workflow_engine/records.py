@@ -126,6 +126,31 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueGauges:
+    """One queue: tasks by what they wait for, and the slots of the workers that serve it."""
+
+    queue: str
+    pending: int
+    scheduled: int
+    held: int  # by a pause, a lock or a limit
+    running: int
+    oldest_pending_seconds: float
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Where the engine stands: the same on every replica."""
+
+    queues: list[QueueGauges]
+    active_workflows: int
+    pending_workflow_seconds: float  # age of the oldest workflow of which nothing was claimed yet; 0 if there is none
+    workers: dict[str, int]  # by state
+    locks_held: int
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A task as its worker gets it, with the right to run one attempt."""
 

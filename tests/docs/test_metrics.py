@@ -7,6 +7,7 @@ from prometheus_client import REGISTRY
 from prometheus_client.metrics import MetricWrapperBase
 
 from workflow_engine.observability import metrics
+from workflow_engine.observability.gauges import DatabaseGauges
 
 PAGE = (Path(__file__).parents[2] / "docs" / "metrics.md").read_text()
 
@@ -17,6 +18,7 @@ def test_every_metric_is_documented_with_its_kind() -> None:
     exported = {
         family.name + suffix.get(family.type, ""): family.type for metric in ours for family in metric.collect()
     }
+    exported |= {family.name: family.type for family in DatabaseGauges().describe()}
     documented = dict(re.findall(r"^\| `(\w+)` \| (\w+) \|", PAGE, re.MULTILINE))
     assert documented == exported
 

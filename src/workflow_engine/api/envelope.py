@@ -18,7 +18,7 @@ from workflow_engine.observability.logs import get_logger
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_ACCEPTED = ("*/*", "application/*", "application/json", "application/problem+json")
-_NOT_JSON = ("/docs", "/redoc", "/metrics", "/static-offline-docs")
+_NOT_JSON = ("/docs", "/redoc", "/metrics", "/static-offline-docs", "/admin")
 _log = get_logger("api")
 
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from fastapi import FastAPI, Request
 
 from workflow_engine.api.health import Health
+from workflow_engine.api.scraping import Scraping
 from workflow_engine.api.starting import Starter
 from workflow_engine.api.task_types import TaskTypes
 from workflow_engine.api.waiting import Waiting
@@ -25,13 +26,19 @@ class Services:
     starter: Starter
     waiting: Waiting
     health: Health
+    scraping: Scraping
 
 
 @asynccontextmanager
 async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror) -> AsyncIterator[None]:
     """Give the routes of `app` what they need, for as long as the context is open."""
     services = Services(
-        settings, store, Starter(store, TaskTypes(store)), Waiting(store), Health(settings, store, mirror, VERSION)
+        settings,
+        store,
+        Starter(store, TaskTypes(store)),
+        Waiting(store),
+        Health(settings, store, mirror, VERSION),
+        Scraping(store),
     )
     metrics.build_info.info({"version": VERSION})
     app.state.services = services

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from workflow_engine.records import Gauges, QueueGauges
 from workflow_engine.store.definitions import Definitions
 from workflow_engine.store.maintenance import Maintenance
 from workflow_engine.store.pool import Pool
@@ -31,3 +32,12 @@ class Store:
         """
         found: bool = await self.pool.value("select to_regclass('workflow.workflows') is not null", repeatable=True)
         return found
+
+    async def gauges(self) -> Gauges:
+        """Where the engine stands; one round trip, whose cost does not grow with what has ended.
+
+        Raises:
+            StoreUnavailable: Postgres did not answer.
+        """
+        found = await self.pool.value("select workflow.gauges()", repeatable=True)
+        return Gauges(**{**found, "queues": [QueueGauges(**queue) for queue in found["queues"]]})

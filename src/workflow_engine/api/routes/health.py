@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
 from workflow_engine.api import examples, parameters, schemas
 from workflow_engine.api.answers import json_answer
@@ -69,6 +69,6 @@ async def readyz(request: Request) -> Response:
 
 
 @metrics_router.get("/metrics", include_in_schema=False)
-async def metrics() -> Response:
+async def metrics(request: Request) -> Response:
     """Prometheus' text format."""
-    return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+    return Response(await services(request).scraping.text(), media_type=CONTENT_TYPE_LATEST)
