@@ -7,6 +7,7 @@ waits for, the last one has an answer that is known before, and that one lost or
 from __future__ import annotations
 
 import asyncio
+import math
 import os
 import signal
 import time
@@ -61,6 +62,18 @@ async def burns_on_the_loop(inputs: dict[str, Any], ctx: TaskContext) -> dict[st
 def burns_in_a_thread(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, int]:
     """The same in a thread, which competes for the interpreter lock."""
     return _burn(inputs, ctx)
+
+
+@handler("returns-nan")
+async def returns_nan(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, Any]:
+    """Return what JSON cannot say."""
+    return {"deep": [1, math.nan]}
+
+
+@handler("returns-bytes")
+async def returns_bytes(inputs: dict[str, Any], ctx: TaskContext) -> str:
+    """Return a text of that many `bytes`."""
+    return "x" * int(inputs["bytes"])
 
 
 def _burn(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, int]:

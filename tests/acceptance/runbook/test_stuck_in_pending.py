@@ -1,0 +1,103 @@
+"""Issue 1, "Workflow Stuck in Pending State": rows B01 to B08."""
+
+import os
+import signal
+
+from support.cluster import TAKEOVER_SECONDS
+from support.documents import chain, flow, step
+from support.eventually import eventually
+from support.runbook import COMMANDS
+from support.stack import Stack
+
+UNSERVED = {"queue": "nobody-serves-this"}
+
+
+def test_b01_workers_lists_who_is_alive_and_what_each_does(stack: Stack) -> None:
+    gate = stack.directory / "b01"
+    workflow = stack.start(flow("b01", step("a", type="gated", gate=str(gate))))
+    eventually(lambda: stack.status(workflow) == "running")
+
+    def listed() -> list[dict[str, object]]:
+        workers = stack.curl(COMMANDS["Check worker status"])
+        assert len(workers) == 2
+        assert {worker["pid"] for worker in workers} == set(stack.pids("workers"))
+        assert sum(worker["busy"] for worker in workers) >= 1
+        return list(workers)
+
+    for worker in eventually(listed, 20):
+        assert worker["status"] == "active"
+        assert worker["concurrency"] == 10
+        assert "http" in worker["task_types"]  # type: ignore[operator]
+        assert worker["queues"] == ["default"]
+        assert 0 <= worker["age_s"] < 30  # type: ignore[operator]
+        for fact in ("id", "name", "host", "version", "current_tasks", "started_at", "last_heartbeat_at", "rss_bytes"):
+            assert fact in worker
+    gate.touch()
+    assert stack.await_end(workflow) == "succeeded"
+
+
+def test_b03_dead_workers_are_listed_with_what_they_held_and_stopped_ones_are_not(stack: Stack) -> None:
+    gate = stack.directory / "b03"
+    workflow = stack.start(flow("b03", step("a", type="gated", gate=str(gate))))
+    (start,) = eventually(lambda: [entry for entry in stack.ledger.starts("a") if entry.workflow == workflow])
+    os.kill(start.pid, signal.SIGSTOP)  # a process that hangs, and does not even die
+    try:
+
+        def dead() -> dict[str, object]:
+            found = [worker for worker in stack.curl(COMMANDS["Check for dead workers"]) if worker["pid"] == start.pid]
+            assert found, "not listed yet"
+            return dict(found[0])
+
+        listed = eventually(dead, 20)
+        assert listed["status"] == "dead"
+        assert "orphaned_tasks" in listed
+    finally:
+        gate.touch()
+        os.kill(start.pid, signal.SIGCONT)
+    assert stack.await_end(workflow, TAKEOVER_SECONDS) == "succeeded"
+
+    leaving = stack.pids("workers")
+    stack.shell(COMMANDS["Restart workers"] + "\nkubectl rollout status deployment/workflow-workers -n agents")
+    dead_pids = {worker["pid"] for worker in stack.curl(COMMANDS["Check for dead workers"])}
+    assert not dead_pids & set(leaving), "a worker that was stopped in order is not dead"
+
+
+def test_b05_retry_wakes_what_is_pending_and_reruns_what_failed_and_twice_is_once(stack: Stack) -> None:
+    retry = COMMANDS["Manually retry stuck workflow"]
+    answer = "curl -s -o answer.json -w '%{http_code} %header{location}' -X POST" + retry.removeprefix("curl -X POST")
+
+    pending = stack.start(flow("b05-pending", {**step("a"), **UNSERVED}))
+    for _ in range(2):
+        code, location = stack.shell(answer, workflow_id=pending).out.split()
+        assert (code, location) == ("202", f"/api/v1/workflows/{pending}")
+    assert stack.status(pending) == "pending"
+    jobs = "select count(*) as n from procrastinate_jobs j join workflow.tasks t on t.job_id = j.id"
+    assert stack.rows(f"{jobs} where t.workflow_id = %s", pending)[0]["n"] == 1
+
+    failing = stack.start(flow("b05-failed", step("kept"), {"id": "f", "type": "fail", "depends_on": ["kept"]}))
+    assert stack.await_end(failing) == "failed"
+    assert stack.shell(answer, workflow_id=failing).out.startswith("202")
+    assert stack.await_end(failing) == "failed"
+    assert stack.outcomes(failing, "kept") == ["succeeded"]
+    assert len(stack.outcomes(failing, "f")) == 2
+
+    succeeded = stack.start(chain(1))
+    assert stack.await_end(succeeded) == "succeeded"
+    assert stack.shell(answer, workflow_id=succeeded).out.startswith("409")
+
+    stack.shell(COMMANDS["Cancel Workflow"], workflow_id=pending)
+    assert stack.shell(answer, workflow_id=pending).out.startswith("409")
+    assert stack.shell(answer.replace("/retry", "/retry?force=true"), workflow_id=pending).out.startswith("202")
+    stack.shell(COMMANDS["Cancel Workflow"], workflow_id=pending)
+
+
+def test_b07_what_cannot_be_serialised_fails_the_task_and_names_the_place(stack: Stack) -> None:
+    workflow = stack.start(flow("b07", step("a", type="returns-nan")))
+    assert stack.await_end(workflow) == "failed"
+    error = stack.curl("curl http://localhost:3003/api/v1/workflows/{workflow_id}/tasks", workflow_id=workflow)[0][
+        "error"
+    ]
+    assert error["type"] == "serialization_error"
+    assert error["retryable"] is False
+    assert "/deep/1" in error["message"]
+    assert len(stack.outcomes(workflow, "a")) == 1
