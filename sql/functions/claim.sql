@@ -110,6 +110,7 @@ begin
         'elapsed_seconds', extract(epoch from v_now - c.first_started_at),
         'timeout', coalesce(c.timeout_override, y.timeout),
         'timeout_is_override', c.timeout_override is not null,
+        'max_attempts', y.max_attempts,
         'labels', c.labels,
         'workflow_started_at', c.workflow_started_at,
         'input', case when s.uses_input then c.input end,
@@ -119,7 +120,8 @@ begin
     cross join lateral (
         select s.type, s.uses_input, s.refs from workflow.definition_steps s
         where s.version_id = c.version_id and s.step_index = c.step_index offset 0) s
-    left join lateral (select y.timeout from workflow.task_types y where y.name = s.type offset 0) y on true;
+    left join lateral (
+        select y.timeout, y.max_attempts from workflow.task_types y where y.name = s.type offset 0) y on true;
 
     if coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs) then
         perform workflow.mend_jobs(v_jobs);

@@ -1,5 +1,6 @@
 -- Registers a worker process and the task types it can run; returns its id. p_types: JSON list of {"name",
--- "description"?}: types that no worker registered before become known, known ones keep what operators set.
+-- "description"?, "timeout"?, "max_attempts"?}, the latter two being the handler's defaults: types that no worker registered
+-- before become known, known ones keep what operators set.
 create or replace function workflow.register_worker(
     p_name text, p_host text, p_pid integer, p_version text, p_queues text[], p_types jsonb, p_concurrency integer,
     p_heartbeat_seconds double precision, p_queue_worker_id bigint) returns bigint
@@ -12,8 +13,21 @@ declare
 begin
     insert into workflow.task_types (name, description)
     select t.name, coalesce(t.description, '') from jsonb_to_recordset(p_types) as t(name text, description text)
+    where not exists (select 1 from workflow.task_types y where y.name = t.name)  -- else it waits for who changes it
     order by t.name
     on conflict (name) do nothing;
+    with changed as (
+        select y.name, t.timeout, t.max_attempts
+        from jsonb_to_recordset(p_types) as t(name text, timeout double precision, max_attempts integer)
+        join workflow.task_types y on y.name = t.name
+        where (y.handler_timeout, y.handler_max_attempts) is distinct from (t.timeout, t.max_attempts)
+        order by y.name
+        for no key update of y
+    )
+    update workflow.task_types y set
+        handler_timeout = c.timeout, handler_max_attempts = c.max_attempts,
+        updated_at = greatest(v_now, y.updated_at + interval '1 microsecond')
+    from changed c where y.name = c.name;
     insert into workflow.workers
         (name, host, pid, version, queues, task_types, concurrency, heartbeat_seconds, queue_worker_id, started_at,
          last_heartbeat_at)

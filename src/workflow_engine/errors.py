@@ -10,10 +10,12 @@ EngineError
 │   ├── DefinitionNotFound
 │   ├── WorkflowNotFound
 │   ├── TaskNotFound
+│   ├── TaskTypeNotFound
 │   └── HandlerNotFound        nothing here serves this task type
 ├── Conflict
 │   ├── InvalidTransition      the state does not allow it
 │   ├── DefinitionDisabled
+│   ├── PreconditionFailed     it was changed since it was read
 │   └── IdempotencyKeyReused   same key, other request
 ├── StoreUnavailable           Postgres cannot be reached; nothing was changed, or the outcome is unknown
 ├── StackUnavailable           the embedded servers cannot run here
@@ -128,6 +130,12 @@ class TaskNotFound(NotFound):
     code = "task-not-found"
 
 
+class TaskTypeNotFound(NotFound):
+    """There is no task type with this name."""
+
+    code = "task-type-not-found"
+
+
 class HandlerNotFound(NotFound):
     """No handler is registered for this task type."""
 
@@ -150,6 +158,12 @@ class DefinitionDisabled(Conflict):
     """The definition was deleted; it starts nothing new."""
 
     code = "definition-disabled"
+
+
+class PreconditionFailed(Conflict):
+    """It was changed since it was read."""
+
+    code = "precondition-failed"
 
 
 class IdempotencyKeyReused(Conflict):

@@ -151,6 +151,40 @@ class Gauges:
 
 
 @dataclass(frozen=True, slots=True)
+class TaskType:
+    """A registered kind of work: what operators set, and what its handler asks for otherwise."""
+
+    name: str
+    builtin: bool
+    description: str
+    timeout: float | None  # seconds
+    max_attempts: int | None
+    handler_timeout: float | None
+    handler_max_attempts: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SlowAttempt:
+    """An attempt that took long, or has been running for long: then its status is `running`."""
+
+    task_id: int
+    workflow_id: UUID
+    workflow_name: str
+    step: str
+    type: str
+    attempt: int
+    status: str
+    duration: float
+    started_at: datetime
+    finished_at: datetime | None
+    worker: str | None
+    timeout: float | None
+    timeout_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Claim:
     """A task as its worker gets it, with the right to run one attempt."""
 
@@ -171,6 +205,7 @@ class Claim:
     workflow_started_at: str
     input: Any  # None unless the step's expressions use it
     steps: dict[str, Any] | None  # results of the steps it refers to, by step id
+    max_attempts: int | None = None  # by the task type, where its step has no retry policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -139,7 +139,7 @@ def test_every_problem_is_documented_with_its_status() -> None:
 
 
 def test_every_route_is_documented() -> None:
-    documented = set(re.findall(r"^\| `(GET|POST) (/[^`?]*)", PAGE.read_text(), re.MULTILINE))
+    documented = set(re.findall(r"^\| `([A-Z]+) (/[^`?]*)", PAGE.read_text(), re.MULTILINE))
 
     assert documented == {(method.upper(), path.removeprefix("/api/v1")) for path, method, _ in operations()} | {
         ("GET", "/metrics")

@@ -12,7 +12,7 @@ from workflow_engine.api.answers import API
 from workflow_engine.api.envelope import Envelope
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
-from workflow_engine.api.routes import health, starts, workers, workflows
+from workflow_engine.api.routes import health, starts, task_durations, task_types, workers, workflows
 from workflow_engine.settings import VERSION
 
 _DESCRIPTION = """A durable workflow engine on Postgres.
@@ -22,6 +22,8 @@ its name; the answer is 202 with the id of the workflow, and Postgres has it.
 """
 _TAGS = [
     {"name": "workflows", "description": "One execution of a definition version each."},
+    {"name": "tasks", "description": "One step inside one workflow each."},
+    {"name": "task-types", "description": "The registered kinds of work, and what operators set for them."},
     {"name": "workers", "description": "The processes that run tasks."},
     {"name": "health", "description": "For people and for probes."},
 ]
@@ -42,7 +44,13 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # a redirected POST loses its body with many clients
     )
-    for routes in (starts.router, workflows.router, workers.router):
+    for routes in (
+        starts.router,
+        workflows.router,
+        task_durations.router,
+        task_types.router,
+        workers.router,
+    ):
         app.include_router(routes)
     app.include_router(health.router, prefix=API)
     app.include_router(health.router, include_in_schema=False)

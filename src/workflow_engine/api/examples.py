@@ -89,6 +89,57 @@ SPAN: dict[str, Any] = {
     "run_s": 0.24,
     "error": None,
 }
+_DURATIONS: dict[str, Any] = {"avg_duration": 4.2, "p50": 2.1, "p95": 14.0, "p99": 41.5, "max": 58.9}
+_TYPE_STATS: dict[str, Any] = {
+    **_DURATIONS,
+    "count": 1240,
+    "succeeded": 1201,
+    "failed": 9,
+    "retried": 30,
+    "timed_out": 12,
+    "running": 3,
+    "running_so_far": {"avg_duration": 11.0, "p50": 9.5, "p95": 19.0, "p99": 19.9, "max": 20.1},
+}
+TASK_STATS: dict[str, Any] = {
+    **_TYPE_STATS,
+    "by_type": {"llm_inference": _TYPE_STATS},
+    "window": 3600.0,
+    "sampled": False,
+    "covered": 3600.0,
+}
+SLOW_ATTEMPT: dict[str, Any] = {
+    "task_id": _TASK,
+    "workflow_id": _ID,
+    "workflow_name": "data-pipeline",
+    "step": "fetch",
+    "type": "http",
+    "attempt": 1,
+    "status": "running",
+    "duration": 93.4,
+    "started_at": _STARTED,
+    "finished_at": None,
+    "worker": "worker-1",
+    "timeout": 300.0,
+    "timeout_from": "step",
+    "links": {
+        "workflow": _LINKS["self"],
+        "trace": _LINKS["trace"],
+        "task_type": "/api/v1/task-types/http",
+        "retry": f"/api/v1/tasks/{_TASK}/retry",
+    },
+}
+TASK_TYPE_PATCH: dict[str, Any] = {"timeout": 300}
+TASK_TYPE: dict[str, Any] = {
+    "name": "llm_inference",
+    "builtin": True,
+    "description": "Asks a language model through an OpenAI-compatible endpoint",
+    "timeout": 300.0,
+    "max_attempts": None,
+    "effective": {"timeout": {"value": 300.0, "from": "type"}, "max_attempts": {"value": 3, "from": "default"}},
+    "created_at": _CREATED,
+    "updated_at": _FINISHED,
+    "links": {"self": "/api/v1/task-types/llm_inference", "slow": "/api/v1/tasks/slow?type=llm_inference"},
+}
 CANCELLED: dict[str, Any] = {"id": _ID, "status": "cancelled", "links": _LINKS}
 REOPENED: dict[str, Any] = {"id": _ID, "tasks": 2, "links": _LINKS}
 WORKER: dict[str, Any] = {

@@ -47,6 +47,7 @@ _answers: dict[str, Mapping[int, Answer]] = {}
 _HEADERS = {
     "Location": "Where the workflow is found.",
     "Link": 'The next page, as `<...>; rel="next"`; absent on the last one.',
+    "ETag": "Names this state of it; send it as `If-Match` to change nothing else.",
     "Idempotency-Replayed": "`true` when this repeats the answer to an earlier request with the same key.",
 }
 
@@ -103,7 +104,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         components = made.setdefault("components", {}).setdefault("schemas", {})
         for unused in ("HTTPValidationError", "ValidationError"):
             components.pop(unused, None)
-        models = (schemas.Problem, schemas.StartRequest, schemas.CancelRequest)
+        models = (schemas.Problem, schemas.StartRequest, schemas.CancelRequest, schemas.TaskTypePatch)
         _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
         components.update(definitions["$defs"])
         for item in made["paths"].values():

@@ -19,6 +19,7 @@ from workflow_engine.states import WorkflowStatus
 
 MAX_LIMIT = 1000
 MAX_WAIT_SECONDS = 300.0
+MAX_WINDOW_SECONDS = 7 * 86_400.0
 _STATUSES = tuple(status.value for status in WorkflowStatus)
 
 
@@ -119,8 +120,8 @@ def _text(text: str) -> str:
     return text
 
 
-def seconds(text: str) -> float:
-    """A time to wait.
+def seconds(text: str, most: float = MAX_WAIT_SECONDS) -> float:
+    """A length of time, such as a time to wait.
 
     Raises:
         ValueError: It is no duration, or too long.
@@ -129,8 +130,15 @@ def seconds(text: str) -> float:
         value = parse_duration(text)
     except InputInvalid as error:
         raise ValueError(error.faults[0].message) from error
-    if value > MAX_WAIT_SECONDS:
-        raise ValueError(f"at most {MAX_WAIT_SECONDS:g} seconds")
+    if value > most:
+        raise ValueError(f"at most {most:g} seconds")
+    return value
+
+
+def _window(text: str) -> float:
+    value = seconds(text, MAX_WINDOW_SECONDS)
+    if value == 0:
+        raise ValueError("must be more than zero")
     return value
 
 
@@ -181,6 +189,29 @@ NAME = Parameter("name", _text, None, {"type": "string"}, "Only workflows of thi
 SINCE = Parameter("since", _moment, None, {"type": "string"}, "Created at or after this time, or so long ago.", "24h")
 UNTIL = Parameter("until", _moment, None, {"type": "string"}, "Created before this time.", "2026-01-31T12:00:00Z")
 LABEL = Parameter("label.*", _text, {}, {"type": "string"}, "Only workflows with this label: `label.team=x`.", "x")
+
+
+TYPE = Parameter("type", _text, None, {"type": "string"}, "Only tasks of this type.", "llm_inference")
+THRESHOLD = Parameter(
+    "threshold",
+    lambda text: seconds(text, MAX_WINDOW_SECONDS),
+    60.0,
+    {"type": "string", "default": "60s"},
+    "Only attempts that took, or have been taking, at least this long.",
+    "60s",
+)
+
+
+def window(default: str) -> Parameter:
+    """How far back to look."""
+    schema = {"type": "string", "default": default}
+    return Parameter("window", _window, seconds(default, MAX_WINDOW_SECONDS), schema, "How far back to look.", default)
+
+
+def limit(default: int) -> Parameter:
+    """Most items of a list that has one page."""
+    schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": default}
+    return Parameter("limit", _limit, default, schema, "Most items.", 100)
 
 
 def page(default: int, *, of_tasks: bool = False) -> tuple[Parameter, Parameter]:

@@ -9,7 +9,16 @@ from uuid import UUID
 
 from workflow_engine.api.answers import API
 from workflow_engine.errors import Fault
-from workflow_engine.records import Attempt, StartedWorkflow, Task, Worker, Workflow, WorkflowSummary
+from workflow_engine.records import (
+    Attempt,
+    SlowAttempt,
+    StartedWorkflow,
+    Task,
+    TaskType,
+    Worker,
+    Workflow,
+    WorkflowSummary,
+)
 
 
 def path_of(workflow_id: UUID | str) -> str:
@@ -97,6 +106,55 @@ def span(attempt: Attempt) -> dict[str, Any]:
         "run_s": _seconds(attempt.started_at, attempt.ended_at),
         "error": attempt.error,
     }
+
+
+def slow_attempt(attempt: SlowAttempt, default_timeout: float) -> dict[str, Any]:
+    return {
+        "task_id": str(attempt.task_id),
+        "workflow_id": str(attempt.workflow_id),
+        "workflow_name": attempt.workflow_name,
+        "step": attempt.step,
+        "type": attempt.type,
+        "attempt": attempt.attempt,
+        "status": attempt.status,
+        "duration": round(attempt.duration, 6),
+        "started_at": attempt.started_at,
+        "finished_at": attempt.finished_at,
+        "worker": attempt.worker,
+        "timeout": default_timeout if attempt.timeout is None else attempt.timeout,
+        "timeout_from": attempt.timeout_from or "default",
+        "links": {
+            "workflow": path_of(attempt.workflow_id),
+            "trace": f"{path_of(attempt.workflow_id)}/trace",
+            "task_type": f"{API}/task-types/{attempt.type}",
+            "retry": f"{API}/tasks/{attempt.task_id}/retry",
+        },
+    }
+
+
+def task_type(known: TaskType, default_timeout: float, default_max_attempts: int) -> dict[str, Any]:
+    """`effective` says what counts where neither a step nor a retry says otherwise, and who said so."""
+    return {
+        "name": known.name,
+        "builtin": known.builtin,
+        "description": known.description,
+        "timeout": known.timeout,
+        "max_attempts": known.max_attempts,
+        "effective": {
+            "timeout": _first_said(type=known.timeout, handler=known.handler_timeout, default=default_timeout),
+            "max_attempts": _first_said(
+                type=known.max_attempts, handler=known.handler_max_attempts, default=default_max_attempts
+            ),
+        },
+        "created_at": known.created_at,
+        "updated_at": known.updated_at,
+        "links": {"self": f"{API}/task-types/{known.name}", "slow": f"{API}/tasks/slow?type={known.name}"},
+    }
+
+
+def _first_said(**said: float | None) -> dict[str, Any]:
+    source, value = next((source, value) for source, value in said.items() if value is not None)
+    return {"value": value, "from": source}
 
 
 def worker(worker: Worker) -> dict[str, Any]:

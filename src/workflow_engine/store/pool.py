@@ -26,8 +26,10 @@ from workflow_engine.errors import (
     EngineError,
     IdempotencyKeyReused,
     InvalidTransition,
+    PreconditionFailed,
     StoreUnavailable,
     TaskNotFound,
+    TaskTypeNotFound,
     WorkflowNotFound,
 )
 
@@ -46,7 +48,9 @@ _ERRORS: dict[str, type[EngineError]] = {
         DefinitionNotFound,
         IdempotencyKeyReused,
         InvalidTransition,
+        PreconditionFailed,
         TaskNotFound,
+        TaskTypeNotFound,
         WorkflowNotFound,
     )
 }

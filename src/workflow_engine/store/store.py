@@ -6,6 +6,8 @@ from workflow_engine.records import Gauges, QueueGauges
 from workflow_engine.store.definitions import Definitions
 from workflow_engine.store.maintenance import Maintenance
 from workflow_engine.store.pool import Pool
+from workflow_engine.store.task_durations import TaskDurations
+from workflow_engine.store.task_types import TaskTypes
 from workflow_engine.store.workers import Workers
 from workflow_engine.store.workflows import Workflows
 
@@ -22,6 +24,8 @@ class Store:
         self.definitions = Definitions(pool)
         self.workflows = Workflows(pool)
         self.workers = Workers(pool)
+        self.task_types = TaskTypes(pool)
+        self.task_durations = TaskDurations(pool)
         self.maintenance = Maintenance(pool)
 
     async def is_migrated(self) -> bool:

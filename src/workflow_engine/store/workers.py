@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import orjson
 
@@ -36,13 +37,17 @@ class Workers:
         pid: int,
         version: str,
         queues: Sequence[str],
-        types: Sequence[tuple[str, str]],
+        types: Sequence[Mapping[str, Any]],
         concurrency: int,
         heartbeat_seconds: float,
         queue_worker_id: int,
     ) -> int:
-        """Record a worker process and the task types it can run (name and description); returns its id."""
-        document = orjson.dumps([{"name": name, "description": description} for name, description in types])
+        """Record a worker process and the task types it can run; returns its id.
+
+        Args:
+            types: `name`, `description`, and the defaults of their handlers: `timeout` in seconds, `max_attempts`.
+        """
+        document = orjson.dumps(list(types))
         return int(
             await self._pool.value(
                 "select workflow.register_worker(%s, %s, %s, %s, %s, %s::jsonb, %s, %s, %s)",

@@ -143,7 +143,7 @@ def _dependencies(claim: Claim, plan: Plan, step: PlanStep) -> dict[str, Any]:
 def _failure(
     claim: Claim, step: PlanStep, handler: Handler | None, error: TaskError, scope: Mapping[str, Any]
 ) -> Completion:
-    policy = step.retries or _handler_policy(handler)
+    policy = step.retries or _default_policy(claim, handler)
     tries = claim.tries + 1
     delay = next_delay(
         policy,
@@ -167,10 +167,12 @@ def _failure(
     return _completion(claim, AttemptOutcome.RETRIED, error=document, delay=delay)
 
 
-def _handler_policy(handler: Handler | None) -> RetryPolicy:
-    if handler is None or handler.max_attempts is None:
-        return DEFAULT_RETRY_POLICY
-    return RetryPolicy(max_attempts=handler.max_attempts)
+def _default_policy(claim: Claim, handler: Handler | None) -> RetryPolicy:
+    """For a step without a policy of its own: the task type's number of tries, the handler's, the engine's."""
+    for tries in (claim.max_attempts, handler.max_attempts if handler else None):
+        if tries is not None:
+            return RetryPolicy(max_attempts=tries)
+    return DEFAULT_RETRY_POLICY
 
 
 def _completion(claim: Claim, outcome: AttemptOutcome, **fields: Any) -> Completion:

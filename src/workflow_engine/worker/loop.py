@@ -14,10 +14,12 @@ import os
 import random
 import socket
 import time
+from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.handlers.base import Handler
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.observability import metrics
 from workflow_engine.queue.listening import listen
@@ -51,7 +53,7 @@ class Worker:
         self._settings = settings
         self._store = store
         self._types = handlers.types
-        self._descriptions = [(name, handlers.get(name).description) for name in self._types]
+        self._offers = [_offer(handlers.get(name)) for name in self._types]
         self.name = settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"
         self._log = log.bind(worker=self.name)
         self._wake = asyncio.Event()  # set when there may be something to do
@@ -196,7 +198,7 @@ class Worker:
                     pid=os.getpid(),
                     version=VERSION,
                     queues=self._settings.queue_names,
-                    types=self._descriptions,
+                    types=self._offers,
                     concurrency=self._settings.worker_concurrency,
                     heartbeat_seconds=self._settings.heartbeat_seconds,
                     queue_worker_id=self._queue_worker_id,
@@ -272,3 +274,13 @@ class Worker:
             with contextlib.suppress(StoreUnavailable):  # its row is then pruned by procrastinate's own means
                 await registry.unregister(self._queue_worker_id)
         self._log.info("worker stopped")
+
+
+def _offer(handler: Handler) -> dict[str, Any]:
+    """A task type as a worker registers it."""
+    return {
+        "name": handler.type,
+        "description": handler.description,
+        "timeout": handler.timeout,
+        "max_attempts": handler.max_attempts,
+    }

@@ -25,6 +25,7 @@ from workflow_engine.store.pool import connection_options, is_away, is_conflict
 
 # In place of `asdict`, which copies every value deeply: 8 us a completion against 0.5.
 _COMPLETION_FIELDS = tuple(field.name for field in fields(Completion))
+_CLAIM_FIELDS = frozenset(field.name for field in fields(Claim))
 _TURN = b"select workflow.turn(%s, %s::text::jsonb, %s, %s, %s, %s)"
 
 
@@ -171,7 +172,8 @@ def _unfit(completion: Completion, error: psycopg.Error) -> Completion:
 def _turn(answer: dict[str, Any]) -> Turn:
     return Turn(
         stale=answer["stale"],
-        claims=[Claim(**claim) for claim in answer["claims"]],
+        # What a newer database says beyond what we know is left out.
+        claims=[Claim(**{name: claim[name] for name in _CLAIM_FIELDS & claim.keys()}) for claim in answer["claims"]],
         again=answer["again"],
         next_due=answer["next_due"],
         registered=answer["registered"],
