@@ -6,7 +6,6 @@ import os
 import secrets
 import shutil
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
@@ -84,8 +83,10 @@ def open_server() -> Iterator[Server]:
 @contextmanager
 def workers(database_url: str, *, processes: int = 2, concurrency: int | None = None) -> Iterator[list[int]]:
     """Pids of worker processes, started as an operator does, registered and idle. `concurrency` None: the default."""
+    logs = temporary_data_directory()  # as in production, the files of LOG_DIR are written
     environment = {
         **os.environ,
+        "LOG_DIR": str(logs),
         "DATABASE_URL": database_url,
         "WORKER_METRICS_PORT": "0",
         "WORKER_SHUTDOWN_TIMEOUT": "5",
@@ -95,7 +96,8 @@ def workers(database_url: str, *, processes: int = 2, concurrency: int | None = 
         environment["WORKER_CONCURRENCY"] = str(concurrency)
     command = [sys.executable, "-m", "workflow_engine.cli", "worker"]
     with ExitStack() as stack:
-        log = Path(stack.enter_context(tempfile.TemporaryDirectory())) / "worker.log"
+        stack.callback(shutil.rmtree, logs, ignore_errors=True)
+        log = logs / "stdout.log"
         before = _active_workers(database_url)
         children = [Child(command, log=log, env=environment) for _ in range(processes)]
         for child in children:

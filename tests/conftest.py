@@ -1,5 +1,6 @@
 """Fixtures of every test: a database of its own on a real PostgreSQL, a real Redis, settings that name both."""
 
+import os
 import uuid
 from collections.abc import Iterator
 from urllib.parse import urlsplit, urlunsplit
@@ -16,6 +17,7 @@ _REDIS = pytest.StashKey[Server]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    os.environ["LOG_DIR"] = "off"  # no test, nor a process it starts, writes to the machine's own logs
     # Chosen here, before anything runs, so that a missing back end fails the whole run.
     config.stash[_POSTGRES] = choose_postgres()
     config.stash[_REDIS] = choose_redis()

@@ -16,6 +16,9 @@ from workflow_engine.errors import SettingsInvalid
 VERSION = version("workflow-engine")
 """Of the engine, as installed."""
 
+NO_LOG_DIRECTORY = "off"
+"""The `LOG_DIR` that asks for no log files."""
+
 
 def _named(name: str, default: Any, description: str, **constraints: Any) -> Any:
     """A setting read from exactly one environment variable."""
@@ -53,6 +56,13 @@ class Settings(BaseSettings):
     deadlock_detection: DeadlockDetection = _named("DEADLOCK_DETECTION", "warn", "off, warn or true.")
     log_level: Literal["debug", "info", "warning", "error"] = _named("LOG_LEVEL", "info", "Least level that is logged.")
     log_format: Literal["logfmt", "json"] = _named("LOG_FORMAT", "logfmt", "Form of a log line.")
+    log_dir: str = _named(
+        "LOG_DIR", "/var/log/workflow-engine", "Where app.log, worker.log and tasks.log are; off = stdout only."
+    )
+    log_max_bytes: int = _named(
+        "WORKFLOW_LOG_MAX_BYTES", 50 * 1024 * 1024, "Size at which a log file is copied and emptied.", ge=4096
+    )
+    log_backups: int = _named("WORKFLOW_LOG_BACKUPS", 3, "Copies that are kept of each log file.", ge=0, le=100)
 
     env: Literal["development", "production"] = _named("WORKFLOW_ENV", "development", "Kind of deployment.")
     lease_seconds: float = _named("WORKFLOW_LEASE_SECONDS", 30.0, "Length of a lease.", gt=0)

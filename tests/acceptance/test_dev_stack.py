@@ -135,7 +135,10 @@ def test_the_file_names_real_processes_and_reachable_servers(dev: Callable[..., 
     with redis.Redis.from_url(facts["redis_url"]) as client:
         assert client.ping()
     assert stat.S_IMODE((stack.directory / "stack.json").stat().st_mode) == 0o600, "it holds the password"
-    assert (stack.directory / "logs" / "app.log").exists()
+    logs = {name: stack.directory / "logs" / name for name in ("app.log", "worker.log", "tasks.log")}
+    assert all(path.exists() for path in logs.values())
+    registered = [line for line in logs["worker.log"].read_text().splitlines() if "worker registered" in line]
+    assert len(registered) == 2, "one line of each worker: what goes to stdout is not there twice"
 
 
 def test_what_is_killed_is_started_again_and_the_file_says_so(dev: Callable[..., DevStack]) -> None:

@@ -63,6 +63,7 @@ class Cluster(Users, Truth):
             "REDIS_URL": redis_url,
             "HOST": "127.0.0.1",
             "WORKER_METRICS_PORT": "0",
+            "LOG_DIR": str(directory / "logs"),
             **env,
         }
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
+import os
 import re
+import subprocess
+import sys
 import uuid
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import structlog
@@ -21,14 +26,15 @@ def _restored() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = root.handlers[:], root.level
     yield
+    _configure()  # closes log files
     structlog.reset_defaults()
     logging.captureWarnings(False)
     root.handlers[:] = handlers
     root.setLevel(level)
 
 
-def _configure(log_format: str = "logfmt", level: str = "info") -> None:
-    configure_logging(load_settings(LOG_FORMAT=log_format, LOG_LEVEL=level), role="engine")
+def _configure(log_format: str = "logfmt", level: str = "info", directory: str = "off", role: str = "engine") -> None:
+    configure_logging(load_settings(LOG_FORMAT=log_format, LOG_LEVEL=level, LOG_DIR=directory), role=role)
 
 
 @pytest.mark.parametrize("log_format", ["logfmt", "json"])
@@ -121,3 +127,73 @@ def test_a_huge_value_is_clipped(capsys: pytest.CaptureFixture[str]) -> None:
     get_logger("test").info("big", value="x" * 1_000_000)
 
     assert len(capsys.readouterr().out) < 10_000
+
+
+@pytest.mark.parametrize(("role", "name"), [("engine", "app.log"), ("worker", "worker.log")])
+def test_the_file_of_a_role_gets_what_stdout_gets(
+    role: str, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    _configure(directory=str(tmp_path / "logs"), role=role)
+
+    get_logger("test").info("ours")
+    logging.getLogger("some.library").warning("theirs")
+
+    told = (tmp_path / "logs" / name).read_text()
+    assert told == capsys.readouterr().out
+    assert told.count("\n") == 2
+    assert sorted(path.name for path in (tmp_path / "logs").iterdir()) == ["app.log", "tasks.log", "worker.log"]
+
+
+def test_a_directory_that_cannot_be_used_is_one_warning_and_stdout_only(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    _configure(directory=str(tmp_path / "file" / "logs"))
+
+    get_logger("test").info("works")
+
+    warning, line = capsys.readouterr().out.splitlines()
+    assert 'level=warning msg="no log files, stdout only"' in warning
+    assert str(tmp_path / "file" / "logs") in warning
+    assert "LOG_DIR" in warning
+    assert "msg=works" in line
+
+
+def test_a_disk_that_fills_up_is_told_once_and_so_is_its_end(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _configure(directory=str(tmp_path))
+    write = os.write
+
+    def full(descriptor: int, data: bytes) -> int:
+        raise OSError(errno.ENOSPC, "no space left on device")
+
+    monkeypatch.setattr(os, "write", full)
+    get_logger("test").info("first")
+    get_logger("test").info("second")
+    monkeypatch.setattr(os, "write", write)
+    get_logger("test").info("third")
+
+    out = capsys.readouterr().out
+    assert out.count("log file cannot be written, lines are on stdout only") == 1
+    assert out.count("log file is written again") == 1
+    assert [f"msg={word}" in out for word in ("first", "second", "third")] == [True] * 3
+    assert "msg=third" in (tmp_path / "app.log").read_text()
+
+
+def test_a_stdout_that_is_the_file_itself_gets_no_line_twice(tmp_path: Path) -> None:
+    program = (
+        "from workflow_engine.observability.logs import configure_logging, get_logger\n"
+        "from workflow_engine.settings import load_settings\n"
+        "configure_logging(load_settings(), role='worker')\n"
+        "get_logger('test').info('once')\n"
+        "raise SystemExit('a crash')\n"
+    )
+    with (tmp_path / "worker.log").open("ab") as stdout:
+        subprocess.run(
+            [sys.executable, "-c", program],
+            env={**os.environ, "LOG_DIR": str(tmp_path)}, stdout=stdout, stderr=stdout, check=False,
+        )  # fmt: skip
+    told = (tmp_path / "worker.log").read_text()
+    assert told.count("msg=once") == 1
+    assert told.endswith("a crash\n")

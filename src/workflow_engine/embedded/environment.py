@@ -8,6 +8,7 @@ from pathlib import Path
 
 from workflow_engine.embedded.places import free_port
 from workflow_engine.embedded.standins.llm import MODEL
+from workflow_engine.settings import NO_LOG_DIRECTORY
 
 READY_SECONDS = 60.0  # how long a stack may take to start
 _STANDIN_PORTS = {"agent_mesh": 3000, "agent_brain": 3001, "llm": None, "echo": None}  # as the runbook has them
@@ -57,9 +58,13 @@ class Ports:
 
 
 def environment(
-    ports: Ports, database_url: str, redis_url: str, include: str | None, *, mock_http: bool
+    ports: Ports, database_url: str, redis_url: str, include: str | None, *, mock_http: bool, logs: Path
 ) -> dict[str, str]:
-    """The environment of engines, workers and stand-ins: ours, completed. What we were given ourselves is kept."""
+    """The environment of engines, workers and stand-ins: ours, completed. What we were given ourselves is kept.
+
+    Engines and workers write `app.log`, `worker.log` and `tasks.log` in `logs` themselves. Their stdout and stderr are
+    appended to the first two as well, which they notice: a line is there once, and a crash is there too.
+    """
     standins = ports.standin_urls
     defaults = {
         "HOST": "127.0.0.1",  # a laptop on a foreign network is no place for an open API
@@ -70,7 +75,7 @@ def environment(
         "WORKER_SHUTDOWN_TIMEOUT": _SHUTDOWN_SECONDS,
     }
     ours = {name: value for name, value in os.environ.items() if value}
-    fixed = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    fixed = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "LOG_DIR": str(logs)}
     if include:
         fixed["WORKFLOW_INCLUDE"] = include
     if mock_http:
@@ -79,5 +84,6 @@ def environment(
 
 
 def log_directory(data_directory: Path) -> Path:
-    """LOG_DIR, or `logs` in the data directory."""
-    return Path(os.environ.get("LOG_DIR") or data_directory / "logs").absolute()
+    """LOG_DIR, or `logs` in the data directory; also when LOG_DIR is `off`: children's output must go somewhere."""
+    given = os.environ.get("LOG_DIR", NO_LOG_DIRECTORY)
+    return Path(given if given not in ("", NO_LOG_DIRECTORY) else data_directory / "logs").absolute()

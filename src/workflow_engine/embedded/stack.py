@@ -106,7 +106,12 @@ class Stack:
         self._database_url, self._redis_url = self._start_servers()
         migrate(self._database_url)
         env = environment(
-            self._ports, self._database_url, self._redis_url, options.include, mock_http=options.mock_http
+            self._ports,
+            self._database_url,
+            self._redis_url,
+            options.include,
+            mock_http=options.mock_http,
+            logs=self._logs,
         )
         engines = self._start_group(
             [

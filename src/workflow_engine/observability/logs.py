@@ -1,4 +1,6 @@
-"""Logs: one record is one line on stdout, as logfmt or JSON, for our own records and for those of libraries.
+"""Logs: one record is one line, as logfmt or JSON, for our own records and for those of libraries.
+
+Lines go to stdout and, where `LOG_DIR` can be written, also to `app.log` (an engine) or `worker.log` (a worker).
 
     time=2026-01-31T12:00:00.123456Z level=info msg="task picked up" workflow_id=0198... task_id=65536 worker=w-1
 
@@ -11,16 +13,18 @@ from __future__ import annotations
 import json
 import logging
 import re
-import sys
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import orjson
 import structlog
 from structlog.typing import FilteringBoundLogger, Processor
 
-from workflow_engine.settings import Settings
+from workflow_engine.observability.log_files import LogFile, open_log_files
+from workflow_engine.observability.output import LogFormat, Output
+from workflow_engine.settings import NO_LOG_DIRECTORY, Settings
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
@@ -34,16 +38,21 @@ _LONGEST = 8192  # characters of one value; the rest of it is of no use in a log
 
 
 def configure_logging(settings: Settings, *, role: str) -> None:
-    """Send everything this process logs to stdout in the form and from the level that `settings` asks for.
+    """Send everything this process logs to stdout and the log files in the form and from the level of `settings`.
 
-    Called once at start, before anything is logged; calling it again replaces the earlier configuration.
+    Called once at start, before anything is logged; calling it again replaces the earlier configuration. When the files
+    cannot be made, one warning says so.
 
     Args:
-        settings: `LOG_LEVEL` and `LOG_FORMAT` are used.
-        role: What this process is, such as `engine` or `worker`; each line carries it.
+        settings: `LOG_LEVEL`, `LOG_FORMAT`, `LOG_DIR` and what bounds its files are used.
+        role: What this process is, `engine` or `worker`; each line carries it.
     """
+    global _output
     level = _LEVELS[settings.log_level]
     render = _render_json if settings.log_format == "json" else _render_logfmt
+    files, refusal = _open_files(settings)
+    before, _output = _output, _make_output(files, role, settings.log_format, level)
+    before.close()
     shared: list[Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
@@ -53,10 +62,10 @@ def configure_logging(settings: Settings, *, role: str) -> None:
     structlog.configure(
         processors=[*shared, render],
         wrapper_class=structlog.make_filtering_bound_logger(level),
-        logger_factory=lambda *_: _Stdout(),
+        logger_factory=lambda *_: _Sink(),
         cache_logger_on_first_use=True,
     )
-    handler = _StdoutHandler()
+    handler = _SinkHandler()
     handler.setFormatter(
         structlog.stdlib.ProcessorFormatter(
             foreign_pre_chain=[_add_module, *shared],
@@ -69,6 +78,11 @@ def configure_logging(settings: Settings, *, role: str) -> None:
     for name in _TALKATIVE:
         logging.getLogger(name).setLevel(max(level, logging.WARNING))
     logging.captureWarnings(True)
+    if refusal:
+        get_logger("logs").warning(
+            "no log files, stdout only", directory=settings.log_dir, error=refusal,
+            hint=f"Make it writable, set LOG_DIR, or set LOG_DIR={NO_LOG_DIRECTORY}.",
+        )  # fmt: skip
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
@@ -77,32 +91,56 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return logger
 
 
-class _Stdout:
-    """Where structlog's records end. Looks `sys.stdout` up on each call, so a replaced stream is followed."""
+def output() -> Output:
+    """Where this process' lines end."""
+    return _output
+
+
+def _open_files(settings: Settings) -> tuple[dict[str, LogFile], str | None]:
+    """The log files, and why there are none."""
+    if settings.log_dir == NO_LOG_DIRECTORY:
+        return {}, None
+    try:
+        return open_log_files(
+            Path(settings.log_dir), max_bytes=settings.log_max_bytes, backups=settings.log_backups
+        ), None
+    except OSError as error:
+        return {}, str(error)
+
+
+def _make_output(files: Mapping[str, LogFile], role: str, log_format: LogFormat, level: int) -> Output:
+    render = _render_json if log_format == "json" else _render_logfmt
+
+    def complain(message: str, path: str) -> str:
+        event = {"time": _now(), "level": "warning", "event": message, "path": path, "role": role}
+        return render(None, "", event)
+
+    return Output(files, role=role, log_format=log_format, level=level, complain=complain)
+
+
+class _Sink:
+    """Where structlog's records end."""
 
     def msg(self, line: str) -> None:
-        # A full disk or a closed pipe must not stop the work that wanted to tell about itself.
-        try:
-            sys.stdout.write(line + "\n")
-            sys.stdout.flush()
-        except (OSError, ValueError):
-            return
+        _output.write(line + "\n")
 
     debug = info = warning = warn = error = critical = fatal = exception = log = msg
 
 
-class _StdoutHandler(logging.Handler):
+class _SinkHandler(logging.Handler):
     """Where the records of libraries end."""
 
-    _stdout = _Stdout()
-
     def emit(self, record: logging.LogRecord) -> None:
-        self._stdout.msg(self.format(record))
+        _output.write(self.format(record) + "\n")
+
+
+def _now() -> str:
+    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _add_time_and_role(role: str) -> Processor:
     def add(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        event["time"] = datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+        event["time"] = _now()
         event["role"] = role
         return event
 
@@ -125,11 +163,12 @@ def _ordered(event: Mapping[str, Any]) -> dict[str, Any]:
     return line
 
 
-def _render_logfmt(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    return " ".join(f"{key}={_logfmt_value(value)}" for key, value in _ordered(event).items())
+def _render_logfmt(logger: Any, method: str, event: Mapping[str, Any]) -> str:
+    return " ".join(f"{key}={logfmt_value(value)}" for key, value in _ordered(event).items())
 
 
-def _logfmt_value(value: Any) -> str:
+def logfmt_value(value: Any) -> str:
+    """A value as it stands after its `=`: quoted and escaped only where it must be, and clipped."""
     if value is True or value is False:
         return "true" if value else "false"
     if isinstance(value, float):
@@ -141,14 +180,20 @@ def _logfmt_value(value: Any) -> str:
     return f'"{_escape(escaped)}"'
 
 
-def _render_json(logger: Any, method: str, event: MutableMapping[str, Any]) -> str:
-    line = {key: _clip(value) if isinstance(value, str) else value for key, value in _ordered(event).items()}
+def _render_json(logger: Any, method: str, event: Mapping[str, Any]) -> str:
+    line = _ordered(event)
     if "workflow_id" in line:
         line["msg"] += f" workflow_id={line['workflow_id']}"
+    return f"{{{json_fields(line)}}}"
+
+
+def json_fields(fields: Mapping[str, Any]) -> str:
+    """The fields of a JSON object without its braces, on one printable line, texts clipped."""
+    clipped = {key: _clip(value) if isinstance(value, str) else value for key, value in fields.items()}
     try:
-        return _escape(orjson.dumps(line, default=str, option=orjson.OPT_NON_STR_KEYS).decode())
+        return _escape(orjson.dumps(clipped, default=str, option=orjson.OPT_NON_STR_KEYS).decode())[1:-1]
     except TypeError:  # a lone surrogate or an integer beyond 64 bits, which orjson refuses
-        return json.dumps(line, default=str)
+        return json.dumps(clipped, default=str)[1:-1]
 
 
 def _as_text(value: Any) -> str:
@@ -168,3 +213,6 @@ def _clip(text: str) -> str:
     if len(text) <= _LONGEST:
         return text
     return f"{text[: _LONGEST - 2000]} ... {text[-2000:]}"
+
+
+_output = _make_output({}, "none", "logfmt", logging.INFO)  # until `configure_logging` is called

@@ -14,6 +14,7 @@ from workflow_engine.definition.plan import Plan
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.observability import metrics
+from workflow_engine.observability.transitions import Transitions
 from workflow_engine.records import Claim, Completion
 from workflow_engine.settings import Settings
 from workflow_engine.states import AttemptOutcome
@@ -26,6 +27,7 @@ class _Attempt:
     claim: Claim
     task: asyncio.Task[None] | None = None
     revoked: bool = False  # the lease is gone: nobody wants the result
+    identity: str = ""  # what names it in lines about transitions, once it was picked up
     started: float = field(default_factory=time.monotonic)
 
 
@@ -37,6 +39,7 @@ class Attempts:
         definitions: Where plans are read, once per version.
         handlers: What can be run.
         log: Bound to the worker.
+        transitions: Told how each attempt goes.
         on_end: Called in the event loop whenever an attempt ended.
     """
 
@@ -46,9 +49,11 @@ class Attempts:
         definitions: Definitions,
         handlers: Registry,
         log: FilteringBoundLogger,
+        transitions: Transitions,
         *,
         on_end: Callable[[], None],
     ) -> None:
+        self._transitions = transitions
         self._definitions = definitions
         self._handlers = handlers
         self._log = log
@@ -131,10 +136,9 @@ class Attempts:
                 workflow_id=claim.workflow_id, task_id=claim.task_id, step=step.id, type=step.type,
                 attempt=claim.attempt,
             )  # fmt: skip
-            log.debug("task picked up", wait_seconds=round(claim.wait_seconds, 3))
+            attempt.identity = self._transitions.picked_up(claim, step.id, step.type)
             completion = await execute(claim, plan, self._handlers, self._limits, log)
             outcome = AttemptOutcome(completion.outcome) if completion else AttemptOutcome.SUCCEEDED
-            self._tell(log, step_type, completion, time.monotonic() - attempt.started)
         except asyncio.CancelledError:
             # Cancelled only by `revoke` and `release_all`; the latter hands the task to another worker.
             completion = None if attempt.revoked else _released(claim)
@@ -146,8 +150,10 @@ class Attempts:
         finally:
             if completion and completion.outcome == AttemptOutcome.RELEASED:
                 outcome = AttemptOutcome.RELEASED
+            seconds = time.monotonic() - attempt.started
+            self._tell(attempt, step_type, outcome, completion, seconds)
             metrics.tasks_completed.labels(step_type, outcome.value).inc()
-            metrics.task_duration.labels(step_type, outcome.value).observe(time.monotonic() - attempt.started)
+            metrics.task_duration.labels(step_type, outcome.value).observe(seconds)
             with self._guard:
                 self._running.pop(claim.lease_token, None)
                 if completion is not None and not attempt.revoked:
@@ -159,18 +165,25 @@ class Attempts:
         plan = await self._definitions.plan(version_id)
         return self._plans.setdefault(version_id, plan)
 
-    @staticmethod
-    def _tell(log: FilteringBoundLogger, step_type: str, completion: Completion | None, seconds: float) -> None:
+    def _tell(
+        self,
+        attempt: _Attempt,
+        step_type: str,
+        outcome: AttemptOutcome,
+        completion: Completion | None,
+        seconds: float,
+    ) -> None:
         error = completion.error if completion else None
-        if completion is None or error is None:
-            log.debug("task ended", seconds=round(seconds, 3))
-            return
-        if error["type"] == "timeout":
+        if error and error["type"] == "timeout":
             metrics.task_timeouts.labels(step_type).inc()
-        log.warning(
-            error["message"], outcome=str(completion.outcome), error_type=error["type"], seconds=round(seconds, 3),
-            retry_in=completion.delay, **{k: v for k, v in error["details"].items() if k == "timeout"},
-        )  # fmt: skip
+        if not attempt.identity:  # it never began
+            return
+        if completion is None or error is None:
+            # What became of a revoked attempt, lost or cancelled, is told by the engine that decided it.
+            self._transitions.ended(attempt.identity, "stopped" if attempt.revoked else outcome.value, seconds)
+            return
+        fields = {"error_type": error["type"], "timeout": error["details"].get("timeout"), "retry_in": completion.delay}
+        self._transitions.failed(attempt.identity, error["message"], outcome.value, seconds, fields)
 
 
 def _released(claim: Claim) -> Completion:

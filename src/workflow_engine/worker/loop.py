@@ -22,6 +22,8 @@ from workflow_engine.errors import StoreUnavailable
 from workflow_engine.handlers.base import Handler
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.observability import metrics
+from workflow_engine.observability.logs import output
+from workflow_engine.observability.transitions import Transitions
 from workflow_engine.queue.listening import listen
 from workflow_engine.queue.registry import WorkerRegistry
 from workflow_engine.records import Completion, Turn
@@ -58,7 +60,10 @@ class Worker:
         self._log = log.bind(worker=self.name)
         self._wake = asyncio.Event()  # set when there may be something to do
         self._notified = 0  # counts reasons to look for work, so that none is lost while a turn is in flight
-        self._attempts = Attempts(settings, store.definitions, handlers, self._log, on_end=self._attempt_ended)
+        self._transitions = Transitions(output(), self.name)
+        self._attempts = Attempts(
+            settings, store.definitions, handlers, self._log, self._transitions, on_end=self._attempt_ended
+        )
         self._turns = Turns(settings.database_url, lease_seconds=settings.lease_seconds, held=self._held, log=self._log)
         self._worker_id: int | None = None
         self._queue_worker_id: int | None = None
@@ -80,6 +85,7 @@ class Worker:
                     listener.cancel()
                     await asyncio.gather(listener, return_exceptions=True)
                 await self._leave(registry)
+                self._transitions.close()
 
     @property
     def draining(self) -> bool:
