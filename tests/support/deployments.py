@@ -183,8 +183,7 @@ class Supervisor:
         self._postgres.start()
         self._redis.start()
         migrate(self._postgres.url)
-        env = environment(self._ports, self._postgres.url, self._redis.url, None, mock_http=True)
-        env.setdefault("LOG_DIR", str(self._logs))
+        env = environment(self._ports, self._postgres.url, self._redis.url, None, mock_http=True, logs=self._logs)
         common: dict[str, Any] = {"env": env, "logs": self._logs / "pods", "grace": self._grace}
         engines = Deployment(
             "workflow-engine",
