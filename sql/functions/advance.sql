@@ -127,16 +127,18 @@ begin
         from fact f
         where w.id = any(array(select x.workflow_id from fact x)) and w.id = f.workflow_id
           and w.finished_at is null and (f.final_steps > 0 or f.error is not null)
-        returning w.id, w.status, w.finished_at, w.error, w.fail_fast
+        returning w.id, w.status, w.finished_at, w.error, w.fail_fast, f.error as failure
     ), event as (
         insert into workflow.events (workflow_id, type, at, data)
         select n.id, 'workflow.' || n.status, p_now,
                case when n.error is not null then jsonb_build_object('error', n.error) end
         from noted n where n.finished_at is not null
     )
+    -- A failure of now: one that was there before, and what comes of it, must not end what an operator has started again.
     select array_agg(n.id) into v_failing
     from noted n
-    where n.finished_at is null and n.error is not null and n.fail_fast;
+    where n.finished_at is null and n.fail_fast and n.failure ->> 'type' is distinct from 'upstream_failed'
+      and n.failure is not null;
 
     if v_failing is not null then
         perform workflow.end_workflows(v_failing, 'failed', p_now);

@@ -1,7 +1,9 @@
 -- Runs again what failed: succeeded and skipped tasks are kept, failed and cancelled ones wait for their dependencies
--- again. The retry policy starts afresh; attempt numbers go on.
+-- again. The retry policy starts afresh; attempt numbers go on. A workflow that is pinned to another version goes on with
+-- that one (see workflow.switch_version).
 --
--- A pending workflow is not changed: tasks whose job was lost get a new one and workers are woken.
+-- A pending workflow is not changed: tasks whose job was lost get a new one and workers are woken. What a pause, a lock or a
+-- limit holds back stays held back.
 --
 -- Returns how many tasks were reopened or woken.
 -- Errors: WF404; WF409 when it runs, has succeeded, or was cancelled and p_force is false.
@@ -15,15 +17,15 @@ as $$
 declare
     v_now       timestamptz := workflow.clock();
     v_workflow  workflow.workflows;
-    v_open      workflow.successor[];
-    v_final     integer;
+    v_tasks     bigint[];
 begin
     select * into v_workflow from workflow.workflows w where w.id = p_workflow_id for no key update;
     if not found then
         raise exception 'There is no workflow %.', p_workflow_id using errcode = 'WF404', detail = 'workflow-not-found';
     elsif v_workflow.status = 'running' then
         raise exception 'The workflow is running.' using
-            errcode = 'WF409', detail = 'invalid-transition', hint = 'Wait until it ends, or cancel it first.';
+            errcode = 'WF409', detail = 'invalid-transition',
+            hint = 'Wait until it ends, cancel it first, or retry one of its tasks.';
     elsif v_workflow.status = 'succeeded' then
         raise exception 'The workflow has already succeeded.' using
             errcode = 'WF409', detail = 'invalid-transition', hint = 'Start it anew to run it again.';
@@ -35,49 +37,13 @@ begin
     end if;
 
     -- A failure never skips what is behind it, so skipped tasks go back to a false `when` and stay as they are.
-    v_open := array(
-        select row(t.id, t.workflow_id, t.version_id, t.step_index, d.open, d.succeeded, 0,
-                   case when d.open = 0 then 'pending' else 'blocked' end, null, null, null)::workflow.successor
-        from workflow.tasks t
-        cross join lateral (
-            select s.dependencies, s.ordering from workflow.definition_steps s
-            where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
-        cross join lateral (
-            select coalesce(count(*) filter (where p.again), 0)::integer as open,
-                   coalesce(count(*) filter (where not p.again and p.succeeded and not x = any(s.ordering)), 0)::integer
-                       as succeeded
-            from unnest(s.dependencies) x
-            cross join lateral (
-                select p.status in ('failed', 'cancelled') as again, p.status = 'succeeded' as succeeded
-                from workflow.tasks p where p.id = t.id - t.step_index + x offset 0) p) d
+    v_tasks := array(
+        select t.id from workflow.tasks t
         where t.workflow_id = p_workflow_id and t.status in ('failed', 'cancelled'));
-    -- Those that nothing reopened waits for: when they have ended, so has the workflow.
-    v_final := (
-        select count(*) from unnest(v_open) o
-        cross join lateral (
-            select s.successors from workflow.definition_steps s
-            where s.version_id = o.version_id and s.step_index = o.step_index offset 0) s
-        where not exists (
-            select 1 from unnest(s.successors) x
-            cross join lateral (
-                select n.status from workflow.tasks n where n.id = o.task_id - o.step_index + x offset 0) n
-            where n.status in ('failed', 'cancelled')));
-
-    update workflow.tasks t set
-        status = o.status, open_dependencies = o.open, succeeded_dependencies = o.succeeded, failed_dependencies = 0,
-        tries = 0, crashes = 0, first_started_at = null, finished_at = null, error = null, output = null,
-        scheduled_at = null, job_id = null, pending_since = case when o.status = 'pending' then v_now end
-    from unnest(v_open) o
-    where t.id = any(array(select x.task_id from unnest(v_open) x)) and t.id = o.task_id;
-
-    update workflow.workflows w set
-        status = case when w.started_at is null then 'pending' else 'running' end,
-        open_tasks = v_final, error = null, finished_at = null
-    where w.id = p_workflow_id;
     insert into workflow.events (workflow_id, type, at, data)
-    values (p_workflow_id, 'workflow.retried', v_now, jsonb_build_object('tasks', cardinality(v_open)));
-    perform workflow.ensure_jobs(p_workflow_id);
-    return cardinality(v_open);
+    values (p_workflow_id, 'workflow.retried', v_now, jsonb_build_object('tasks', cardinality(v_tasks)));
+    perform workflow.reopen(p_workflow_id, v_tasks, v_now);
+    return cardinality(v_tasks);
 end
 $$;
 comment on function workflow.retry is 'Run again what failed; returns how many tasks were reopened or woken';

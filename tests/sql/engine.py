@@ -193,6 +193,10 @@ class Engine:
         count: int = self.value("select workflow.retry(%s, %s)", workflow, force)
         return count
 
+    def retry_task(self, task_id: int, timeout: float | None = None, *, force: bool = False) -> int:
+        count: int = self.value("select workflow.retry_task(%s, %s, %s)", task_id, timeout, force)
+        return count
+
     # Worker -----------------------------------------------------------------------------------------------------------
 
     def register(self, queues: Sequence[str] = ("default",), types: Sequence[str] = TYPES) -> int:

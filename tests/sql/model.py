@@ -23,6 +23,7 @@ class Model:
     fail_fast: bool
     status: dict[str, str] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
+    tried_and_failed: set[str] = field(default_factory=set)  # the others that failed could not run
 
     def __post_init__(self) -> None:
         self.status = dict.fromkeys(self.steps, "blocked")
@@ -47,15 +48,29 @@ class Model:
     def settle(self, ended: dict[str, str]) -> None:
         """Final outcomes of one transaction, and what follows from them."""
         self.status |= ended
+        failed = {name for name, status in ended.items() if status == "failed"}
+        self.tried_and_failed |= failed
         while ready := [n for n, s in self.steps.items() if self.status[n] == "blocked" and self._ended(s.after)]:
             for name in ready:
                 self.status[name] = self._decide(self.steps[name])
-        if self.fail_fast and any(map(self._fails, self.steps)):
+        if self.fail_fast and any(map(self._fails, failed)):
             self.status = {n: s if s in ENDED else "cancelled" for n, s in self.status.items()}
 
     def reopen(self) -> None:
         self.status = {n: "blocked" if s in {"failed", "cancelled"} else s for n, s in self.status.items()}
+        self.tried_and_failed.clear()
         self.settle({})
+
+    def reopen_task(self, name: str) -> int:
+        """One task that failed by itself, what was cancelled, and what could not run because of them; returns how many."""
+        again = {name} | {n for n, s in self.status.items() if s == "cancelled"}
+        hindered = {n for n, s in self.status.items() if s == "failed"} - self.tried_and_failed
+        while behind := {n for n in hindered - again if again.intersection(self.steps[n].after)}:
+            again |= behind
+        self.tried_and_failed.discard(name)
+        self.status |= dict.fromkeys(again, "blocked")
+        self.settle({})
+        return len(again)
 
     def _ended(self, names: Iterable[str]) -> bool:
         return all(self.status[name] in ENDED for name in names)

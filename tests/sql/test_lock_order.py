@@ -149,6 +149,7 @@ def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anyt
 ) -> None:
     engine.define({"top": [], "l": ["top"], "m": ["top"], "r": ["top"], "end": ["l", "m", "r"]}, fail_fast=False)
     workflows = [engine.start() for _ in range(12)]
+    tasks = [row["id"] for row in engine.rows("select id from workflow.tasks")]
     stop = threading.Event()
 
     def work(worker: Engine, seed: int) -> None:
@@ -174,6 +175,7 @@ def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anyt
         while not stop.is_set():
             workflow = chance.choice(workflows)
             try:
+                operator.retry_task(chance.choice(tasks), 60)
                 operator.cancel(workflow)
                 operator.retry(workflow, force=True)
             except psycopg.Error as error:

@@ -52,14 +52,15 @@ def play(engine: Engine, model: Model, workflow: UUID) -> None:
         assert_sound(engine)
 
 
-@settings(
+_LIKE_THIS = settings(
     max_examples=40,
     deadline=None,  # other work on the machine must not fail it
     database=None,
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
-@given(model=models())
-def test_any_graph_with_any_outcomes_ends_as_the_model_says_and_can_be_retried(engine: Engine, model: Model) -> None:
+
+
+def start(engine: Engine, model: Model) -> UUID:
     engine.forget_work()  # of an example that failed, while hypothesis looks for a smaller one
     version = engine.define(
         {
@@ -68,7 +69,13 @@ def test_any_graph_with_any_outcomes_ends_as_the_model_says_and_can_be_retried(e
         },
         fail_fast=model.fail_fast,
     )
-    workflow = engine.start(version=version)  # an equal graph came before: its version is not the latest
+    return engine.start(version=version)  # an equal graph came before: its version is not the latest
+
+
+@_LIKE_THIS
+@given(model=models())
+def test_any_graph_with_any_outcomes_ends_as_the_model_says_and_can_be_retried(engine: Engine, model: Model) -> None:
+    workflow = start(engine, model)
     play(engine, model, workflow)
     if model.workflow == "failed":
         failed = [name for name, status in model.status.items() if status in {"failed", "cancelled"}]
@@ -82,3 +89,19 @@ def test_any_graph_with_any_outcomes_ends_as_the_model_says_and_can_be_retried(e
     attempts = {row["step"]: row["attempt"] for row in engine.rows(
         "select step, attempt from workflow.task_list where workflow_id = %s", workflow)}  # fmt: skip
     assert attempts == model.attempts
+
+
+@_LIKE_THIS
+@given(model=models(), data=st.data())
+def test_any_graph_can_be_retried_task_by_task(engine: Engine, model: Model, data: st.DataObject) -> None:
+    workflow = start(engine, model)
+    play(engine, model, workflow)
+    while model.workflow == "failed":
+        name = data.draw(st.sampled_from(sorted(n for n in model.tried_and_failed if not model.steps[n].tolerated)))
+        if data.draw(st.booleans()):
+            model.steps[name].script = model.steps[name].script[: model.attempts[name]]  # now it succeeds
+        task = engine.task(workflow, name)["id"]
+        assert engine.retry_task(task, 60) == model.reopen_task(name)
+        assert engine.tasks(workflow) == model.status
+        play(engine, model, workflow)
+    assert engine.jobs() == []
