@@ -65,6 +65,7 @@ class Task:
     attempt: int
     queue: str
     worker_id: int | None
+    timeout_override: float | None  # seconds, by an operator's retry, until the task ends
     pending_since: datetime | None
     scheduled_at: datetime | None
     started_at: datetime | None

@@ -62,7 +62,7 @@ class Model:
         self.settle({})
 
     def reopen_task(self, name: str) -> int:
-        """One task that failed by itself, what was cancelled, and what could not run because of them; returns how many."""
+        """One task that failed by itself, what was cancelled, and what could not run for it; returns how many."""
         again = {name} | {n for n, s in self.status.items() if s == "cancelled"}
         hindered = {n for n, s in self.status.items() if s == "failed"} - self.tried_and_failed
         while behind := {n for n in hindered - again if again.intersection(self.steps[n].after)}:

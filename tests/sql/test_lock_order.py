@@ -173,14 +173,17 @@ def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anyt
     def operate(operator: Engine, seed: int) -> None:
         chance = random.Random(seed)
         while not stop.is_set():
-            workflow = chance.choice(workflows)
-            try:
-                operator.retry_task(chance.choice(tasks), 60)
-                operator.cancel(workflow)
-                operator.retry(workflow, force=True)
-            except psycopg.Error as error:
-                if error.sqlstate != "WF409":
-                    raise
+            workflow, task = chance.choice(workflows), chance.choice(tasks)
+            for operate_on in (
+                lambda task=task: operator.retry_task(task, 60),
+                lambda workflow=workflow: operator.cancel(workflow),
+                lambda workflow=workflow: operator.retry(workflow, force=True),
+            ):
+                try:
+                    operate_on()
+                except psycopg.Error as error:
+                    if error.sqlstate != "WF409":
+                        raise
 
     roles = [work, work, work, lead, lead, operate]
     engines = [connect() for _ in roles]

@@ -51,6 +51,11 @@ def grown(engine: Engine, other: Engine) -> Iterator[Engine]:
         engine.cancel(workflow)
         engine.retry(workflow, force=True)
         engine.finish(*(c.skipped() for c in engine.claim()))
+        engine.start()
+        (claim,) = engine.claim()
+        engine.finish(claim.failed())
+        engine.retry_task(claim.task_id, 60)
+        engine.finish(*(c.skipped() for c in engine.claim()))
     other.start_many([{"name": "flow"}] * WORKFLOWS)
     yield engine
     engine.run("analyze")  # the check of the invariants that follows joins whole tables
@@ -123,6 +128,12 @@ def test_cancel_and_retry_visit_their_workflow(grown: Engine) -> None:
         grown.cancel(claim.workflow)
     with rows_visited(grown, 100):
         grown.retry(claim.workflow, force=True)
+    with rows_visited(grown, 100):
+        grown.retry_task(claim.task_id)
+    claim = grown.claim(1)[0]
+    grown.finish(claim.failed())
+    with rows_visited(grown, 100):
+        grown.retry_task(claim.task_id, 60)
 
 
 def test_start_visits_nothing_old(grown: Engine) -> None:

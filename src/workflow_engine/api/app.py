@@ -12,7 +12,7 @@ from workflow_engine.api.answers import API
 from workflow_engine.api.envelope import Envelope
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
-from workflow_engine.api.routes import health, starts, task_durations, task_types, workers, workflows
+from workflow_engine.api.routes import health, starts, task_durations, task_types, tasks, workers, workflows
 from workflow_engine.settings import VERSION
 
 _DESCRIPTION = """A durable workflow engine on Postgres.
@@ -49,6 +49,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         workflows.router,
         task_durations.router,
         task_types.router,
+        tasks.router,
         workers.router,
     ):
         app.include_router(routes)

@@ -17,8 +17,10 @@ from fastapi import Request
 
 from workflow_engine.api.problems import RequestRefused
 from workflow_engine.definition.faults import Faults, clipped
+from workflow_engine.definition.fields import Fields
 from workflow_engine.definition.json_data import MAX_DEPTH, MAX_INTEGER, MAX_PROPERTIES, check_values
-from workflow_engine.errors import InputInvalid
+from workflow_engine.definition.scope import json_type
+from workflow_engine.errors import Fault, InputInvalid
 
 READ_SECONDS = 30.0
 _DRAIN_BYTES = 8 * 1024 * 1024
@@ -51,6 +53,18 @@ async def read_optional_json(request: Request, *, limit: int) -> Any:
         return None
     _check_type(request)
     return decode(raw)
+
+
+async def read_fields(request: Request, known: tuple[str, ...], *, limit: int) -> Fields:
+    """The fields of a body that may be empty; unknown ones are refused."""
+    body = await read_optional_json(request, limit=limit)
+    if body is not None and not isinstance(body, dict):
+        raise InputInvalid([Fault("", "validation-error", f"must be an object, not {json_type(body)}")])
+    fields = Fields(body or {}, "", Faults())
+    fields.refuse_unknown(known)
+    if fields.faults:
+        raise InputInvalid(fields.faults.found)
+    return fields
 
 
 def decode(raw: bytes) -> Any:

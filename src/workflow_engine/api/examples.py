@@ -49,6 +49,7 @@ TASK: dict[str, Any] = {
     "attempt": 1,
     "queue": "default",
     "worker_id": "1",
+    "timeout_override": None,
     "pending_since": _CREATED,
     "scheduled_at": None,
     "started_at": _STARTED,

@@ -14,6 +14,7 @@ from workflow_engine.api.answers import read_cursor
 from workflow_engine.api.problems import invalid_parameter
 from workflow_engine.definition.durations import parse_duration
 from workflow_engine.definition.faults import clipped, did_you_mean
+from workflow_engine.definition.limits import MAX_TIMEOUT
 from workflow_engine.errors import InputInvalid
 from workflow_engine.states import WorkflowStatus
 
@@ -136,7 +137,15 @@ def seconds(text: str, most: float = MAX_WAIT_SECONDS) -> float:
 
 
 def _window(text: str) -> float:
-    value = seconds(text, MAX_WINDOW_SECONDS)
+    return _above_zero(text, MAX_WINDOW_SECONDS)
+
+
+def _timeout(text: str) -> float:
+    return _above_zero(text, MAX_TIMEOUT)
+
+
+def _above_zero(text: str, most: float) -> float:
+    value = seconds(text, most)
     if value == 0:
         raise ValueError("must be more than zero")
     return value
@@ -174,6 +183,14 @@ def _task_position(text: str) -> int:
 PRETTY = Parameter("pretty", _flag, False, {"type": "boolean"}, "Indent the answer.", True)
 WAIT = Parameter(
     "wait", seconds, 0.0, {"type": "string"}, "Answer when the workflow has ended, or after this time.", "30s"
+)
+TIMEOUT = Parameter(
+    "timeout",
+    _timeout,
+    None,
+    {"type": "string"},
+    "Time that its attempts may take from now on, until it ends; beats its step, its type and the default.",
+    "600",
 )
 FORCE = Parameter("force", _flag, False, {"type": "boolean"}, "Also run again a workflow that was cancelled.", True)
 STATUS = Parameter(

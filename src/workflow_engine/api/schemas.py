@@ -140,6 +140,7 @@ class Task(_Shape):
     attempt: int = Field(description="Number of the last attempt; 0 before the first.")
     queue: str
     worker_id: str | None
+    timeout_override: float | None = Field(description="Seconds, by an operator's retry, until the task ends.")
     pending_since: datetime | None
     scheduled_at: datetime | None
     started_at: datetime | None
@@ -300,7 +301,7 @@ class Ended(_Shape):
 class Reopened(_Shape):
     """What a request to retry did."""
 
-    id: str
+    id: str = Field(description="Of the workflow.")
     tasks: int = Field(description="How many tasks run again or were given a job.")
     links: dict[str, str]
 

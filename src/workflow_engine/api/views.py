@@ -80,6 +80,7 @@ def task(task: Task) -> dict[str, Any]:
         "attempt": task.attempt,
         "queue": task.queue,
         "worker_id": None if task.worker_id is None else str(task.worker_id),
+        "timeout_override": task.timeout_override,
         "pending_since": task.pending_since,
         "scheduled_at": task.scheduled_at,
         "started_at": task.started_at,

@@ -8,6 +8,7 @@ from workflow_engine.store.maintenance import Maintenance
 from workflow_engine.store.pool import Pool
 from workflow_engine.store.task_durations import TaskDurations
 from workflow_engine.store.task_types import TaskTypes
+from workflow_engine.store.tasks import Tasks
 from workflow_engine.store.workers import Workers
 from workflow_engine.store.workflows import Workflows
 
@@ -23,6 +24,7 @@ class Store:
         self.pool = pool
         self.definitions = Definitions(pool)
         self.workflows = Workflows(pool)
+        self.tasks = Tasks(pool)
         self.workers = Workers(pool)
         self.task_types = TaskTypes(pool)
         self.task_durations = TaskDurations(pool)

@@ -19,6 +19,7 @@ from workflow_engine.records import (
     WorkflowSummary,
 )
 from workflow_engine.store.pool import Pool, as_uuid
+from workflow_engine.store.tasks import TASK_COLUMNS
 
 _COLUMNS = "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at"
 _SUMMARY = "id, name, version, status, error, labels, priority, created_at, started_at, finished_at"
@@ -121,9 +122,7 @@ class Workflows:
         """
         tasks = await self._pool.rows(
             Task,
-            "select id, workflow_id, step, path, type, status, attempt, queue, worker_id, pending_since,"
-            " scheduled_at, started_at, finished_at, output, error"
-            " from workflow.task_list where workflow_id = %s and id > %s order by id limit %s",
+            f"select {TASK_COLUMNS} from workflow.task_list where workflow_id = %s and id > %s order by id limit %s",
             [self._id(workflow_id), after, limit],
         )
         if not tasks and after < 0:

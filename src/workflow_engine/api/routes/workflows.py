@@ -6,16 +6,13 @@ from fastapi import APIRouter, Request, Response
 
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer, next_link
-from workflow_engine.api.bodies import read_optional_json
+from workflow_engine.api.bodies import read_fields
 from workflow_engine.api.dag import dag
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.routes.workflow_id import WorkflowId
 from workflow_engine.api.services import services
-from workflow_engine.definition.faults import Faults
-from workflow_engine.definition.fields import Fields
-from workflow_engine.definition.scope import json_type
-from workflow_engine.errors import Fault, InputInvalid
+from workflow_engine.errors import InputInvalid
 from workflow_engine.states import WorkflowStatus
 
 _MAX_REASON = 500
@@ -176,27 +173,15 @@ async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
 async def retry(request: Request, workflow_id: WorkflowId) -> Response:
     """What succeeded is kept. A workflow that was cancelled is run again only with `force`."""
     force = read_parameters(request, [parameters.FORCE, parameters.PRETTY])["force"]
-    await _read_fields(request, ())
+    await read_fields(request, (), limit=services(request).settings.max_payload_bytes)
     count = await services(request).store.workflows.retry(workflow_id, force=force)
     reopened = {"id": workflow_id, "tasks": count, "links": views.links(workflow_id)}
     return json_answer(request, reopened, 202, {"Location": views.path_of(workflow_id)})
 
 
 async def _read_reason(request: Request) -> str | None:
-    fields = await _read_fields(request, ("reason",))
+    fields = await read_fields(request, ("reason",), limit=services(request).settings.max_payload_bytes)
     reason = fields.text("reason", longest=_MAX_REASON)
     if fields.faults:
         raise InputInvalid(fields.faults.found)
     return reason
-
-
-async def _read_fields(request: Request, known: tuple[str, ...]) -> Fields:
-    """The fields of a body that may be empty."""
-    body = await read_optional_json(request, limit=services(request).settings.max_payload_bytes)
-    if body is not None and not isinstance(body, dict):
-        raise InputInvalid([Fault("", "validation-error", f"must be an object, not {json_type(body)}")])
-    fields = Fields(body or {}, "", Faults())
-    fields.refuse_unknown(known)
-    if fields.faults:
-        raise InputInvalid(fields.faults.found)
-    return fields

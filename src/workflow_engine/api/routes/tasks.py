@@ -1,0 +1,93 @@
+"""One task: look at it, run it again."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from fastapi import APIRouter, Depends, Path, Request, Response
+
+from workflow_engine.api import examples, parameters, schemas, views
+from workflow_engine.api.answers import API, json_answer
+from workflow_engine.api.bodies import read_fields
+from workflow_engine.api.operations import Answer, operation
+from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.services import services
+from workflow_engine.definition.faults import clipped
+from workflow_engine.errors import TaskNotFound
+from workflow_engine.records import Task
+from workflow_engine.store.pool import as_uuid
+
+_PLACEHOLDERS = frozenset({"task_id", "id"})
+_LARGEST_ID = 2**63 - 1
+
+router = APIRouter(prefix=f"{API}/tasks")
+
+
+async def _task(request: Request, task_id: Annotated[str, Path(description="The id of a task.")]) -> Task:
+    """The task of this id.
+
+    Raises:
+        TaskNotFound: There is none; told so that it helps.
+    """
+    if not (task_id.isascii() and task_id.isdecimal()) or int(task_id[:20]) > _LARGEST_ID:
+        raise await _no_such_task(request, task_id)
+    found = await services(request).store.tasks.get(int(task_id))
+    request.scope["workflow_id"] = str(found.workflow_id)  # for the log line of this request
+    return found
+
+
+TaskOfPath = Annotated[Task, Depends(_task)]
+
+
+@router.get(
+    "/{task_id}",
+    **operation(
+        "tasks_get",
+        summary="One task with its output and error",
+        tag="tasks",
+        answers={200: Answer("The task.", schemas.Task, examples.TASK)},
+        problems=(404,),
+    ),
+)
+async def get(request: Request, task: TaskOfPath) -> Response:
+    """Its attempts are in the trace of its workflow."""
+    read_parameters(request, [parameters.PRETTY])
+    return json_answer(request, views.task(task))
+
+
+@router.post(
+    "/{task_id}/retry",
+    **operation(
+        "tasks_retry",
+        summary="Run one task again, with another timeout if given",
+        tag="tasks",
+        parameters=[parameters.TIMEOUT, parameters.FORCE],
+        answers={202: Answer("Reopened.", schemas.Reopened, examples.REOPENED, ("Location",))},
+        problems=(404, 409),
+    ),
+)
+async def retry(request: Request, task: TaskOfPath) -> Response:
+    """What could not run because of it, or was cancelled with the workflow, runs again too; other failures stay. A
+    pending or scheduled task runs as soon as it can. `Location` is its workflow."""
+    values = read_parameters(request, [parameters.TIMEOUT, parameters.FORCE, parameters.PRETTY])
+    await read_fields(request, (), limit=services(request).settings.max_payload_bytes)
+    count = await services(request).store.tasks.retry(task.id, timeout=values["timeout"], force=values["force"])
+    reopened = {"id": str(task.workflow_id), "tasks": count, "links": views.links(task.workflow_id)}
+    return json_answer(request, reopened, 202, {"Location": views.path_of(task.workflow_id)})
+
+
+async def _no_such_task(request: Request, given: str) -> TaskNotFound:
+    """The runbook's placeholder (curl strips its braces), or the id of a workflow, are the usual mistakes."""
+    shown = clipped(given)
+    if given.strip("{}") in _PLACEHOLDERS:
+        recent = ", ".join(map(str, await services(request).store.tasks.failed_lately())) or "none yet"
+        return TaskNotFound(
+            f"{shown} looks like the placeholder; put a real id here; recent tasks that failed: {recent}."
+        )
+    if as_uuid(given):
+        return TaskNotFound(
+            f"{shown} is the id of a workflow, not of a task.", hint=f"{views.path_of(given)}/tasks lists its tasks."
+        )
+    return TaskNotFound(
+        f"There is no task {shown}.", hint="GET /api/v1/workflows/{id}/tasks lists the tasks of a workflow."
+    )
