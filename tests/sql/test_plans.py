@@ -166,3 +166,33 @@ def test_claim_reads_its_index_in_order_among_many_jobs(engine: Engine) -> None:
         assert [c.workflow for c in engine.claim(1)] == [workflow]
         assert engine.value(visited) - before < 20
         raise psycopg.Rollback
+
+
+def test_narrating_visits_what_is_new_among_many_events(engine: Engine) -> None:
+    def narrate(after: int | None) -> dict[str, Any]:
+        found: dict[str, Any] = engine.value("select workflow.narrate(%s, '{}')", after)
+        return found
+
+    for _ in range(8):  # plans are kept
+        top = narrate(0)["top"]
+    workflow = engine.value("select workflow.new_id()")
+    insert = (
+        "insert into workflow.events (workflow_id, type, at)"
+        " select %s, %s, workflow.clock() from generate_series(1, %s)"
+    )
+    visited = (
+        "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_all_tables"
+        " where relname = 'events'"
+    )
+    with engine.transaction():
+        engine.run(insert, workflow, "task.succeeded", 100_000)
+        engine.run("select brin_summarize_new_values('workflow.events_seq')")  # as autovacuum does by and by
+        top = engine.value("select max(seq) from workflow.events")
+        engine.run(insert, workflow, "workflow.paused", 10)
+        before = engine.value(visited)
+        assert len(narrate(top)["lines"]) == 10
+        assert engine.value(visited) - before < 15_000, "two ranges of the index, whatever the size of the table"
+        before = engine.value(visited)
+        narrate(None)
+        assert engine.value(visited) - before < 15_000
+        raise psycopg.Rollback

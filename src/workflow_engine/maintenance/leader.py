@@ -22,6 +22,7 @@ from workflow_engine.maintenance.duty import Duty
 from workflow_engine.maintenance.expired_leases import ExpiredLeases
 from workflow_engine.maintenance.leaked_jobs import LeakedJobs
 from workflow_engine.maintenance.lost_jobs import LostJobs
+from workflow_engine.maintenance.narrator import Narrator
 from workflow_engine.maintenance.retired import Retired
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import Settings
@@ -39,6 +40,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         LeakedJobs(settings, store),
         LostJobs(settings, store),
         Retired(settings, store),
+        Narrator(settings, store),
     ]
 
 

@@ -91,6 +91,13 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return logger
 
 
+def write_task_line(level: str, message: str, fields: Mapping[str, Any]) -> None:
+    """One line about an attempt in `tasks.log` alone."""
+    render = _render_json if _output.log_format == "json" else _render_logfmt
+    event = {"time": _now(), "level": level, "event": message, **fields, "role": _output.role}
+    _output.write_tasks(render(None, "", event) + "\n")
+
+
 def output() -> Output:
     """Where this process' lines end."""
     return _output

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+from typing import Any
 from uuid import UUID
 
 from workflow_engine.store.pool import Pool
@@ -27,6 +29,13 @@ class Maintenance:
             repeatable=True,
         )
         return recovered, failed
+
+    async def narrate(self, after: int | None, told: Collection[int]) -> dict[str, Any]:
+        """The events after `after` that are of interest to people and not in `told`; see sql/functions/narrate.sql."""
+        found: dict[str, Any] = await self._pool.value(
+            "select workflow.narrate(%s, %s)", [after, list(told)], repeatable=True
+        )
+        return found
 
     async def sweep_leaked_jobs(self, *, limit: int = 500) -> int:
         """Remove claimed jobs that no running task stands behind; returns how many."""
