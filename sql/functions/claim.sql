@@ -26,6 +26,7 @@ declare
     v_starting  uuid[];
     v_claims    jsonb;
     v_queue_worker_id bigint;
+    v_paused    boolean;
 begin
     -- procrastinate's own tools may have pruned its row of a worker that stalled.
     select p.id into v_queue_worker_id
@@ -63,10 +64,12 @@ begin
         for no key update skip locked);
     v_workflows := array(select distinct t.workflow_id from workflow.tasks t where t.id = any(v_tasks));
 
-    -- The first claim of a workflow starts it; one that is being cancelled or started right now is left for later.
+    -- The first claim of a workflow starts it, unless the engine is paused; one that is being cancelled or started right
+    -- now is left for later.
+    v_paused := workflow.is_paused();
     v_starting := array(
         select w.id from workflow.workflows w
-        where w.id = any(v_workflows) and w.status = 'pending'
+        where w.id = any(v_workflows) and w.status = 'pending' and w.paused_at is null and not v_paused
         for no key update skip locked);
     if v_starting <> '{}' then
         update workflow.workflows w set status = 'running', started_at = v_now where w.id = any(v_starting);
@@ -86,6 +89,7 @@ begin
             error = null
         from workflow.workflows w
         where t.id = any(v_tasks) and w.id = any(v_workflows) and w.id = t.workflow_id and w.status = 'running'
+          and w.paused_at is null
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.attempt, t.tries, t.job_id, t.lease_token,
                   t.timeout_override, t.pending_since, t.started_at, t.first_started_at,
                   w.name, w.version, w.labels, w.input, w.started_at as workflow_started_at
@@ -124,6 +128,10 @@ begin
         select y.timeout, y.max_attempts from workflow.task_types y where y.name = s.type offset 0) y on true;
 
     if coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs) then
+        if v_paused or exists (
+            select 1 from workflow.workflows w where w.id = any(v_workflows) and w.paused_at is not null) then
+            perform workflow.park_paused(v_jobs);
+        end if;
         perform workflow.mend_jobs(v_jobs);
     end if;
     return jsonb_build_object(

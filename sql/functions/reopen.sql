@@ -72,7 +72,7 @@ begin
     update workflow.workflows w set
         status = case when w.started_at is null then 'pending' else 'running' end,
         open_tasks = workflow.count_open_tasks(p_workflow_id), error = workflow.first_failure(p_workflow_id),
-        finished_at = null
+        finished_at = null, paused_at = case when w.finished_at is null then w.paused_at end
     where w.id = p_workflow_id;
     perform workflow.ensure_jobs(p_workflow_id);
 end

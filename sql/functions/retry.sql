@@ -3,7 +3,7 @@
 -- that one (see workflow.switch_version).
 --
 -- A pending workflow is not changed: tasks whose job was lost get a new one and workers are woken. What a pause, a lock or a
--- limit holds back stays held back.
+-- limit holds back stays held back. One that ended paused is no longer.
 --
 -- Returns how many tasks were reopened or woken.
 -- Errors: WF404; WF409 when it runs, has succeeded, or was cancelled and p_force is false.
@@ -59,7 +59,6 @@ set enable_mergejoin = off
 as $$
 declare
     v_ready workflow.ready_task[];
-    v_queue text;
 begin
     v_ready := array(
         select row(t.id, s.queue, s.type, t.priority, t.scheduled_at)::workflow.ready_task
@@ -76,6 +75,21 @@ begin
         from unnest(v_ready, workflow.enqueue(v_ready)) as r(task_id, queue, type, priority, scheduled_at, job_id)
         where t.id = any(array(select x.task_id from unnest(v_ready) x)) and t.id = r.task_id;
     end if;
+    perform workflow.wake_queues_of(p_workflow_id);
+    return cardinality(v_ready);
+end
+$$;
+comment on function workflow.ensure_jobs is 'Internal: a job for each pending or scheduled task of a workflow that lost its own';
+
+-- Wakes the workers of all queues in which a workflow has pending tasks.
+create or replace function workflow.wake_queues_of(p_workflow_id uuid) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_queue text;
+begin
     for v_queue in
         select distinct s.queue from workflow.tasks t
         cross join lateral (
@@ -85,10 +99,9 @@ begin
     loop
         perform workflow.wake_queue(v_queue);
     end loop;
-    return cardinality(v_ready);
 end
 $$;
-comment on function workflow.ensure_jobs is 'Internal: a job for each pending or scheduled task of a workflow that lost its own';
+comment on function workflow.wake_queues_of is 'Internal: wake the workers that can run what is pending of a workflow';
 
 -- Wakes the workers of a queue, on procrastinate's own channel and in its own form. A hint: they poll anyway.
 create or replace function workflow.wake_queue(p_queue text) returns void

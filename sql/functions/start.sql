@@ -6,7 +6,8 @@
 -- p_key     idempotency key of the whole list; with the same p_fingerprint again the first answer is repeated.
 --
 -- Returns {"started": [{"id","name","version","status"}], "replayed": bool}, in order.
--- Errors: WF404 unknown definition or version; WF409 disabled definition; WF422 key used with another fingerprint.
+-- Errors: WF404 unknown definition or version; WF409 disabled definition; WF422 key used with another fingerprint; WF503
+-- the engine is paused (an answer to an earlier request is repeated all the same).
 create or replace function workflow.start_many(
     p_starts jsonb, p_key text default null, p_fingerprint text default '', p_principal text default '') returns jsonb
 language plpgsql volatile
@@ -39,6 +40,12 @@ begin
             end if;
             return jsonb_build_object('started', v_known.response, 'replayed', true);
         end if;
+    end if;
+
+    if workflow.is_paused() then
+        raise exception 'The engine is paused: it accepts nothing new.' using
+            errcode = 'WF503', detail = 'engine-paused',
+            hint = 'Try again later, or resume it: POST /api/v1/resume, or select workflow.resume().';
     end if;
 
     select s.name, s.version, d.name is null as unknown, d.disabled_at is not null as disabled, d.latest_version

@@ -1,4 +1,5 @@
--- When the next scheduled job of some queues becomes due; null when there is none. One index probe per queue.
+-- When the next scheduled job of some queues becomes due; null when there is none (a parked one never does). One index
+-- probe per queue.
 create or replace function workflow.next_due(p_queues text[]) returns timestamptz
 language plpgsql stable
 set search_path = public, pg_temp
@@ -13,7 +14,8 @@ declare
 begin
     foreach v_queue in array p_queues loop
         select j.scheduled_at into v_due from procrastinate_jobs j
-        where j.status = 'todo' and j.scheduled_at is not null and j.queue_name = v_queue
+        where j.status = 'todo' and j.scheduled_at is not null and j.scheduled_at < workflow.never()
+          and j.queue_name = v_queue
         order by j.scheduled_at limit 1;
         v_next := least(v_next, v_due);
     end loop;

@@ -7,6 +7,7 @@ select w.id, w.name, w.version, w.status, w.input, w.labels, w.priority, w.error
            select coalesce(jsonb_object_agg(s.id, t.output), '{}')
            from workflow.tasks t
            join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
-           where t.workflow_id = w.id and t.status = 'succeeded' and s.successors = '{}') end as output
+           where t.workflow_id = w.id and t.status = 'succeeded' and s.successors = '{}') end as output,
+       case when w.finished_at is null then w.paused_at end as paused_at
 from workflow.workflows w;
 comment on view workflow.workflow_list is 'Workflows with their output';

@@ -17,6 +17,7 @@ EngineError
 │   ├── DefinitionDisabled
 │   ├── PreconditionFailed     it was changed since it was read
 │   └── IdempotencyKeyReused   same key, other request
+├── EnginePaused               it accepts nothing new for now
 ├── StoreUnavailable           Postgres cannot be reached; nothing was changed, or the outcome is unknown
 ├── StackUnavailable           the embedded servers cannot run here
 ├── ServerUnreachable          the engine that a command speaks to does not answer (exit 3)
@@ -170,6 +171,12 @@ class IdempotencyKeyReused(Conflict):
     """The idempotency key was used before with another request."""
 
     code = "idempotency-key-reused"
+
+
+class EnginePaused(EngineError):
+    """The engine is paused: it accepts nothing new."""
+
+    code = "engine-paused"
 
 
 class StoreUnavailable(EngineError):

@@ -10,6 +10,16 @@ from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
+class EngineState:
+    """Whether the engine is paused, and how many workflows run."""
+
+    paused: bool
+    since: datetime | None
+    until: datetime | None  # None: until someone resumes it
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
 class WorkflowStart:
     """A request to start one workflow of a registered definition."""
 
@@ -42,6 +52,7 @@ class WorkflowSummary:
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    paused_at: datetime | None  # held back by an operator since then
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +61,15 @@ class Workflow(WorkflowSummary):
 
     input: Any
     output: Any
+
+
+@dataclass(frozen=True, slots=True)
+class PausedWorkflow:
+    """A workflow that was paused or resumed."""
+
+    id: UUID
+    status: str
+    paused_at: datetime | None  # None: it is not held back
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,7 +147,7 @@ def test_metrics_count_requests_by_route_and_not_by_path(shared_api: httpx.Clien
     assert f"http_request_duration_seconds_count{{{labels}}}" in metrics
     assert 'route="unmatched"' in metrics
     assert "00000000-0000" not in metrics
-    assert "nothing" not in metrics
+    assert "/nothing/at/all" not in metrics
     assert "workflow_build_info{" in metrics
 
 

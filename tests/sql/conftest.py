@@ -33,6 +33,7 @@ def database(shared_database: str) -> Iterator[str]:
     yield shared_database
     with psycopg.connect(shared_database, autocommit=True) as connection:
         connection.execute("; ".join(f"delete from {table}" for table in (*WORK_TABLES, *OTHER_TABLES)).encode())
+        connection.execute("update workflow.engine set paused_at = null, paused_until = null, paused_by = null")
         connection.execute("update workflow.task_types set timeout = null where timeout > 0")
 
 

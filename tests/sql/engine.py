@@ -197,6 +197,22 @@ class Engine:
         count: int = self.value("select workflow.retry_task(%s, %s, %s)", task_id, timeout, force)
         return count
 
+    def pause(self, ttl: str | None = None, by: str | None = None) -> dict[str, Any]:
+        state: dict[str, Any] = self.value("select workflow.pause(%s::interval, %s)", ttl, by)
+        return state
+
+    def resume(self) -> dict[str, Any]:
+        state: dict[str, Any] = self.value("select workflow.resume()")
+        return state
+
+    def pause_workflow(self, workflow: UUID) -> dict[str, Any]:
+        state: dict[str, Any] = self.value("select workflow.pause_workflow(%s)", workflow)
+        return state
+
+    def resume_workflow(self, workflow: UUID) -> dict[str, Any]:
+        state: dict[str, Any] = self.value("select workflow.resume_workflow(%s)", workflow)
+        return state
+
     # Worker -----------------------------------------------------------------------------------------------------------
 
     def register(self, queues: Sequence[str] = ("default",), types: Sequence[str] = TYPES) -> int:
@@ -284,6 +300,10 @@ class Engine:
         row = self.rows("select * from workflow.sweep_expired_leases(%s, %s, %s)", max_crashes, grace_seconds, limit)[0]
         return row["recovered"], row["failed"]
 
+    def sweep_held(self, after: int | None = None, *, limit: int = 10000) -> dict[str, Any]:
+        answer: dict[str, Any] = self.value("select workflow.sweep_held(%s, %s)", after, limit)
+        return answer
+
     def sweep_leaked_jobs(self) -> int:
         return int(self.value("select workflow.sweep_leaked_jobs()"))
 
@@ -337,6 +357,18 @@ class Engine:
             row["type"]
             for row in self.rows("select type from workflow.events where workflow_id = %s order by seq", workflow)
         ]
+
+    def held(self, workflow: UUID) -> set[str]:
+        """Steps whose job is parked."""
+        return {
+            row["step"]
+            for row in self.rows(
+                "select l.step from workflow.task_list l join workflow.tasks t using (id)"
+                " join procrastinate_jobs j on j.id = t.job_id"
+                " where t.workflow_id = %s and j.scheduled_at = workflow.never()",
+                workflow,
+            )
+        }
 
     def jobs(self) -> list[dict[str, Any]]:
         return self.rows("select * from procrastinate_jobs order by id")

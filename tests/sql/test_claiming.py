@@ -209,5 +209,5 @@ def test_queue_depth_counts_jobs_by_what_they_wait_for(engine: Engine) -> None:
     engine.finish(claims["pending"].released(), claims["scheduled"].retried(60), claims["due"].retried(10))
     engine.set_clock("11 seconds")
     assert engine.rows("select * from workflow.queue_depth") == [
-        {"queue": "default", "pending": 2, "scheduled": 1, "running": 1}
+        {"queue": "default", "pending": 2, "scheduled": 1, "running": 1, "held": 0}
     ]

@@ -49,23 +49,29 @@ CALLS: dict[str, Callable[[Engine, Scene], object]] = {
     "wake": lambda e, s: e.wake_due(),
     "leaked": lambda e, s: e.sweep_leaked_jobs(),
     "lost jobs": lambda e, s: e.sweep_lost_jobs(),
-    "complete_task": lambda e, s: complete_quietly(e, s.running[0]),
+    "complete_task": lambda e, s: quietly(lambda: e.complete_task(s.running[0]), e, "WF410"),
     "forgotten": lambda e, s: e.release_forgotten(),
+    "pause": lambda e, s: e.pause(),
+    "resume": lambda e, s: e.resume(),
+    "pause workflow": lambda e, s: quietly(lambda: e.pause_workflow(s.workflows[0]), e, "WF409"),
+    "resume workflow": lambda e, s: quietly(lambda: e.resume_workflow(s.workflows[0]), e, "WF409"),
+    "held": lambda e, s: e.sweep_held(),
 }
 
 
-def complete_quietly(engine: Engine, claim: Claim) -> None:
+def quietly(call: Callable[[], object], engine: Engine, sqlstate: str) -> None:
+    """Make a call that the one before may have made impossible."""
     with engine.transaction():
         try:
             with engine.transaction():
-                engine.complete_task(claim)
+                call()
         except psycopg.Error as error:
-            if error.sqlstate != "WF410":
+            if error.sqlstate != sqlstate:
                 raise
 
 
 @pytest.mark.parametrize("second", list(CALLS))
-@pytest.mark.parametrize("first", ["turn", "claim", "cancel", "sweep", "heartbeat", "wake"])
+@pytest.mark.parametrize("first", ["turn", "claim", "cancel", "sweep", "heartbeat", "wake", "pause", "resume workflow"])
 def test_second_call_waits_for_the_first_or_passes_but_never_deadlocks(
     engine: Engine, other: Engine, first: str, second: str
 ) -> None:

@@ -27,7 +27,16 @@ INVARIANTS = {
         where t.status in ('pending', 'scheduled') and j.status is distinct from 'todo'
            or t.status = 'running' and j.status is distinct from 'doing'
            or t.status = 'scheduled' and j.scheduled_at is null
-           or t.status <> 'scheduled' and j.scheduled_at is not null""",
+           or t.status = 'scheduled' and j.scheduled_at = workflow.never()
+           or t.status = 'pending' and j.scheduled_at <> workflow.never()
+           or t.status = 'running' and j.scheduled_at is not null""",
+    "a parked task has a reason": """
+        select t.id from workflow.tasks t
+        join procrastinate_jobs j on j.id = t.job_id
+        join workflow.workflows w on w.id = t.workflow_id
+        where t.status = 'pending' and j.scheduled_at is not null and w.paused_at is null
+          and not (w.status = 'pending' and (select paused_at from workflow.engine) is not null)
+          and not exists (select 1 from workflow.waits x where x.task_id = t.id)""",
     "no job without its task": """
         select j.id from procrastinate_jobs j where not exists (
             select 1 from workflow.tasks t

@@ -12,7 +12,7 @@ from workflow_engine.api.answers import API
 from workflow_engine.api.envelope import Envelope
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
-from workflow_engine.api.routes import health, starts, task_durations, task_types, tasks, workers, workflows
+from workflow_engine.api.routes import health, pausing, starts, task_durations, task_types, tasks, workers, workflows
 from workflow_engine.settings import VERSION
 
 _DESCRIPTION = """A durable workflow engine on Postgres.
@@ -25,6 +25,7 @@ _TAGS = [
     {"name": "tasks", "description": "One step inside one workflow each."},
     {"name": "task-types", "description": "The registered kinds of work, and what operators set for them."},
     {"name": "workers", "description": "The processes that run tasks."},
+    {"name": "engine", "description": "The engine as a whole."},
     {"name": "health", "description": "For people and for probes."},
 ]
 
@@ -51,6 +52,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         task_types.router,
         tasks.router,
         workers.router,
+        pausing.router,
     ):
         app.include_router(routes)
     app.include_router(health.router, prefix=API)

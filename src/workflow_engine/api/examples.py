@@ -36,6 +36,7 @@ SUMMARY: dict[str, Any] = {
     "created_at": _CREATED,
     "started_at": _STARTED,
     "finished_at": _FINISHED,
+    "paused_at": None,
     "links": _LINKS,
 }
 WORKFLOW: dict[str, Any] = {**SUMMARY, "input": {"day": "2026-01-31"}, "output": {"store": {"record_id": "1"}}}
@@ -143,6 +144,21 @@ TASK_TYPE: dict[str, Any] = {
 }
 CANCELLED: dict[str, Any] = {"id": _ID, "status": "cancelled", "links": _LINKS}
 REOPENED: dict[str, Any] = {"id": _ID, "tasks": 2, "links": _LINKS}
+ENGINE_PAUSED: dict[str, Any] = {
+    "paused": True,
+    "since": _CREATED,
+    "until": "2026-01-31T12:15:00Z",
+    "running": 3,
+}
+ENGINE_RESUMED: dict[str, Any] = {"paused": False, "since": None, "until": None, "running": 3}
+WORKFLOW_PAUSED: dict[str, Any] = {
+    "id": _ID,
+    "status": "running",
+    "paused": True,
+    "since": _STARTED,
+    "links": _LINKS,
+}
+WORKFLOW_RESUMED: dict[str, Any] = {**WORKFLOW_PAUSED, "paused": False, "since": None}
 WORKER: dict[str, Any] = {
     "id": "1",
     "name": "worker-1",
@@ -165,6 +181,7 @@ HEALTH: dict[str, Any] = {
     "status": "degraded",
     "version": "0.1.0",
     "accepting": True,
+    "paused": False,
     "deadlock_detection": "warn",
     "checks": {
         "postgres": {"status": "ok"},

@@ -113,10 +113,12 @@ class Health:
             zip(self._checks, await asyncio.gather(*(check.finding() for check in self._checks.values())), strict=True)
         )
         serving = found["postgres"].error is None
+        paused = serving and await self._is_paused()
         return serving, {
             "status": "ok" if all(finding.error is None for finding in found.values()) else "degraded",
             "version": self._version,
-            "accepting": serving,
+            "accepting": serving and not paused,
+            "paused": paused,
             "deadlock_detection": self._settings.deadlock_detection,
             "checks": {name: finding.as_json() for name, finding in found.items()},
         }
@@ -128,6 +130,14 @@ class Health:
     async def close(self) -> None:
         await asyncio.gather(*(check.close() for check in self._checks.values()))
         await self._http.aclose()
+
+    async def _is_paused(self) -> bool:
+        """Looked at every time: who resumes and then looks here must not see how it was a moment ago."""
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                return await self._store.engine.is_paused()
+        except (TimeoutError, EngineError):
+            return False
 
     async def _postgres(self) -> dict[str, Any]:
         if not await self._store.is_migrated():

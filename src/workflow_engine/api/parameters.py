@@ -21,6 +21,7 @@ from workflow_engine.states import WorkflowStatus
 MAX_LIMIT = 1000
 MAX_WAIT_SECONDS = 300.0
 MAX_WINDOW_SECONDS = 7 * 86_400.0
+MAX_PAUSE_SECONDS = 365 * 86400.0
 _STATUSES = tuple(status.value for status in WorkflowStatus)
 
 
@@ -115,6 +116,23 @@ def _statuses(text: str) -> list[str]:
     return statuses
 
 
+def _included(text: str) -> list[str]:
+    kinds = [kind.strip() for kind in text.split(",")]
+    if kinds != ["waiting"] * len(kinds):
+        raise ValueError("write waiting")
+    return kinds
+
+
+def _ttl(text: str) -> float:
+    try:
+        value = parse_duration(text)
+    except InputInvalid as error:
+        raise ValueError(error.faults[0].message) from error
+    if not 0 < value <= MAX_PAUSE_SECONDS:
+        raise ValueError("write a time from 1ms to 365d")
+    return value
+
+
 def _text(text: str) -> str:
     if not text or len(text) > 1024 or "\0" in text:
         raise ValueError("write a text of 1 to 1,024 characters")
@@ -193,6 +211,18 @@ TIMEOUT = Parameter(
     "600",
 )
 FORCE = Parameter("force", _flag, False, {"type": "boolean"}, "Also run again a workflow that was cancelled.", True)
+INCLUDE = Parameter(
+    "include",
+    _included,
+    (),
+    {"type": "string"},
+    "`waiting`: also those of which nothing goes on by itself: they wait for the world outside, or are paused.",
+    "waiting",
+    repeatable=True,
+)
+TTL = Parameter(
+    "ttl", _ttl, None, {"type": "string"}, "Resume by itself after this time; default: not before asked to.", "15m"
+)
 STATUS = Parameter(
     "status",
     _statuses,

@@ -18,6 +18,7 @@ from workflow_engine.errors import (
     CircularDependency,
     DefinitionInvalid,
     EngineError,
+    EnginePaused,
     Fault,
     InputInvalid,
     StoreUnavailable,
@@ -28,6 +29,7 @@ MEDIA_TYPE = "application/problem+json"
 TYPE_PREFIX = "urn:workflow-engine:problem:"
 MAX_ERRORS = 50
 RETRY_AFTER_SECONDS = 2
+PAUSED_RETRY_AFTER_SECONDS = 30
 _MAX_DETAIL = 500
 _MAX_MESSAGE = 300
 
@@ -80,6 +82,7 @@ PROBLEMS: dict[str, int] = {
     "url-not-allowed": 422,
     "internal-error": 500,
     "unavailable": 503,
+    "engine-paused": 503,
 }
 """The HTTP status of each slug."""
 
@@ -155,6 +158,8 @@ def engine_problem(request: Request, error: EngineError) -> Response:
         get_logger("api").warning(error.detail, request_id=request.scope.get("request_id"))
     if isinstance(error, StoreUnavailable):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, EnginePaused):
+        headers["Retry-After"] = str(PAUSED_RETRY_AFTER_SECONDS)
     return problem(request, code, error.detail, hint=error.hint, faults=faults, headers=headers, **extra)
 
 

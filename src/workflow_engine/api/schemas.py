@@ -118,6 +118,7 @@ class WorkflowSummary(_Shape):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    paused_at: datetime | None = Field(description="Nothing more of it is claimed since then.")
     links: dict[str, str]
 
 
@@ -306,6 +307,25 @@ class Reopened(_Shape):
     links: dict[str, str]
 
 
+class EngineState(_Shape):
+    """Whether the engine is paused."""
+
+    paused: bool
+    since: datetime | None
+    until: datetime | None = Field(description="When the pause ends by itself; null: when someone resumes it.")
+    running: int = Field(description="How many workflows run, as GET /workflows/running lists them.")
+
+
+class PausedWorkflow(_Shape):
+    """A workflow that was paused or resumed."""
+
+    id: str
+    status: WorkflowStatus
+    paused: bool
+    since: datetime | None
+    links: dict[str, str]
+
+
 class Worker(_Shape):
     """A registered worker process."""
 
@@ -344,7 +364,8 @@ class HealthReport(_Shape):
 
     status: Literal["ok", "degraded"]
     version: str
-    accepting: bool
+    accepting: bool = Field(description="Whether new workflows can be started: Postgres is there, nobody paused it.")
+    paused: bool
     deadlock_detection: Literal["off", "warn", "true"]
     checks: dict[Literal["postgres", "redis", "workers", "agent_mesh", "agent_brain"], Dependency]
 

@@ -70,6 +70,7 @@ class Starter:
             DefinitionNotFound: A name or version is unknown.
             DefinitionDisabled: A name was deleted.
             IdempotencyKeyReused: The key came before with another request.
+            EnginePaused: The engine accepts nothing new.
         """
         compiled = [None if r.document is None else await self._compile(r.document, r.pointer) for r in requests]
         starts = [
@@ -78,8 +79,10 @@ class Starter:
         ]
         warnings = [() if c is None else c.warnings for c in compiled]
         definitions = [c for c in compiled if c is not None]
-        if key is not None and any(self._version(c) is None for c in definitions):
-            await self._store.workflows.check_key(key.key, fingerprint=key.fingerprint)
+        if any(self._version(c) is None for c in definitions):
+            if key is not None:
+                await self._store.workflows.check_key(key.key, fingerprint=key.fingerprint)
+            await self._store.engine.check_accepting()
         for again in (False, True):
             for definition in definitions:
                 if again or self._version(definition) is None:

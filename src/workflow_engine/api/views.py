@@ -11,6 +11,8 @@ from workflow_engine.api.answers import API
 from workflow_engine.errors import Fault
 from workflow_engine.records import (
     Attempt,
+    EngineState,
+    PausedWorkflow,
     SlowAttempt,
     StartedWorkflow,
     Task,
@@ -61,12 +63,27 @@ def summary(workflow: Workflow | WorkflowSummary) -> dict[str, Any]:
         "created_at": workflow.created_at,
         "started_at": workflow.started_at,
         "finished_at": workflow.finished_at,
+        "paused_at": workflow.paused_at,
         "links": links(workflow.id),
     }
 
 
 def workflow(workflow: Workflow) -> dict[str, Any]:
     return {**summary(workflow), "input": workflow.input, "output": workflow.output}
+
+
+def engine_state(state: EngineState) -> dict[str, Any]:
+    return {"paused": state.paused, "since": state.since, "until": state.until, "running": state.running}
+
+
+def paused_workflow(workflow: PausedWorkflow) -> dict[str, Any]:
+    return {
+        "id": str(workflow.id),
+        "status": workflow.status,
+        "paused": workflow.paused_at is not None,
+        "since": workflow.paused_at,
+        "links": links(workflow.id),
+    }
 
 
 def task(task: Task) -> dict[str, Any]:

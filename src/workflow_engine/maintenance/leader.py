@@ -20,6 +20,7 @@ from workflow_engine.errors import StoreUnavailable
 from workflow_engine.maintenance.due_tasks import DueTasks
 from workflow_engine.maintenance.duty import Duty
 from workflow_engine.maintenance.expired_leases import ExpiredLeases
+from workflow_engine.maintenance.held_tasks import HeldTasks
 from workflow_engine.maintenance.leaked_jobs import LeakedJobs
 from workflow_engine.maintenance.lost_jobs import LostJobs
 from workflow_engine.maintenance.narrator import Narrator
@@ -37,6 +38,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
     return [
         ExpiredLeases(settings, store),
         DueTasks(settings, store),
+        HeldTasks(settings, store),
         LeakedJobs(settings, store),
         LostJobs(settings, store),
         Retired(settings, store),

@@ -37,6 +37,20 @@ class Maintenance:
         )
         return found
 
+    async def sweep_held(self, after: int | None, *, limit: int = 1000) -> tuple[dict[str, int], int | None]:
+        """End a pause whose time is over, park and unpark what is due to it.
+
+        Args:
+            after: Go on after this job: the answer of the call before.
+            limit: Look at so many parked jobs, and so many pending ones of each queue.
+
+        Returns:
+            What was done by kind, and the `after` to go on with; None when all parked jobs were seen.
+        """
+        answer = await self._pool.value("select workflow.sweep_held(%s, %s)", [after, limit], repeatable=True)
+        after = answer.pop("last")
+        return answer, after
+
     async def sweep_leaked_jobs(self, *, limit: int = 500) -> int:
         """Remove claimed jobs that no running task stands behind; returns how many."""
         return int(await self._pool.value("select workflow.sweep_leaked_jobs(%s)", [limit], repeatable=True))

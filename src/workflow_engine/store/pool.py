@@ -24,6 +24,7 @@ from workflow_engine.errors import (
     DefinitionDisabled,
     DefinitionNotFound,
     EngineError,
+    EnginePaused,
     IdempotencyKeyReused,
     InvalidTransition,
     PreconditionFailed,
@@ -46,6 +47,7 @@ _ERRORS: dict[str, type[EngineError]] = {
     for error in (
         DefinitionDisabled,
         DefinitionNotFound,
+        EnginePaused,
         IdempotencyKeyReused,
         InvalidTransition,
         PreconditionFailed,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workflow_engine.records import Gauges, QueueGauges
 from workflow_engine.store.definitions import Definitions
+from workflow_engine.store.engine import Engine
 from workflow_engine.store.maintenance import Maintenance
 from workflow_engine.store.pool import Pool
 from workflow_engine.store.task_durations import TaskDurations
@@ -23,6 +24,7 @@ class Store:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.definitions = Definitions(pool)
+        self.engine = Engine(pool)
         self.workflows = Workflows(pool)
         self.tasks = Tasks(pool)
         self.workers = Workers(pool)

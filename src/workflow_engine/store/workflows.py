@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import orjson
@@ -12,6 +13,7 @@ from workflow_engine.errors import IdempotencyKeyReused, WorkflowNotFound
 from workflow_engine.records import (
     Attempt,
     GraphNode,
+    PausedWorkflow,
     StartedWorkflow,
     Task,
     Workflow,
@@ -21,8 +23,10 @@ from workflow_engine.records import (
 from workflow_engine.store.pool import Pool, as_uuid
 from workflow_engine.store.tasks import TASK_COLUMNS
 
-_COLUMNS = "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at"
-_SUMMARY = "id, name, version, status, error, labels, priority, created_at, started_at, finished_at"
+_COLUMNS = (
+    "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at"
+)
+_SUMMARY = "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at"
 
 
 class Workflows:
@@ -52,6 +56,7 @@ class Workflows:
             DefinitionNotFound: A name or version is unknown.
             DefinitionDisabled: A definition was deleted.
             IdempotencyKeyReused: The key came before with another fingerprint.
+            EnginePaused: The engine accepts nothing new.
         """
         document = orjson.dumps(
             [
@@ -97,12 +102,19 @@ class Workflows:
             raise _not_found(workflow_id)
         return found[0]
 
-    async def running(self) -> list[WorkflowSummary]:
-        """All workflows that were started and have not ended, oldest first."""
+    async def running(self, *, waiting: bool = False) -> list[WorkflowSummary]:
+        """All workflows that were started and have not ended, oldest first.
+
+        Args:
+            waiting: Also those of which nothing runs or goes on by itself: they wait for the world outside, or are
+                paused.
+        """
         return await self._pool.rows(
             WorkflowSummary,
             f"select {_SUMMARY} from workflow.workflow_list"
-            " where finished_at is null and status = 'running' order by id",
+            " where finished_at is null and status = 'running' and (%s or workflow.is_moving(id, paused_at))"
+            " order by id",
+            [waiting],
         )
 
     async def statuses(self, ids: Sequence[UUID]) -> dict[UUID, str]:
@@ -196,6 +208,28 @@ class Workflows:
         count: int = await self._pool.value("select workflow.retry(%s, %s)", [self._id(workflow_id), force])
         return count
 
+    async def pause(self, workflow_id: str) -> PausedWorkflow:
+        """Claim nothing more of a workflow until it is resumed; what runs may end.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+            InvalidTransition: It has ended.
+        """
+        return _paused(
+            await self._pool.value("select workflow.pause_workflow(%s)", [self._id(workflow_id)], repeatable=True)
+        )
+
+    async def resume(self, workflow_id: str) -> PausedWorkflow:
+        """Let a paused workflow go on.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+            InvalidTransition: It has ended.
+        """
+        return _paused(
+            await self._pool.value("select workflow.resume_workflow(%s)", [self._id(workflow_id)], repeatable=True)
+        )
+
     @staticmethod
     def _id(workflow_id: str) -> UUID:
         found = as_uuid(workflow_id)
@@ -244,6 +278,11 @@ class Workflows:
                 "limit": limit,
             },
         )
+
+
+def _paused(answer: dict[str, Any]) -> PausedWorkflow:
+    since = answer["paused_at"]
+    return PausedWorkflow(UUID(answer["id"]), answer["status"], datetime.fromisoformat(since) if since else None)
 
 
 def _not_found(workflow_id: str) -> WorkflowNotFound:

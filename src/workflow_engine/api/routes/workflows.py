@@ -54,15 +54,17 @@ async def list_workflows(request: Request) -> Response:
     "/running",
     **operation(
         "workflows_list_running",
-        summary="List all workflows that were started and have not ended, oldest first",
+        summary="List all workflows that run: started, not ended, and going on by themselves; oldest first",
         tag="workflows",
+        parameters=[parameters.INCLUDE],
         answers={200: Answer("All of them, never cut short.", list[schemas.WorkflowSummary], [examples.SUMMARY])},
     ),
 )
 async def list_running(request: Request) -> Response:
-    """Pending workflows are not among them. For `jq length` in a drain loop."""
-    read_parameters(request, [parameters.PRETTY])
-    running = await services(request).store.workflows.running()
+    """For `jq length` in a drain loop: pending workflows are not among them, and without `include=waiting` neither are
+    those of which nothing runs or goes on by itself."""
+    included = read_parameters(request, [parameters.INCLUDE, parameters.PRETTY])["include"]
+    running = await services(request).store.workflows.running(waiting="waiting" in included)
     return json_answer(request, [views.summary(workflow) for workflow in running])
 
 

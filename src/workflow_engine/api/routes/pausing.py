@@ -1,0 +1,83 @@
+"""Pausing and resuming: the engine as a whole, or one workflow."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from workflow_engine.api import examples, parameters, schemas, views
+from workflow_engine.api.answers import API, json_answer
+from workflow_engine.api.operations import Answer, operation
+from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.services import services
+from workflow_engine.observability.logs import get_logger
+
+router = APIRouter(prefix=API)
+
+
+@router.post(
+    "/pause",
+    **operation(
+        "engine_pause",
+        summary="Accept and start nothing new",
+        tag="engine",
+        parameters=[parameters.TTL],
+        answers={200: Answer("Paused, on all replicas.", schemas.EngineState, examples.ENGINE_PAUSED)},
+    ),
+)
+async def pause(request: Request) -> Response:
+    """Starts are answered with 503 and pending workflows wait; running ones go on, and everything else works. It lasts
+    through restarts, until `resume` or for `ttl`. Pausing again changes the end only."""
+    ttl = read_parameters(request, [parameters.TTL, parameters.PRETTY])["ttl"]
+    state = await services(request).store.engine.pause(seconds=ttl)
+    get_logger("api").warning("engine paused", until=state.until, running=state.running)
+    return json_answer(request, views.engine_state(state))
+
+
+@router.post(
+    "/resume",
+    **operation(
+        "engine_resume",
+        summary="Accept and start new workflows again",
+        tag="engine",
+        answers={200: Answer("Not paused.", schemas.EngineState, examples.ENGINE_RESUMED)},
+    ),
+)
+async def resume(request: Request) -> Response:
+    """What is pending is dispatched at once. Without effect on an engine that is not paused."""
+    read_parameters(request, [parameters.PRETTY])
+    state = await services(request).store.engine.resume()
+    get_logger("api").info("engine resumed", running=state.running)
+    return json_answer(request, views.engine_state(state))
+
+
+@router.post(
+    "/workflows/{workflow_id}/pause",
+    **operation(
+        "workflows_pause",
+        summary="Hold a workflow back",
+        tag="workflows",
+        answers={200: Answer("Paused.", schemas.PausedWorkflow, examples.WORKFLOW_PAUSED)},
+        problems=(404, 409),
+    ),
+)
+async def pause_workflow(request: Request, workflow_id: WorkflowId) -> Response:
+    """Nothing more of it is begun until it is resumed; what runs may end. It can be cancelled."""
+    read_parameters(request, [parameters.PRETTY])
+    return json_answer(request, views.paused_workflow(await services(request).store.workflows.pause(workflow_id)))
+
+
+@router.post(
+    "/workflows/{workflow_id}/resume",
+    **operation(
+        "workflows_resume",
+        summary="Let a paused workflow go on",
+        tag="workflows",
+        answers={200: Answer("Not paused.", schemas.PausedWorkflow, examples.WORKFLOW_RESUMED)},
+        problems=(404, 409),
+    ),
+)
+async def resume_workflow(request: Request, workflow_id: WorkflowId) -> Response:
+    """Without effect on one that is not paused."""
+    read_parameters(request, [parameters.PRETTY])
+    return json_answer(request, views.paused_workflow(await services(request).store.workflows.resume(workflow_id)))
