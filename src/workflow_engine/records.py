@@ -61,6 +61,7 @@ class Workflow(WorkflowSummary):
 
     input: Any
     output: Any
+    pending_reason: str | None  # why it does not go on, in one word
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +107,22 @@ class GraphNode:
     dependencies: list[str]
     started_at: datetime | None
     finished_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a task that has not ended does not go on, or what it does."""
+
+    workflow_id: UUID
+    task_id: int
+    step: str
+    status: str
+    reason: str
+    explanation: str
+    since: datetime | None
+    until: datetime | None
+    command: str | None  # that helps
+    details: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

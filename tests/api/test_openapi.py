@@ -99,14 +99,14 @@ def test_answers_have_the_documented_shapes(api: httpx.Client, worker: PlayedWor
         else:
             error = {"type": "user.x", "message": "m", "retryable": False, "attempt": 1, "details": {}}
             worker.end(claim, "failed", error=error)
-            for part in ("", "/tasks", "/dag", "/trace"):
+            for part in ("", "/tasks", "/dag", "/trace", "/why"):
                 path = f"/api/v1/workflows/{{workflow_id}}{part}"
                 check(answer_schema(path, "get", 200), api.get(other + part).json())
             check(
                 answer_schema("/api/v1/workflows/{workflow_id}/retry", "post", 202), api.post(f"{other}/retry").json()
             )
             worker.claim()
-    for part in ("", "/tasks", "/dag", "/trace"):
+    for part in ("", "/tasks", "/dag", "/trace", "/why"):
         check(answer_schema(f"/api/v1/workflows/{{workflow_id}}{part}", "get", 200), api.get(done + part).json())
     batch = api.post("/api/v1/workflows/batch", json=[body])
     check(answer_schema("/api/v1/workflows/batch", "post", 202), batch.json())

@@ -221,7 +221,7 @@ def test_running_lists_exactly_what_was_started_and_has_not_ended(api: httpx.Cli
 
 def test_an_unknown_workflow_is_404_everywhere(api: httpx.Client) -> None:
     absent = f"/api/v1/workflows/{uuid.uuid4()}"
-    answers = [api.get(f"{absent}{part}") for part in ("", "/tasks", "/dag", "/trace")]
+    answers = [api.get(f"{absent}{part}") for part in ("", "/tasks", "/dag", "/trace", "/why")]
     answers += [api.post(f"{absent}{part}") for part in ("/cancel", "/retry")]
 
     assert {(answer.status_code, answer.json()["code"]) for answer in answers} == {(404, "workflow-not-found")}

@@ -141,6 +141,25 @@ def test_start_visits_nothing_old(grown: Engine) -> None:
         grown.start()
 
 
+def test_explaining_one_workflow_visits_its_own_rows(grown: Engine, other: Engine) -> None:
+    def reasons() -> list[str]:
+        rows = grown.rows("select reason from workflow.why where workflow_id = %s order by task_id", workflow)
+        return [row["reason"] for row in rows]
+
+    workflow = grown.start()
+    for _ in range(7):
+        reasons()
+    other.start_many([{"name": "flow"}] * WORKFLOWS)
+    with rows_visited(grown, 30):
+        assert reasons() == ["claimable", "waiting_dependency", "waiting_dependency"]
+    with rows_visited(grown, 30):
+        assert grown.value("select workflow.pending_reason(%s)", workflow) is None
+    grown.claim(10)
+    other.claim(10)
+    with rows_visited(grown, 1100):  # of the queue's backlog the first 1,001
+        assert reasons()[0] == "workers_busy"
+
+
 def test_claim_reads_its_index_in_order_among_many_jobs(engine: Engine) -> None:
     """20,000 pending jobs of another queue, 20,000 scheduled and 20,000 pending ones of its own do not slow it down."""
     insert = (

@@ -12,7 +12,17 @@ from workflow_engine.api.answers import API
 from workflow_engine.api.envelope import Envelope
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
-from workflow_engine.api.routes import health, pausing, starts, task_durations, task_types, tasks, workers, workflows
+from workflow_engine.api.routes import (
+    health,
+    pausing,
+    starts,
+    task_durations,
+    task_types,
+    tasks,
+    why,
+    workers,
+    workflows,
+)
 from workflow_engine.settings import VERSION
 
 _DESCRIPTION = """A durable workflow engine on Postgres.
@@ -48,6 +58,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
     for routes in (
         starts.router,
         workflows.router,
+        why.router,
         task_durations.router,
         task_types.router,
         tasks.router,

@@ -39,7 +39,12 @@ SUMMARY: dict[str, Any] = {
     "paused_at": None,
     "links": _LINKS,
 }
-WORKFLOW: dict[str, Any] = {**SUMMARY, "input": {"day": "2026-01-31"}, "output": {"store": {"record_id": "1"}}}
+WORKFLOW: dict[str, Any] = {
+    **SUMMARY,
+    "input": {"day": "2026-01-31"},
+    "output": {"store": {"record_id": "1"}},
+    "pending_reason": None,
+}
 TASK: dict[str, Any] = {
     "id": _TASK,
     "workflow_id": _ID,
@@ -75,6 +80,18 @@ DAG: dict[str, Any] = {
     "cycles": [],
     "critical_path": ["fetch", "process", "store"],
     "waiting_on": {"process": ["fetch"], "store": ["process"]},
+}
+REASON: dict[str, Any] = {
+    "workflow_id": _ID,
+    "task_id": _TASK,
+    "step": "fetch",
+    "status": "pending",
+    "reason": "no_worker_for_queue",
+    "explanation": "No live worker serves queue gpu since 12 min.",
+    "since": _CREATED,
+    "until": None,
+    "command": "kubectl set env deployment/workflow-workers -n agents WORKFLOW_QUEUES=default,gpu",
+    "details": {"queue": "gpu", "type": "http", "last_worker_seen_at": _CREATED},
 }
 SPAN: dict[str, Any] = {
     "step": "fetch",

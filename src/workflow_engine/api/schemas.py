@@ -127,6 +127,7 @@ class Workflow(WorkflowSummary):
 
     input: Any
     output: Any
+    pending_reason: str | None = Field(description="Why it does not go on, in one word; null when it does. See `why`.")
 
 
 class Task(_Shape):
@@ -175,6 +176,21 @@ class Dag(_Shape):
     cycles: list[list[str]]
     critical_path: list[str]
     waiting_on: dict[str, list[str]]
+
+
+class Reason(_Shape):
+    """Why a task that has not ended does not go on, or what it does."""
+
+    workflow_id: str
+    task_id: str
+    step: str
+    status: TaskStatus
+    reason: str = Field(description="One word; docs/why.md has all of them.")
+    explanation: str = Field(description="The same as a sentence.")
+    since: datetime | None
+    until: datetime | None = Field(description="When it ends by itself, where that is known.")
+    command: str | None = Field(description="What helps, to be typed as it stands; null where nothing is needed.")
+    details: dict[str, Any]
 
 
 class Span(_Shape):

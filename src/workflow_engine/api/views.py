@@ -13,6 +13,7 @@ from workflow_engine.records import (
     Attempt,
     EngineState,
     PausedWorkflow,
+    Reason,
     SlowAttempt,
     StartedWorkflow,
     Task,
@@ -31,7 +32,7 @@ def path_of(workflow_id: UUID | str) -> str:
 def links(workflow_id: UUID | str) -> dict[str, str]:
     """What can be looked at and done next."""
     path = path_of(workflow_id)
-    return {"self": path} | {name: f"{path}/{name}" for name in ("tasks", "dag", "trace", "cancel", "retry")}
+    return {"self": path} | {name: f"{path}/{name}" for name in ("tasks", "dag", "trace", "why", "cancel", "retry")}
 
 
 def started(workflow: StartedWorkflow, warnings: Sequence[Fault]) -> dict[str, Any]:
@@ -69,7 +70,12 @@ def summary(workflow: Workflow | WorkflowSummary) -> dict[str, Any]:
 
 
 def workflow(workflow: Workflow) -> dict[str, Any]:
-    return {**summary(workflow), "input": workflow.input, "output": workflow.output}
+    return {
+        **summary(workflow),
+        "input": workflow.input,
+        "output": workflow.output,
+        "pending_reason": workflow.pending_reason,
+    }
 
 
 def engine_state(state: EngineState) -> dict[str, Any]:
@@ -104,6 +110,21 @@ def task(task: Task) -> dict[str, Any]:
         "finished_at": task.finished_at,
         "output": task.output,
         "error": task.error,
+    }
+
+
+def reason(reason: Reason) -> dict[str, Any]:
+    return {
+        "workflow_id": str(reason.workflow_id),
+        "task_id": str(reason.task_id),
+        "step": reason.step,
+        "status": reason.status,
+        "reason": reason.reason,
+        "explanation": reason.explanation,
+        "since": reason.since,
+        "until": reason.until,
+        "command": reason.command,
+        "details": reason.details,
     }
 
 

@@ -14,6 +14,7 @@ from workflow_engine.records import (
     Attempt,
     GraphNode,
     PausedWorkflow,
+    Reason,
     StartedWorkflow,
     Task,
     Workflow,
@@ -95,7 +96,8 @@ class Workflows:
         """
         found = await self._pool.rows(
             Workflow,
-            f"select {_COLUMNS} from workflow.workflow_list where id = %s",
+            f"select {_COLUMNS}, case when finished_at is null then workflow.pending_reason(id) end as pending_reason"
+            " from workflow.workflow_list where id = %s",
             [self._id(workflow_id)],
         )
         if not found:
@@ -160,6 +162,19 @@ class Workflows:
         if not nodes:
             raise _not_found(workflow_id)
         return nodes
+
+    async def why(self, workflow_id: str, *, after: int = -1, limit: int = 1000) -> list[Reason]:
+        """For each task that has not ended the reason why it does not go on, by task id from after `after`.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+        """
+        reasons = await self._pool.rows(
+            Reason, "select * from workflow.explain(%s, %s, %s)", [self._id(workflow_id), after, limit]
+        )
+        if not reasons and after < 0:
+            await self.get(workflow_id)
+        return reasons
 
     async def attempts(self, workflow_id: str) -> list[Attempt]:
         """Every attempt of a workflow's tasks in the order they started, running ones included.

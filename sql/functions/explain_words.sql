@@ -1,0 +1,160 @@
+-- The words of workflow.explain. Pure: everything they say is in the arguments.
+
+-- A reason as a sentence.
+create or replace function workflow.reason_in_words(
+    p_reason text, p_since timestamptz, p_until timestamptz, p_details jsonb, p_now timestamptz) returns text
+language sql stable parallel safe
+as $$
+    select case p_reason
+        when 'waiting_dependency' then format(
+            'Waits for %s: %s.', workflow.counted((p_details ->> 'open')::bigint, 'step'),
+            (select string_agg(format('%s (%s)', d ->> 'step', d ->> 'status'), ', ')
+             from jsonb_array_elements(p_details -> 'steps') d)
+            || case when (p_details ->> 'open')::bigint > 10
+                    then format(' and %s more', (p_details ->> 'open')::bigint - 10) else '' end)
+        when 'engine_paused' then format(
+            'The engine is paused since %s%s, and nothing of this workflow was claimed before%s.',
+            workflow.in_words(p_now - p_since), coalesce(' by ' || (p_details ->> 'by'), ''),
+            coalesce('; it resumes by itself in ' || workflow.in_words(p_until - p_now), ''))
+        when 'workflow_paused' then format('The workflow is paused since %s.', workflow.in_words(p_now - p_since))
+        when 'lock_held' then format(
+            'Waits since %s for the lock %s, held by %s.', workflow.in_words(p_now - p_since), p_details ->> 'key',
+            workflow.holder_in_words(p_details -> 'holders' -> 0, p_now))
+        when 'limit_full' then format(
+            'Waits since %s for the limit %s: %s of %s in use, %s needed; longest by %s.',
+            workflow.in_words(p_now - p_since), p_details ->> 'key', p_details ->> 'used', p_details ->> 'capacity',
+            p_details ->> 'units', workflow.holder_in_words(p_details -> 'holders' -> 0, p_now))
+        when 'resource_free' then format(
+            'The %s %s is free; the task gets it in its turn, within seconds.', p_details ->> 'kind', p_details ->> 'key')
+        when 'no_workers' then format(
+            'No live worker serves any queue%s.', workflow.last_seen_in_words(p_details, p_now))
+        when 'no_worker_for_queue' then format(
+            'No live worker serves queue %s%s.', p_details ->> 'queue', workflow.last_seen_in_words(p_details, p_now))
+        when 'workers_draining' then format(
+            'Only draining workers serve queue %s (%s): they finish what they have and claim nothing more.',
+            p_details ->> 'queue', workflow.counted((p_details ->> 'draining')::bigint, 'worker'))
+        when 'no_worker_for_type' then format(
+            'No live worker of queue %s can run type %s; %s.', p_details ->> 'queue', p_details ->> 'type',
+            case p_details ->> 'workers' when '1' then 'one worker serves the queue, with other types'
+                 else (p_details ->> 'workers') || ' workers serve the queue, with other types' end)
+        when 'workers_busy' then format(
+            'All %s of %s serving queue %s are busy; %s ahead of it.',
+            workflow.counted((p_details ->> 'slots')::bigint, 'slot'),
+            workflow.counted((p_details ->> 'workers')::bigint, 'worker'), p_details ->> 'queue',
+            case when (p_details ->> 'more_ahead')::boolean then 'at least 1,000 tasks are'
+                 when p_details ->> 'ahead' = '1' then '1 task is'
+                 else (p_details ->> 'ahead') || ' tasks are' end)
+        when 'claimable' then format(
+            'A worker that serves queue %s has a free slot: it is about to be claimed, pending since %s.',
+            p_details ->> 'queue', workflow.in_words(p_now - p_since))
+        when 'lost_wakeup' then format(
+            'Its job %s is lost, so no worker will see it; the leader mends this when it comes by.', p_details ->> 'job_id')
+        when 'scheduled' then format(
+            '%s%s.',
+            coalesce(format('Try %s of %s failed (%s: %s); ', p_details ->> 'tries', p_details ->> 'max_attempts',
+                            p_details -> 'error' ->> 'type', rtrim(p_details -> 'error' ->> 'message', '.')), ''),
+            case when p_until > p_now then 'the next one starts in ' || workflow.in_words(p_until - p_now)
+                 else 'the next one is due since ' || workflow.in_words(p_now - p_until) || ', as soon as a worker looks' end)
+        when 'running' then format(
+            'Runs on worker %s since %s, attempt %s; its lease, renewed while it runs, lasts %s more.',
+            coalesce(p_details ->> 'worker', 'unknown'), workflow.in_words(p_now - p_since), p_details ->> 'attempt',
+            workflow.in_words(p_until - p_now))
+        when 'worker_dead' then format(
+            'Ran on worker %s, of which nothing was heard since %s; it is taken back when its lease ends, in %s.',
+            p_details ->> 'worker', workflow.in_words(p_now - (p_details ->> 'worker_last_seen_at')::timestamptz),
+            workflow.in_words(p_until - p_now))
+        when 'lease_expired' then format(
+            'Ran on worker %s, whose lease ended %s ago; the leader takes it back at its next sweep.',
+            coalesce(p_details ->> 'worker', 'unknown'),
+            workflow.in_words(p_now - (p_details ->> 'lease_until')::timestamptz))
+        when 'waiting' then format('Waits for a signal, an approval or another workflow since %s.',
+                                   workflow.in_words(p_now - p_since))
+    end
+$$;
+comment on function workflow.reason_in_words is 'Internal: a reason of workflow.explain as a sentence';
+
+-- The command that helps: of the API or of the runbook, with real ids, to be typed as it stands.
+create or replace function workflow.helping_command(p_reason text, p_workflow_id uuid, p_task_id bigint, p_details jsonb)
+    returns text
+language sql immutable parallel safe
+as $$
+    select case p_reason
+        when 'waiting_dependency' then workflow.curl('GET', format('workflows/%s/dag', p_workflow_id))
+        when 'engine_paused' then workflow.curl('POST', 'resume')
+        when 'workflow_paused' then workflow.curl('POST', format('workflows/%s/resume', p_workflow_id))
+        when 'lock_held' then workflow.curl(
+            'GET', format('workflows/%s/why', p_details -> 'holders' -> 0 ->> 'workflow_id'))
+        when 'limit_full' then workflow.curl(
+            'GET', format('workflows/%s/why', p_details -> 'holders' -> 0 ->> 'workflow_id'))
+        when 'no_workers' then 'kubectl rollout restart deployment/workflow-workers -n agents'
+        when 'no_worker_for_queue' then format(
+            'kubectl set env deployment/workflow-workers -n agents WORKFLOW_QUEUES=default,%s', p_details ->> 'queue')
+        when 'workers_draining' then 'kubectl rollout status deployment/workflow-workers -n agents'
+        when 'no_worker_for_type' then workflow.curl('GET', 'workers')
+        when 'workers_busy' then format(
+            'kubectl scale deployment/workflow-workers --replicas=%s -n agents',
+            greatest(2 * (p_details ->> 'workers')::integer, 2))
+        when 'lost_wakeup' then workflow.curl('POST', 'workflows/recover-orphaned')
+        when 'scheduled' then workflow.curl('POST', format('tasks/%s/retry', p_task_id))
+        when 'running' then workflow.curl('GET', format('workflows/%s/trace', p_workflow_id))
+        when 'worker_dead' then workflow.curl('GET', 'workers/dead')
+        when 'lease_expired' then workflow.curl('POST', 'workflows/recover-orphaned')
+        when 'waiting' then workflow.curl('GET', format('workflows/%s', p_workflow_id))
+    end
+$$;
+comment on function workflow.helping_command is 'Internal: the command that helps with a reason of workflow.explain';
+
+create or replace function workflow.curl(p_method text, p_path text) returns text
+language sql immutable parallel safe
+as $$
+    select format('curl %shttp://localhost:3003/api/v1/%s', case p_method when 'GET' then '' else '-X ' || p_method || ' ' end,
+                  p_path)
+$$;
+comment on function workflow.curl is 'Internal: a request as the runbook writes it';
+
+create or replace function workflow.holder_in_words(p_holder jsonb, p_now timestamptz) returns text
+language sql stable parallel safe
+as $$
+    select format('workflow %s (%s) since %s', p_holder ->> 'workflow_id',
+                  format('step %s, ', p_holder ->> 'step')
+                  || coalesce('on worker ' || (p_holder ->> 'worker'),
+                              case p_holder ->> 'scope' when 'workflow' then 'until the workflow ends' else 'not running' end),
+                  workflow.in_words(p_now - (p_holder ->> 'since')::timestamptz))
+$$;
+comment on function workflow.holder_in_words is 'Internal: who holds a lock';
+
+create or replace function workflow.last_seen_in_words(p_details jsonb, p_now timestamptz) returns text
+language sql stable parallel safe
+as $$
+    select coalesce(' since ' || workflow.in_words(p_now - (p_details ->> 'last_worker_seen_at')::timestamptz),
+                    ', and none did within the last day')
+$$;
+comment on function workflow.last_seen_in_words is 'Internal: how long there has been no worker';
+
+-- "1 task", "2 tasks".
+create or replace function workflow.counted(p_count bigint, p_noun text) returns text
+language sql immutable parallel safe
+as $$
+    select p_count || ' ' || p_noun || case p_count when 1 then '' else 's' end
+$$;
+comment on function workflow.counted is 'Internal: a number of things';
+
+-- A length of time as people say it, in its two largest units: "3 s", "12 min", "2 h 5 min", "4 d 3 h".
+create or replace function workflow.in_words(p_time interval) returns text
+language sql immutable strict parallel safe
+as $$
+    select case
+        when s < 60 then s || ' s'
+        when s < 3600 then s / 60 || ' min' || case when s < 600 and s % 60 > 0 then ' ' || s % 60 || ' s' else '' end
+        when s < 86400 then s / 3600 || ' h' || case when s % 3600 >= 60 then ' ' || s % 3600 / 60 || ' min' else '' end
+        else s / 86400 || ' d' || case when s % 86400 >= 3600 then ' ' || s % 86400 / 3600 || ' h' else '' end end
+    from (select greatest(round(extract(epoch from p_time)), 0)::bigint as s) x
+$$;
+comment on function workflow.in_words is 'A length of time in words';
+
+create or replace function workflow.rfc3339(p_time timestamptz) returns text
+language sql stable parallel safe
+as $$
+    select to_char(p_time at time zone 'utc', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')
+$$;
+comment on function workflow.rfc3339 is 'A time in UTC, as the API writes it';

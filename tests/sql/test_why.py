@@ -1,0 +1,343 @@
+"""Every reason why a task does not go on, really caused, with its words, its times and the command that helps."""
+
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from .engine import Engine, step
+
+BASE = "http://localhost:3003/api/v1"
+
+
+def why(engine: Engine, workflow: UUID, of: str | None = None) -> dict[str, Any]:
+    """The only row of a workflow, or that of a step."""
+    rows = [row for row in explained(engine, workflow) if of in (None, row["step"])]
+    assert len(rows) == 1, rows
+    return rows[0]
+
+
+def explained(engine: Engine, workflow: UUID) -> list[dict[str, Any]]:
+    return engine.rows("select * from workflow.why where workflow_id = %s order by task_id", workflow)
+
+
+def pending_reason(engine: Engine, workflow: UUID) -> str | None:
+    reason: str | None = engine.value("select workflow.pending_reason(%s)", workflow)
+    return reason
+
+
+def started(engine: Engine, **options: Any) -> UUID:
+    engine.define({"a": step(**options)})
+    return engine.start()
+
+
+def hold(engine: Engine, kind: str, task_id: int, workflow: UUID, *, units: int = 1) -> None:
+    engine.run("insert into workflow.resources values (%s, 'crm') on conflict do nothing", kind)
+    engine.run(
+        "insert into workflow.holds values (%s, 'crm', %s, 1, %s, 'task', %s, workflow.clock())",
+        kind, task_id, workflow, units,
+    )  # fmt: skip
+
+
+def let_wait(engine: Engine, kind: str, workflow: UUID, *, capacity: int = 1, units: int = 1) -> None:
+    task = engine.task(workflow, "a")
+    engine.run(
+        "insert into workflow.waits values (%s, 'crm', %s, %s, 'task', %s, %s, 0, workflow.clock())",
+        kind, task["id"], workflow, capacity, units,
+    )  # fmt: skip
+    park(engine, task)
+
+
+def park(engine: Engine, task: dict[str, Any]) -> None:
+    engine.run("update procrastinate_jobs set scheduled_at = workflow.never() where id = %s", task["job_id"])
+
+
+@pytest.fixture(autouse=True)
+def _as_before(engine: Engine) -> Any:
+    yield
+    for table in ("waits", "holds", "resources"):
+        engine.run(f"delete from workflow.{table}")
+    engine.run("update workflow.engine set paused_at = null, paused_until = null, paused_by = null")
+    engine.run("update procrastinate_jobs set scheduled_at = null where scheduled_at = workflow.never()")
+
+
+def test_a_blocked_task_names_the_steps_it_waits_for(engine: Engine) -> None:
+    many = {f"s{n}": [] for n in range(12)}
+    engine.define({**many, "join": list(many), "last": ["join"]})
+    workflow = engine.start()
+    claim = engine.claim_one("s0")
+    engine.finish(claim.succeeded())
+
+    row = why(engine, workflow, "join")
+
+    assert (row["status"], row["reason"]) == ("blocked", "waiting_dependency")
+    names = ", ".join(f"s{n} (pending)" for n in range(1, 11))
+    assert row["explanation"] == f"Waits for 11 steps: {names} and 1 more."
+    assert row["command"] == f"curl {BASE}/workflows/{workflow}/dag"
+    assert why(engine, workflow, "last")["explanation"] == "Waits for 1 step: join (blocked)."
+    assert pending_reason(engine, workflow) is None  # something is about to be claimed
+
+
+def test_a_paused_engine_holds_back_what_has_not_started(engine: Engine) -> None:
+    running = started(engine)
+    claim = engine.claim_one()
+    workflow = engine.start()
+    engine.run("update workflow.engine set paused_at = workflow.clock() - interval '12 min', paused_by = 'kay'")
+    park(engine, engine.task(workflow, "a"))
+    engine.set_clock("5 minutes")
+
+    row = why(engine, workflow)
+
+    assert row["reason"] == "engine_paused"
+    assert row["explanation"] == (
+        "The engine is paused since 5 min by kay, and nothing of this workflow was claimed before."
+    )
+    assert (row["command"], row["until"]) == (f"curl -X POST {BASE}/resume", None)
+    assert pending_reason(engine, workflow) == "paused"
+    engine.set_clock("0")
+    assert why(engine, running)["reason"] == "running"
+    engine.run("update workflow.engine set paused_until = workflow.clock() + interval '1 h'")
+    row = why(engine, workflow)
+    assert row["explanation"].endswith("; it resumes by itself in 1 h.")
+    assert row["until"] is not None
+    engine.run("update workflow.engine set paused_until = workflow.clock() - interval '1 s'")
+    assert why(engine, workflow)["reason"] == "lost_wakeup"  # parked, and the pause is over
+    engine.finish(claim.succeeded())
+
+
+def test_a_paused_workflow_says_how_to_resume_it(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.run("update workflow.workflows set paused_at = workflow.clock() where id = %s", workflow)
+    park(engine, engine.task(workflow, "a"))
+    engine.set_clock("95 seconds")
+
+    row = why(engine, workflow)
+
+    assert (row["reason"], row["explanation"]) == ("workflow_paused", "The workflow is paused since 1 min 35 s.")
+    assert row["command"] == f"curl -X POST {BASE}/workflows/{workflow}/resume"
+    assert pending_reason(engine, workflow) == "paused"
+
+
+def test_a_lock_names_who_holds_it(engine: Engine) -> None:
+    holder = started(engine)
+    claim = engine.claim_one()
+    hold(engine, "lock", claim.task_id, holder)
+    workflow = engine.start()
+    let_wait(engine, "lock", workflow)
+    engine.set_clock("20 seconds")
+
+    row = why(engine, workflow)
+
+    assert row["reason"] == "lock_held"
+    assert row["explanation"] == (
+        f"Waits since 20 s for the lock crm, held by workflow {holder} (step a, on worker test) since 20 s."
+    )
+    assert row["command"] == f"curl {BASE}/workflows/{holder}/why"
+    assert row["details"]["holders"][0]["task_id"] == str(claim.task_id)
+    assert pending_reason(engine, workflow) == f"lock_held_by:{holder}"
+    engine.run("delete from workflow.holds")
+    row = why(engine, workflow)
+    assert row["explanation"] == "The lock crm is free; the task gets it in its turn, within seconds."
+    assert pending_reason(engine, workflow) is None
+    engine.set_clock("0")
+    engine.finish(claim.succeeded())
+
+
+def test_a_full_limit_says_how_much_of_it_is_in_use(engine: Engine) -> None:
+    holder = started(engine)
+    claim = engine.claim_one()
+    hold(engine, "limit", claim.task_id, holder, units=3)
+    workflow = engine.start()
+    let_wait(engine, "limit", workflow, capacity=4, units=2)
+
+    row = why(engine, workflow)
+
+    assert row["reason"] == "limit_full"
+    assert row["explanation"].startswith(
+        f"Waits since 0 s for the limit crm: 3 of 4 in use, 2 needed; longest by workflow {holder}"
+    )
+    assert pending_reason(engine, workflow) == "rate_limited"
+    engine.finish(claim.succeeded())
+
+
+def test_without_any_worker_it_says_since_when(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.set_clock("13 minutes")  # the heartbeat of the only worker stopped with the clock
+
+    row = why(engine, workflow)
+
+    assert (row["reason"], row["explanation"]) == ("no_workers", "No live worker serves any queue since 13 min.")
+    assert row["command"] == "kubectl rollout restart deployment/workflow-workers -n agents"
+    assert pending_reason(engine, workflow) == "no_workers"
+    engine.run("delete from workflow.workers")
+    assert why(engine, workflow)["explanation"] == "No live worker serves any queue, and none did within the last day."
+
+
+def test_a_queue_that_no_live_worker_serves_is_named(engine: Engine, other: Engine) -> None:
+    workflow = started(engine, queue="gpu")
+    other.register(queues=["gpu"])
+    other.value("select workflow.set_worker_status(%s, 'stopped')", other.worker_id)
+    engine.set_clock("12 minutes")
+    engine.heartbeat()
+
+    row = why(engine, workflow)
+
+    assert row["reason"] == "no_worker_for_queue"
+    assert row["explanation"] == "No live worker serves queue gpu since 12 min."
+    assert row["command"].endswith("WORKFLOW_QUEUES=default,gpu")
+    assert pending_reason(engine, workflow) == "no_worker_for_queue:gpu"
+    engine.run("delete from workflow.workers where status = 'stopped'")
+    assert why(engine, workflow)["explanation"] == "No live worker serves queue gpu, and none did within the last day."
+
+
+def test_a_type_that_the_workers_of_its_queue_cannot_run_is_named(engine: Engine) -> None:
+    workflow = started(engine, type="thumbnail")
+
+    row = why(engine, workflow)
+
+    assert row["reason"] == "no_worker_for_type"
+    assert row["explanation"] == (
+        "No live worker of queue default can run type thumbnail; one worker serves the queue, with other types."
+    )
+    assert (row["command"], pending_reason(engine, workflow)) == (
+        f"curl {BASE}/workers",
+        "no_worker_for_type:thumbnail",
+    )
+
+
+def test_workers_that_only_drain_claim_nothing_more(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.value("select workflow.set_worker_status(%s, 'draining')", engine.worker_id)
+
+    row = why(engine, workflow)
+
+    assert row["reason"] == "workers_draining"
+    assert row["explanation"].startswith("Only draining workers serve queue default (1 worker)")
+    assert pending_reason(engine, workflow) == "no_worker_for_queue:default"
+    assert row["command"] == "kubectl rollout status deployment/workflow-workers -n agents"
+
+
+def test_busy_workers_are_counted_with_their_slots_and_what_is_ahead(engine: Engine) -> None:
+    engine.define({"a": []})
+    for _ in range(13):
+        workflow = engine.start()
+    claims = engine.claim(10)  # as many as it has slots
+
+    row = why(engine, workflow)
+
+    assert row["reason"] == "workers_busy"
+    assert row["explanation"] == ("All 10 slots of 1 worker serving queue default are busy; 2 tasks are ahead of it.")
+    assert row["command"] == "kubectl scale deployment/workflow-workers --replicas=2 -n agents"
+    assert pending_reason(engine, workflow) == "workers_busy"
+    engine.finish(claims[0].succeeded())
+    row = why(engine, workflow)
+    assert (row["reason"], row["command"], pending_reason(engine, workflow)) == ("claimable", None, None)
+    assert row["explanation"].startswith("A worker that serves queue default has a free slot")
+    engine.finish(*(c.succeeded() for c in claims[1:]))
+
+
+def test_a_lost_job_is_found_out(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.run("delete from procrastinate_jobs")
+
+    row = why(engine, workflow)
+
+    assert (row["reason"], pending_reason(engine, workflow)) == ("lost_wakeup", "lost_wakeup")
+    assert row["command"] == f"curl -X POST {BASE}/workflows/recover-orphaned"
+    engine.retry(workflow)
+    assert why(engine, workflow)["reason"] == "claimable"
+
+
+def test_a_backoff_says_which_error_which_try_of_how_many_and_until_when(engine: Engine) -> None:
+    engine.define({"a": []}, plan={"steps": [{"retries": {"max_attempts": 5}}]})
+    workflow = engine.start()
+    engine.finish(engine.claim_one().retried(delay=90))
+
+    row = why(engine, workflow)
+
+    assert row["reason"] == "scheduled"
+    assert row["explanation"] == "Try 1 of 5 failed (test.again: Made by a test); the next one starts in 1 min 30 s."
+    assert row["until"] == engine.task(workflow, "a")["scheduled_at"]
+    assert row["command"] == f"curl -X POST {BASE}/tasks/{row['task_id']}/retry"
+    reason = pending_reason(engine, workflow) or ""
+    assert reason.startswith("scheduled_until:20")
+    assert reason.endswith("Z")
+    engine.set_clock("100 seconds")
+    engine.heartbeat()
+    assert "is due since 10 s" in why(engine, workflow)["explanation"]
+
+
+def test_the_tries_are_those_of_the_type_where_the_step_says_nothing(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.finish(engine.claim_one().retried(delay=90))
+    assert why(engine, workflow)["details"]["max_attempts"] == 3
+    engine.run("update workflow.task_types set max_attempts = 8 where name = 'noop'")
+    assert why(engine, workflow)["details"]["max_attempts"] == 8
+    engine.run("update workflow.task_types set max_attempts = null where name = 'noop'")
+
+
+def test_a_running_task_names_its_worker_and_lease(engine: Engine) -> None:
+    workflow = started(engine)
+    claim = engine.claim_one()
+    engine.set_clock("10 seconds")
+
+    row = why(engine, workflow)
+
+    assert (row["reason"], pending_reason(engine, workflow)) == ("running", None)
+    assert row["explanation"] == (
+        "Runs on worker test since 10 s, attempt 1; its lease, renewed while it runs, lasts 20 s more."
+    )
+    assert row["until"] == engine.task(workflow, "a")["lease_until"]
+    engine.set_clock("0")
+    engine.finish(claim.succeeded())
+    assert explained(engine, workflow) == []
+
+
+def test_a_dead_worker_and_an_expired_lease_say_when_the_task_is_taken_back(engine: Engine) -> None:
+    workflow = started(engine)
+    claim = engine.claims_of(engine.turn(want=1, lease=60))[0]
+    engine.set_clock("45 seconds")
+
+    row = why(engine, workflow)
+
+    assert (row["reason"], row["command"]) == ("worker_dead", f"curl {BASE}/workers/dead")
+    assert row["explanation"] == (
+        "Ran on worker test, of which nothing was heard since 45 s; it is taken back when its lease ends, in 15 s."
+    )
+    engine.set_clock("70 seconds")
+    row = why(engine, workflow)
+    assert (row["reason"], row["until"]) == ("lease_expired", None)
+    assert row["explanation"].endswith("whose lease ended 10 s ago; the leader takes it back at its next sweep.")
+    assert row["command"] == f"curl -X POST {BASE}/workflows/recover-orphaned"
+    engine.sweep_expired_leases()
+    engine.heartbeat()
+    assert why(engine, workflow)["reason"] == "claimable"
+    assert claim.task_id == why(engine, workflow)["task_id"]
+
+
+def test_a_task_that_waits_for_the_world_says_so(engine: Engine) -> None:
+    workflow = started(engine)
+    claim = engine.claim_one()
+    engine.run("update workflow.tasks set status = 'waiting', lease_token = null, lease_until = null")
+    assert why(engine, workflow)["reason"] == "waiting"
+    assert pending_reason(engine, workflow) == "waiting_dependency"
+    engine.forget_work()
+    assert claim
+
+
+def test_a_workflow_that_ended_has_nothing_to_explain(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.cancel(workflow)
+    assert explained(engine, workflow) == []
+    assert pending_reason(engine, workflow) is None
+
+
+@pytest.mark.parametrize(
+    ("time", "words"),
+    [
+        ("0.4 s", "0 s"), ("59 s", "59 s"), ("60 s", "1 min"), ("95 s", "1 min 35 s"), ("12 min 30 s", "12 min"),
+        ("1 h", "1 h"), ("2 h 5 min", "2 h 5 min"), ("26 h", "1 d 2 h"), ("-5 s", "0 s"),
+    ],
+)  # fmt: skip
+def test_times_are_said_as_people_say_them(engine: Engine, time: str, words: str) -> None:
+    assert engine.value("select workflow.in_words(%s::interval)", time) == words
