@@ -2,9 +2,12 @@
 -- worker_lost once p_max_crashes claims were lost. Bounded; call again while the counts add up to p_limit.
 -- While Postgres was away nobody could renew, so for p_grace_seconds after its start nothing is taken back.
 -- The predicate is repeated under the locks (settle's fence and the lease itself), so two leaders at once do no harm.
+--
+-- Returns how many run again and how many failed; of both together, how many had a worker that is dead and how many
+-- had one that lives (see orphans.sql).
 create or replace function workflow.sweep_expired_leases(
     p_max_crashes integer default 3, p_grace_seconds double precision default 0, p_limit integer default 500)
-    returns table (recovered integer, failed integer)
+    returns table (recovered integer, failed integer, worker_dead integer, lock_expired integer)
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -12,12 +15,13 @@ set lock_timeout = '1s'
 as $$
 declare
     v_now       timestamptz := workflow.clock();
+    v_alive     bigint[] := workflow.live_workers(v_now);
     v_expired   bigint[];
     v_workflows uuid[];
     v_lost      workflow.completion[];
 begin
     if clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => p_grace_seconds) then
-        return query select 0, 0;
+        return query select 0, 0, 0, 0;
         return;
     end if;
     -- Running tasks are found by their jobs: as many as there are busy slots, however large the tables.
@@ -28,16 +32,10 @@ begin
                   where j.status = 'doing' and starts_with(j.task_name, 'workflow:')))
           and t.status = 'running' and t.lease_until < v_now
         limit p_limit);
-    v_workflows := array(select distinct t.workflow_id from workflow.tasks t where t.id = any(v_expired));
-
     -- The workflow rows are locked first (lock order), so no completion is in flight when we look again. One that
     -- somebody's long transaction holds is left for the next sweep: it must not stop the recovery of all others.
-    begin
-        perform 1 from workflow.workflows w where w.id = any(v_workflows) order by w.id for no key update;
-    exception when lock_not_available then
-        v_workflows := array(
-            select w.id from workflow.workflows w where w.id = any(v_workflows) for no key update skip locked);
-    end;
+    v_workflows := workflow.lock_workflows(array(
+        select distinct t.workflow_id from workflow.tasks t where t.id = any(v_expired)));
 
     v_lost := workflow.lost_claims(v_expired, v_workflows, p_max_crashes, v_now);
     if v_lost <> '{}' then
@@ -45,19 +43,26 @@ begin
     end if;
     recovered := (select count(*) from unnest(v_lost) l where l.next is null);
     failed := cardinality(v_lost) - recovered;
+    lock_expired := (
+        select count(*) from unnest(v_lost) l where (l.error #>> '{details,worker}')::bigint = any(v_alive));
+    worker_dead := cardinality(v_lost) - lock_expired;
     return next;
 end
 $$;
 comment on function workflow.sweep_expired_leases is 'Take expired leases back; returns how many tasks run again and how many failed';
 
--- Completions that say "lost" for those of some tasks whose lease has run out by p_now. The caller holds the workflow rows;
--- tasks of other workflows are left out. From p_max_crashes lost claims on the task fails.
+-- Completions that say "lost" for those of some tasks whose lease has run out by p_now, and with p_dead also for those whose
+-- worker does not live, however long its lease. The caller holds the workflow rows; tasks of other workflows are left out.
+-- From p_max_crashes lost claims on the task fails.
 create or replace function workflow.lost_claims(
-    p_tasks bigint[], p_workflows uuid[], p_max_crashes integer, p_now timestamptz) returns workflow.completion[]
+    p_tasks bigint[], p_workflows uuid[], p_max_crashes integer, p_now timestamptz, p_dead boolean default false)
+    returns workflow.completion[]
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
 as $$
+declare
+    v_alive bigint[] := case when p_dead then workflow.live_workers(p_now) end;
 begin
     return array(
         select row(t.id, t.attempt, t.lease_token, 'lost',
@@ -69,8 +74,8 @@ begin
                        'details', jsonb_build_object('worker', t.worker_id, 'lost_claims', t.crashes + 1)),
                    null)::workflow.completion
         from workflow.tasks t
-        where t.id = any(p_tasks) and t.workflow_id = any(p_workflows)
-          and t.status = 'running' and t.lease_until < p_now
+        where t.id = any(p_tasks) and t.workflow_id = any(p_workflows) and t.status = 'running'
+          and (t.lease_until < p_now or p_dead and not coalesce(t.worker_id = any(v_alive), false))
         order by t.id
         for no key update);
 end

@@ -143,6 +143,35 @@ class Attempt:
 
 
 @dataclass(frozen=True, slots=True)
+class OrphanedTask:
+    """A task that makes its workflow an orphan."""
+
+    workflow_id: UUID
+    name: str
+    version: int
+    workflow_status: str
+    task_id: int
+    step: str
+    status: str
+    attempt: int
+    worker_id: int | None
+    worker: str | None
+    lease_until: datetime | None
+    reason: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was done about orphaned workflows, or would be."""
+
+    recovered: list[str]
+    cancelled: list[str]
+    skipped: list[dict[str, str]]  # {"id", "why"}
+    tasks: dict[str, int]  # how many made them orphans, by reason
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """A registered worker process."""
 
@@ -161,6 +190,7 @@ class Worker:
     stopped_at: datetime | None
     age_seconds: float
     current_tasks: list[int]
+    lost_tasks: list[int]  # taken back from it after its last heartbeat
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,11 @@ class Settings(BaseSettings):
     )
 
     @property
+    def grace_seconds(self) -> float:
+        """Time after a start of Postgres in which no lease is judged: nobody could renew before."""
+        return 2 * self.heartbeat_seconds
+
+    @property
     def queue_names(self) -> list[str]:
         """The queues a worker serves, in order, each once."""
         return list(dict.fromkeys(name.strip() for name in self.queues.split(",") if name.strip()))

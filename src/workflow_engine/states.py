@@ -57,6 +57,14 @@ class AttemptOutcome(StrEnum):
     CANCELLED = "cancelled"
 
 
+class OrphanReason(StrEnum):
+    """Why nobody moves a live workflow any more; the first that holds for one of its tasks names the workflow's."""
+
+    WORKER_DEAD = "worker_dead"  # it runs on a worker that is dead, has stopped or is unknown
+    LOCK_EXPIRED = "lock_expired"  # its lease has run out, although its worker lives
+    LOST_WAKEUP = "lost_wakeup"  # its job is gone
+
+
 class WorkerStatus(StrEnum):
     ACTIVE = "active"
     DRAINING = "draining"

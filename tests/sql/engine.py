@@ -304,6 +304,41 @@ class Engine:
         answer: dict[str, Any] = self.value("select workflow.sweep_held(%s, %s)", after, limit)
         return answer
 
+    def orphans(
+        self, workflows: Sequence[UUID] | None = None, *, grace_seconds: float = 0, scan: int = 1000
+    ) -> dict[str, str]:
+        """Reason by step."""
+        return {
+            row["step"]: row["reason"]
+            for row in self.rows(
+                "select step, reason from workflow.orphaned_tasks(%s::uuid[], %s, %s)",
+                None if workflows is None else list(workflows),
+                grace_seconds,
+                scan,
+            )
+        }
+
+    def recover_orphaned(
+        self,
+        workflows: Sequence[UUID] | None = None,
+        *,
+        action: str = "recover",
+        dry_run: bool = False,
+        max_crashes: int = 3,
+        grace_seconds: float = 0,
+        limit: int = 100,
+    ) -> dict[str, Any]:
+        answer: dict[str, Any] = self.value(
+            "select workflow.recover_orphaned(%s, %s::uuid[], %s, %s, %s, %s)",
+            action,
+            None if workflows is None else list(workflows),
+            dry_run,
+            max_crashes,
+            grace_seconds,
+            limit,
+        )
+        return answer
+
     def sweep_leaked_jobs(self) -> int:
         return int(self.value("select workflow.sweep_leaked_jobs()"))
 

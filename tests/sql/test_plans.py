@@ -43,7 +43,11 @@ def grown(engine: Engine, other: Engine) -> Iterator[Engine]:
         engine.finish(*(c.failed() for c in claims))
         engine.set_clock("40 seconds")
         engine.claim()
-        engine.set_clock("80 seconds")
+        engine.set_clock("75 seconds")
+        engine.orphans()
+        engine.recover_orphaned([row["workflow_id"] for row in engine.rows("select * from workflow.orphaned limit 1")])
+        engine.claim()
+        engine.set_clock("120 seconds")
         engine.sweep_expired_leases()
         engine.sweep_leaked_jobs()
         engine.set_clock("0")
@@ -112,6 +116,16 @@ def test_sweeps_visit_what_runs(grown: Engine) -> None:
     grown.set_clock("31 seconds")
     with rows_visited(grown, 20 * BATCH):
         assert grown.sweep_expired_leases() == (BATCH, 0)
+    assert grown.finish(*(c.succeeded() for c in claims)) == list(range(BATCH))
+
+
+def test_looking_for_orphans_visits_what_runs_and_so_many_live_workflows_as_it_is_told(grown: Engine) -> None:
+    claims = grown.claim(BATCH)
+    with rows_visited(grown, 10 * BATCH):
+        assert grown.orphans(scan=BATCH) == {}
+    grown.set_clock("31 seconds")
+    with rows_visited(grown, 20 * BATCH):
+        assert len(grown.recover_orphaned([c.workflow for c in claims])["recovered"]) == BATCH
     assert grown.finish(*(c.succeeded() for c in claims)) == list(range(BATCH))
 
 

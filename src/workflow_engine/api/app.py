@@ -14,6 +14,7 @@ from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
     health,
+    orphans,
     pausing,
     starts,
     task_durations,
@@ -57,6 +58,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
     )
     for routes in (
         starts.router,
+        orphans.router,
         workflows.router,
         why.router,
         task_durations.router,

@@ -194,6 +194,35 @@ WORKER: dict[str, Any] = {
     "rss_bytes": 104857600,
 }
 DEAD_WORKER: dict[str, Any] = {**WORKER, "status": "dead", "age_s": 61.0, "orphaned_tasks": [_TASK]}
+ORPHANED: dict[str, Any] = {
+    "id": _ID,
+    "name": "data-pipeline",
+    "version": 1,
+    "status": "running",
+    "reason": "worker_dead",
+    "since": _STARTED,
+    "tasks": [
+        {
+            "id": _TASK,
+            "step": "fetch",
+            "status": "running",
+            "attempt": 1,
+            "worker_id": "1",
+            "worker": "worker-1",
+            "lease_until": _FINISHED,
+            "reason": "worker_dead",
+            "since": _STARTED,
+        }
+    ],
+    "links": _LINKS,
+}
+RECOVER: dict[str, Any] = {"ids": [_ID]}
+RECOVERY: dict[str, Any] = {
+    "dry_run": False,
+    "recovered": [_ID],
+    "cancelled": [],
+    "skipped": [{"id": "0198c2f4-0000-7000-8000-000000000000", "why": "It is not orphaned."}],
+}
 HEALTH: dict[str, Any] = {
     "status": "degraded",
     "version": "0.1.0",

@@ -104,7 +104,13 @@ def document(app: FastAPI) -> dict[str, Any]:
         components = made.setdefault("components", {}).setdefault("schemas", {})
         for unused in ("HTTPValidationError", "ValidationError"):
             components.pop(unused, None)
-        models = (schemas.Problem, schemas.StartRequest, schemas.CancelRequest, schemas.TaskTypePatch)
+        models = (
+            schemas.Problem,
+            schemas.StartRequest,
+            schemas.CancelRequest,
+            schemas.RecoverRequest,
+            schemas.TaskTypePatch,
+        )
         _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
         components.update(definitions["$defs"])
         for item in made["paths"].values():

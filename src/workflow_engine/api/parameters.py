@@ -108,6 +108,12 @@ def _flag(text: str) -> bool:
     return known[text.lower()]
 
 
+def _one_of(text: str, known: tuple[str, ...]) -> str:
+    if text not in known:
+        raise ValueError(f"write {' or '.join(known)}")
+    return text
+
+
 def _statuses(text: str) -> list[str]:
     statuses = [status.strip() for status in text.split(",")]
     for status in statuses:
@@ -222,6 +228,15 @@ INCLUDE = Parameter(
 )
 TTL = Parameter(
     "ttl", _ttl, None, {"type": "string"}, "Resume by itself after this time; default: not before asked to.", "15m"
+)
+DRY_RUN = Parameter("dry_run", _flag, False, {"type": "boolean"}, "Change nothing, only say what would be done.", True)
+ORPHAN_ACTION = Parameter(
+    "action",
+    lambda text: _one_of(text, ("recover", "cancel")),
+    "recover",
+    {"type": "string", "enum": ["recover", "cancel"], "default": "recover"},
+    "What to do with them.",
+    "recover",
 )
 STATUS = Parameter(
     "status",

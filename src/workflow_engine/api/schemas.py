@@ -7,7 +7,7 @@ from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from workflow_engine.states import AttemptOutcome, TaskStatus, WorkflowStatus
+from workflow_engine.states import AttemptOutcome, OrphanReason, TaskStatus, WorkflowStatus
 
 
 class _Shape(BaseModel):
@@ -365,7 +365,54 @@ class Worker(_Shape):
 class DeadWorker(Worker):
     """A worker whose heartbeat stopped without a goodbye."""
 
-    orphaned_tasks: list[str]
+    orphaned_tasks: list[str] = Field(description="What it held when it died, also when others have taken it over.")
+
+
+class OrphanedTask(_Shape):
+    """A task that nobody moves any more."""
+
+    id: str
+    step: str
+    status: TaskStatus
+    attempt: int
+    worker_id: str | None
+    worker: str | None = Field(description="Name of its worker, if that is still known.")
+    lease_until: datetime | None
+    reason: OrphanReason
+    since: datetime
+
+
+class OrphanedWorkflow(_Shape):
+    """A live workflow with tasks that nobody moves any more."""
+
+    id: str
+    name: str
+    version: int
+    status: WorkflowStatus
+    reason: OrphanReason
+    since: datetime
+    tasks: list[OrphanedTask]
+    links: dict[str, str]
+
+
+class RecoverRequest(_Shape):
+    """Which workflows to recover."""
+
+    ids: list[str] | None = Field(None, max_length=10_000, description="Only these; default: all that are orphaned.")
+
+
+class Skipped(_Shape):
+    id: str
+    why: str
+
+
+class Recovery(_Shape):
+    """What was done about orphaned workflows, or with `dry_run` would be."""
+
+    dry_run: bool
+    recovered: list[str] = Field(description="Ids of workflows.")
+    cancelled: list[str] = Field(description="Ids of workflows.")
+    skipped: list[Skipped]
 
 
 class Dependency(BaseModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -12,8 +12,10 @@ from workflow_engine.errors import Fault
 from workflow_engine.records import (
     Attempt,
     EngineState,
+    OrphanedTask,
     PausedWorkflow,
     Reason,
+    Recovery,
     SlowAttempt,
     StartedWorkflow,
     Task,
@@ -22,6 +24,7 @@ from workflow_engine.records import (
     Workflow,
     WorkflowSummary,
 )
+from workflow_engine.states import OrphanReason
 
 
 def path_of(workflow_id: UUID | str) -> str:
@@ -217,8 +220,50 @@ def worker(worker: Worker) -> dict[str, Any]:
 
 
 def dead_worker(record: Worker) -> dict[str, Any]:
-    shown = worker(record)
-    return {**shown, "orphaned_tasks": shown["current_tasks"]}
+    held = sorted({*record.current_tasks, *record.lost_tasks})
+    return {**worker(record), "orphaned_tasks": [str(task_id) for task_id in held]}
+
+
+def orphans(tasks: Iterable[OrphanedTask]) -> list[dict[str, Any]]:
+    """Orphaned workflows with the tasks that make them so, in the order in which their first task comes."""
+    found: dict[UUID, list[OrphanedTask]] = {}
+    for task in tasks:
+        found.setdefault(task.workflow_id, []).append(task)
+    return [
+        {
+            "id": str(workflow_id),
+            "name": its[0].name,
+            "version": its[0].version,
+            "status": its[0].workflow_status,
+            "reason": min((OrphanReason(task.reason) for task in its), key=list(OrphanReason).index),
+            "since": min(task.since for task in its),
+            "tasks": [
+                {
+                    "id": str(task.task_id),
+                    "step": task.step,
+                    "status": task.status,
+                    "attempt": task.attempt,
+                    "worker_id": None if task.worker_id is None else str(task.worker_id),
+                    "worker": task.worker,
+                    "lease_until": task.lease_until,
+                    "reason": task.reason,
+                    "since": task.since,
+                }
+                for task in its
+            ],
+            "links": links(workflow_id),
+        }
+        for workflow_id, its in found.items()
+    ]
+
+
+def recovery(recovery: Recovery, *, dry_run: bool) -> dict[str, Any]:
+    return {
+        "dry_run": dry_run,
+        "recovered": recovery.recovered,
+        "cancelled": recovery.cancelled,
+        "skipped": recovery.skipped,
+    }
 
 
 def _seconds(begin: datetime | None, end: datetime | None) -> float | None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from workflow_engine.observability import metrics
 from workflow_engine.settings import Settings
+from workflow_engine.states import OrphanReason
 from workflow_engine.store.store import Store
 
 
@@ -18,11 +20,14 @@ class ExpiredLeases:
         # ran meanwhile is then neither lost nor done twice. The age of the leader's connection covers what the start
         # time of the server, which the function looks at, does not: a long recovery, and a standby that was promoted.
         self.patience = settings.lease_seconds
-        self._grace_seconds = 2 * settings.heartbeat_seconds
+        self._grace_seconds = settings.grace_seconds
         self._maintenance = store.maintenance
 
     async def sweep_once(self) -> dict[str, int]:
-        recovered, failed = await self._maintenance.sweep_expired_leases(
+        taken = await self._maintenance.sweep_expired_leases(
             max_crashes=self._max_crashes, grace_seconds=self._grace_seconds
         )
-        return {"recovered": recovered, "failed": failed}
+        metrics.count_orphans(
+            {reason: taken[reason] for reason in (OrphanReason.WORKER_DEAD, OrphanReason.LOCK_EXPIRED)}
+        )
+        return taken

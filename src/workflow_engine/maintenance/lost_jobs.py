@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from uuid import UUID
 
+from workflow_engine.observability import metrics
 from workflow_engine.settings import Settings
+from workflow_engine.states import OrphanReason
 from workflow_engine.store.store import Store
 
 
@@ -22,4 +24,5 @@ class LostJobs:
 
     async def sweep_once(self) -> dict[str, int]:
         mended, self._after = await self._maintenance.sweep_lost_jobs(self._after, max_crashes=self._max_crashes)
+        metrics.count_orphans({OrphanReason.LOST_WAKEUP: mended})
         return {"mended": mended}

@@ -5,7 +5,11 @@ Counters are incremented only by the process that wins a state transition, so su
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from prometheus_client import Counter, Gauge, Histogram, Info
+
+from workflow_engine.states import OrphanReason
 
 DURATION_BUCKETS = (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60, 120, 300, 600, 1800, 3600)
 
@@ -19,6 +23,19 @@ http_request_duration = Histogram(
     ["route", "method", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
+
+orphans_recovered = Counter(
+    "workflow_orphans_recovered_total", "Tasks taken back because nobody moved them any more, by reason", ["reason"]
+)
+
+
+def count_orphans(tasks: Mapping[str, int]) -> None:
+    """Count recovered tasks by reason."""
+    for reason, count in tasks.items():
+        orphans_recovered.labels(reason).inc(count)
+
+
+count_orphans(dict.fromkeys(OrphanReason, 0))
 
 # Workers (port 9464) ------------------------------------------------------------------------------------------------
 

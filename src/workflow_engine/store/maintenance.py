@@ -13,22 +13,24 @@ class Maintenance:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def sweep_expired_leases(
-        self, *, max_crashes: int, grace_seconds: float, limit: int = 500
-    ) -> tuple[int, int]:
-        """Take expired leases back; returns how many tasks run again and how many failed.
+    async def sweep_expired_leases(self, *, max_crashes: int, grace_seconds: float, limit: int = 500) -> dict[str, int]:
+        """Take expired leases back.
+
+        Returns:
+            How many tasks run again (`recovered`) and how many failed (`failed`); of both together, how many had a
+            worker that is dead (`worker_dead`) and how many had one that lives (`lock_expired`).
 
         Args:
             max_crashes: Lost claims after which a task fails.
             grace_seconds: Time after a start of Postgres in which nothing is taken back: nobody could renew.
             limit: At most so many.
         """
-        recovered, failed = await self._pool.value(
-            "select jsonb_build_array(recovered, failed) from workflow.sweep_expired_leases(%s, %s, %s)",
+        taken: dict[str, int] = await self._pool.value(
+            "select to_jsonb(s) from workflow.sweep_expired_leases(%s, %s, %s) s",
             [max_crashes, grace_seconds, limit],
             repeatable=True,
         )
-        return recovered, failed
+        return taken
 
     async def narrate(self, after: int | None, told: Collection[int]) -> dict[str, Any]:
         """The events after `after` that are of interest to people and not in `told`; see sql/functions/narrate.sql."""

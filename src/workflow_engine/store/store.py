@@ -6,6 +6,7 @@ from workflow_engine.records import Gauges, QueueGauges
 from workflow_engine.store.definitions import Definitions
 from workflow_engine.store.engine import Engine
 from workflow_engine.store.maintenance import Maintenance
+from workflow_engine.store.orphans import Orphans
 from workflow_engine.store.pool import Pool
 from workflow_engine.store.task_durations import TaskDurations
 from workflow_engine.store.task_types import TaskTypes
@@ -27,6 +28,7 @@ class Store:
         self.engine = Engine(pool)
         self.workflows = Workflows(pool)
         self.tasks = Tasks(pool)
+        self.orphans = Orphans(pool)
         self.workers = Workers(pool)
         self.task_types = TaskTypes(pool)
         self.task_durations = TaskDurations(pool)

@@ -75,7 +75,7 @@ class Workers:
         return await self._pool.rows(
             Worker,
             "select id, name, host, pid, version, queues, task_types, concurrency, status, rss_bytes, started_at,"
-            " last_heartbeat_at, stopped_at, age_seconds, current_tasks from workflow.worker_list"
+            " last_heartbeat_at, stopped_at, age_seconds, current_tasks, lost_tasks from workflow.worker_list"
             " where status = any(%s) order by id",
             [["dead"] if dead else ["active", "draining"]],
         )
