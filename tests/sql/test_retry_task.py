@@ -238,3 +238,42 @@ def test_the_late_result_of_the_attempt_before_is_stale(engine: Engine) -> None:
     engine.retry_task(old.task_id, force=True)
     assert engine.finish(old.succeeded()) == [0]
     assert engine.finish(engine.claim_one().succeeded()) == []
+
+
+# Pauses ---------------------------------------------------------------------------------------------------------------
+
+
+def test_a_retry_passes_by_no_pause(engine: Engine) -> None:
+    engine.define({"held": [], "backoff": []})
+    workflow = engine.start()
+    claims = {c.step: c for c in engine.claim()}
+    engine.finish(claims["held"].released(), claims["backoff"].retried(3600))
+    engine.pause_workflow(workflow)
+    assert engine.claim() == []
+    assert engine.retry_task(claims["held"].task_id, 600) == 0
+    assert engine.retry_task(claims["backoff"].task_id) == 1
+    assert engine.claim() == []
+    engine.resume_workflow(workflow)
+    assert {c.step: c.raw["timeout"] for c in engine.claim()} == {"held": 600, "backoff": None}
+
+
+def test_what_a_retry_reopens_in_a_paused_workflow_waits(engine: Engine) -> None:
+    engine.define({"a": [], "slow": []}, fail_fast=False)
+    workflow = engine.start()
+    claims = {c.step: c for c in engine.claim()}
+    engine.finish(claims["a"].failed())
+    engine.pause_workflow(workflow)
+    assert engine.retry_task(claims["a"].task_id) == 1
+    assert engine.claim() == []
+    engine.resume_workflow(workflow)
+    assert engine.claim_one().step == "a"
+
+
+def test_a_retry_of_a_held_workflow_leaves_it_held(engine: Engine) -> None:
+    engine.define({"a": []})
+    workflow = engine.start()
+    engine.pause_workflow(workflow)
+    assert engine.claim() == []
+    before = engine.snapshot()
+    assert engine.retry(workflow) == 0
+    assert engine.snapshot() == before
