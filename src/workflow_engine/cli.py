@@ -17,6 +17,8 @@ from workflow_engine.settings import Settings, load_settings
 EXIT_FAILED = 1
 EXIT_USAGE = 2
 EXIT_UNREACHABLE = 3
+EXIT_TIMED_OUT = 124  # as timeout(1) has it
+EXIT_INTERRUPTED = 130
 _DEFAULT_DATA_DIRECTORY = Path(".workflow-engine")
 
 app = typer.Typer(
@@ -136,6 +138,38 @@ def demo(
     raise typer.Exit(0 if succeeded else EXIT_FAILED)
 
 
+@app.command()
+def drain(
+    timeout: Annotated[str, typer.Option(help="How long to wait: 90s, 5m.")] = "5m",
+    server: Server = None,
+    pause: Annotated[bool, typer.Option("--pause/--no-pause", help="Pause the intake first.")] = True,
+) -> None:
+    """Pause the intake and wait until no workflow runs, before a restart. Exit code 124 when the time was over."""
+    from workflow_engine.client.drain import MOST_EXPLAINED, Drain, counted, whether_paused
+    from workflow_engine.client.http import Client
+
+    seconds = _duration(timeout, "--timeout")
+    with Client(_settings(WORKFLOW_SERVER=server).server) as client:
+        try:
+            left = Drain(client, pause=pause, say=typer.echo).run(seconds)
+        except KeyboardInterrupt:
+            typer.echo(f"Interrupted. {whether_paused(client)}", err=True)
+            raise typer.Exit(EXIT_INTERRUPTED) from None
+        paused = whether_paused(client)
+    if not left:
+        typer.echo(f"Drained: no workflow runs. {paused}")
+        return
+    typer.echo(f"After {timeout} {counted(len(left))} still running:", err=True)
+    for workflow in left[:MOST_EXPLAINED]:
+        typer.echo(f"  {workflow.id}  {workflow.name}", err=True)
+        for reason in workflow.reasons:
+            typer.echo(f"    {reason}", err=True)
+    if len(left) > MOST_EXPLAINED:
+        typer.echo(f"  and {len(left) - MOST_EXPLAINED} more", err=True)
+    typer.echo(paused, err=True)
+    raise typer.Exit(EXIT_TIMED_OUT)
+
+
 def main() -> None:
     """Run the command line. Exit code 1: it failed; 2: the command line or a setting is wrong; 3: no engine answers."""
     try:
@@ -158,6 +192,16 @@ def _complain(error: EngineError, code: int) -> None:
 def _settings(**flags: Any) -> Settings:
     """The environment, beaten by the flags that were given."""
     return load_settings(**{name: value for name, value in flags.items() if value is not None})
+
+
+def _duration(text: str, option: str) -> float:
+    from workflow_engine.definition.durations import parse_duration
+    from workflow_engine.errors import InputInvalid
+
+    try:
+        return parse_duration(text)
+    except InputInvalid as error:
+        raise typer.BadParameter(error.faults[0].message, param_hint=option) from None
 
 
 def _modules(include: list[str] | None) -> str | None:

@@ -49,7 +49,13 @@ class Cluster(Users, Truth):
         database_url: Of a migrated database.
         redis_url: Of the mirror; it may be down.
         env: Settings of all its processes.
+
+    Attributes:
+        engine: The one that `up` started.
+        env: The environment of all its processes.
     """
+
+    engine: EngineProcess
 
     def __init__(self, directory: Path, database_url: str, redis_url: str, **env: str) -> None:
         Users.__init__(self)  # its URL is known when the engine is up
@@ -57,7 +63,7 @@ class Cluster(Users, Truth):
         self._directory = directory
         self.ledger = Ledger(directory / "ledger.jsonl")
         self.processes: list[EngineProcess] = []
-        self._env = {
+        self.env = {
             **environment(self.ledger),
             "DATABASE_URL": database_url,
             "REDIS_URL": redis_url,
@@ -71,7 +77,8 @@ class Cluster(Users, Truth):
 
     def up(self, workers: int = 1, **env: str) -> list[EngineProcess]:
         """Start an engine, to which `start` then speaks, and workers, all at once; returns the ready workers."""
-        engine, self.url = self.begin_engine(**env)
+        self.engine, self.url = self.begin_engine(**env)
+        engine = self.engine
         started = [self.begin_worker(**env) for _ in range(workers)]
         for worker in started:
             worker.says("worker registered")
@@ -88,8 +95,8 @@ class Cluster(Users, Truth):
 
     def begin_engine(self, **env: str) -> tuple[EngineProcess, str]:
         """Start `workflow-engine serve` and wait for nothing; returns it and its URL."""
-        port = free_port()
-        return self._start("serve", env={**env, "PORT": str(port)}), f"http://127.0.0.1:{port}"
+        port = env.pop("PORT", None) or str(free_port())
+        return self._start("serve", env={**env, "PORT": port}), f"http://127.0.0.1:{port}"
 
     def worker(self, **env: str) -> EngineProcess:
         """Start `workflow-engine worker` and wait until it has registered."""
@@ -109,7 +116,7 @@ class Cluster(Users, Truth):
 
     def _start(self, command: str, env: Mapping[str, str]) -> EngineProcess:
         log = self._directory / f"{command}-{len(self.processes) + 1}.log"
-        process = EngineProcess(command, env={**self._env, **env}, log=log)
+        process = EngineProcess(command, env={**self.env, **env}, log=log)
         self.processes.append(process)
         return process
 

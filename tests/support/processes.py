@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -19,6 +21,12 @@ def is_alive(pid: int) -> bool:
         return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return False
+
+
+def run_engine(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `workflow-engine <arguments>` to its end, with wide lines and no colours."""
+    env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **environment}
+    return subprocess.run(engine_command(*arguments), env=env, capture_output=True, text=True, timeout=60, check=False)
 
 
 class EngineProcess:

@@ -1,28 +1,22 @@
 """The command line itself: quick help, and wrong settings told before anything starts."""
 
-import os
 import subprocess
 import sys
 
 import pytest
-
-
-def run(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, "-m", "workflow_engine.cli", *arguments]
-    env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **environment}
-    return subprocess.run(command, env=env, capture_output=True, text=True, timeout=60, check=False)
+from support.processes import run_engine
 
 
 def test_help_names_every_command() -> None:
-    answer = run("--help")
+    answer = run_engine("--help")
     assert answer.returncode == 0
-    for command in ("migrate", "serve", "worker", "dev", "demo"):
+    for command in ("migrate", "serve", "worker", "dev", "demo", "drain"):
         assert command in answer.stdout
 
 
-@pytest.mark.parametrize("command", ["migrate", "serve", "worker", "dev", "demo"])
+@pytest.mark.parametrize("command", ["migrate", "serve", "worker", "dev", "demo", "drain"])
 def test_a_wrong_setting_ends_every_command_with_exit_code_2_and_its_name(command: str) -> None:
-    answer = run(command, LOG_FORMAT="xml")
+    answer = run_engine(command, LOG_FORMAT="xml")
     assert answer.returncode == 2
     assert "LOG_FORMAT='xml'" in answer.stderr
     assert "'logfmt' or 'json'" in answer.stderr
@@ -30,13 +24,13 @@ def test_a_wrong_setting_ends_every_command_with_exit_code_2_and_its_name(comman
 
 
 def test_a_flag_beats_the_environment_and_is_checked_like_it() -> None:
-    answer = run("worker", "--concurrency", "0", WORKER_CONCURRENCY="5")
+    answer = run_engine("worker", "--concurrency", "0", WORKER_CONCURRENCY="5")
     assert answer.returncode == 2
     assert "WORKER_CONCURRENCY='0'" in answer.stderr or "WORKER_CONCURRENCY=0" in answer.stderr
 
 
 def test_a_database_that_is_away_ends_migrate_with_exit_code_1_and_a_hint() -> None:
-    answer = run("migrate", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
+    answer = run_engine("migrate", DATABASE_URL="postgresql://nobody@127.0.0.1:1/none")
     assert answer.returncode == 1
     assert "Check DATABASE_URL" in answer.stderr
     assert "Traceback" not in answer.stderr

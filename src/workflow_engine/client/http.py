@@ -13,7 +13,8 @@ from workflow_engine.errors import ServerRefused, ServerUnreachable
 
 _API = "/api/v1"
 _CONNECT_SECONDS = 5.0
-_UNAVAILABLE = frozenset({502, 503, 504})  # an engine without its database, or a proxy without its engine
+_UNAVAILABLE = frozenset({502, 503, 504})  # a proxy without its engine, or an engine without its database, which says:
+_WITHOUT_DATABASE = "unavailable"
 
 
 class Client:
@@ -97,6 +98,6 @@ class Client:
             problem = {}
         detail = str(problem.get("detail") or f"{self.server} answered with {answer.status_code}")
         hint = str(problem["hint"]) if problem.get("hint") else None
-        if answer.status_code in _UNAVAILABLE:
+        if answer.status_code in _UNAVAILABLE and problem.get("code", _WITHOUT_DATABASE) == _WITHOUT_DATABASE:
             return ServerUnreachable(detail, hint=hint)
         return ServerRefused(answer.status_code, detail, hint=hint)
