@@ -6,16 +6,15 @@ WORKFLOW_TEST_OUTAGE_SECONDS sets the length of the long outage (default 8; 60 f
 import os
 import shutil
 import signal
-import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 from support.cluster import LEASE_SECONDS, Cluster
-from support.documents import Document, answer, chain, fan, flow, step
+from support.documents import chain, fan, flow, step
 from support.eventually import eventually
+from support.load import Load
 
 from workflow_engine.bootstrap import migrate
 from workflow_engine.embedded.places import temporary_data_directory
@@ -23,7 +22,6 @@ from workflow_engine.embedded.postgres import Postgres
 from workflow_engine.embedded.valkey import Valkey
 
 OUTAGE_SECONDS = float(os.environ.get("WORKFLOW_TEST_OUTAGE_SECONDS", "8"))
-RECOVERY_SECONDS = 60.0
 SHORT = [chain(10, seconds=0.05), fan(20, seconds=0.2)]
 LONG = chain(2, seconds=2 * LEASE_SECONDS)  # each step outlives its lease
 
@@ -57,51 +55,6 @@ def broken_cluster(tmp_path: Path, postgres: Postgres, valkey: Valkey) -> Iterat
     cluster.close()
 
 
-class Load:
-    """Starts batches of workflows until stopped; each until it is accepted, with one idempotency key."""
-
-    def __init__(self, cluster: Cluster, batch: list[Document]) -> None:
-        self._cluster = cluster
-        self._batch = batch
-        self._stop = threading.Event()
-        self.accepted: dict[str, Document] = {}
-        self.refused = 0  # times that a batch was not accepted
-
-    def run(self, pause: float = 0.25) -> None:
-        number = 0
-        while not self._stop.is_set():
-            number += 1
-            while (started := self._cluster.try_start(self._batch, key=f"batch-{number}")) is None:
-                self.refused += 1
-                self._stop.wait(pause)
-            self.accepted.update(zip(started, self._batch, strict=True))
-            self._stop.wait(pause)
-
-    def await_accepted(self, batches: int) -> None:
-        """Wait until so many more batches were accepted."""
-        wanted = len(self.accepted) + batches * len(self._batch)
-        eventually(lambda: len(self.accepted) >= wanted, RECOVERY_SECONDS)
-
-    @contextmanager
-    def running(self) -> Iterator["Load"]:
-        failures: list[BaseException] = []
-
-        def run() -> None:
-            try:
-                self.run()
-            except BaseException as error:
-                failures.append(error)
-
-        thread = threading.Thread(target=run)
-        thread.start()
-        try:
-            yield self
-        finally:
-            self._stop.set()
-            thread.join(60)
-        assert not failures, failures
-
-
 def stop_at_once(postgres: Postgres) -> None:
     """An immediate stop: no checkpoint, no goodbye to the clients."""
     pid = postgres.pid
@@ -111,11 +64,7 @@ def stop_at_once(postgres: Postgres) -> None:
 
 
 def assert_all_completed_once(cluster: Cluster, load: Load) -> None:
-    ended = cluster.await_ends(list(load.accepted), RECOVERY_SECONDS)
-    assert set(ended) == set(load.accepted), "accepted, but not there"
-    assert set(ended.values()) == {"succeeded"}
-    for workflow, document in load.accepted.items():
-        assert cluster.output(workflow) == answer(document)
+    load.assert_all_succeeded(cluster)
     everything = cluster.rows("select count(*) as n from workflow.workflows")[0]["n"]
     assert everything == len(load.accepted), "a repeated start was not recognised"
     cluster.assert_at_rest()
@@ -124,7 +73,7 @@ def assert_all_completed_once(cluster: Cluster, load: Load) -> None:
 def test_postgres_away_under_load_costs_time_and_nothing_else(broken_cluster: Cluster, postgres: Postgres) -> None:
     cluster = broken_cluster
     cluster.up(workers=2)
-    with Load(cluster, [*SHORT, LONG]).running() as load:
+    with Load(cluster.try_start, [*SHORT, LONG]).running() as load:
         load.await_accepted(5)
         eventually(lambda: cluster.ledger.ends("last"))
         stop_at_once(postgres)
@@ -178,7 +127,7 @@ def test_redis_that_hangs_and_then_dies_under_load_is_not_noticed(broken_cluster
     cluster.up()
     pid = valkey.pid
     assert pid is not None
-    with Load(cluster, SHORT).running() as load:
+    with Load(cluster.try_start, SHORT).running() as load:
         for breakage in (signal.SIGSTOP, signal.SIGKILL):
             load.await_accepted(3)
             os.kill(pid, breakage)
