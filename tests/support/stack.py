@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import re
@@ -10,8 +11,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -20,8 +21,10 @@ from urllib.parse import urlsplit
 import redis
 
 from support.cluster import environment
+from support.documents import Document
 from support.eventually import eventually
 from support.ledger import Ledger
+from support.load import Load
 from support.processes import is_alive
 from support.truth import Truth
 from support.users import Users
@@ -141,6 +144,18 @@ class Stack(Users, Truth):
         self.ask("reset")
         with suppress(AssertionError):
             self.post("/resume")
+
+    @contextmanager
+    def load(self, batch: list[Document], name: str) -> Iterator[Load]:
+        """Users who go to the engines in turn and keep starting workflows, until the context ends."""
+        users = [Users(url) for url in self.engine_urls]
+        turns = itertools.cycle(users)
+        try:
+            with Load(lambda documents, key: next(turns).try_start(documents, key), batch, name).running() as load:
+                yield load
+        finally:
+            for each in users:
+                each.close_users()
 
     # The operator -----------------------------------------------------------------------------------------------------
 
