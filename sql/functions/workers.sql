@@ -101,15 +101,17 @@ end
 $$;
 comment on function workflow.release_forgotten is 'Hand back claims whose answer never reached the worker';
 
--- Marks a worker as draining (it claims nothing more) or, as its last word, stopped.
-create or replace function workflow.set_worker_status(p_worker_id bigint, p_status text) returns void
+-- Marks a worker as draining (it claims nothing; p_reason says why), active again, or, as its last word, stopped.
+create or replace function workflow.set_worker_status(p_worker_id bigint, p_status text, p_reason text default null)
+    returns void
 language plpgsql volatile
 set search_path = public, pg_temp
 as $$
 begin
     update workflow.workers w set
-        status = p_status, stopped_at = case when p_status = 'stopped' then workflow.clock() end
+        status = p_status, status_reason = p_reason,
+        stopped_at = case when p_status = 'stopped' then workflow.clock() end
     where w.id = p_worker_id;
 end
 $$;
-comment on function workflow.set_worker_status is 'Mark a worker as draining or stopped';
+comment on function workflow.set_worker_status is 'Mark a worker as draining, active again or stopped';

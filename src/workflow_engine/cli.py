@@ -87,15 +87,13 @@ def worker(
         WORKER_CONCURRENCY=concurrency,
         WORKFLOW_WORKER_NAME=name,
     )
-    import asyncio
-
     from workflow_engine.observability.logs import configure_logging
     from workflow_engine.worker.runtime import run_worker
 
     if settings.include_modules:
         sys.path.insert(0, str(Path.cwd()))  # a module beside where the command was typed, as with `python -m`
     configure_logging(settings, role="worker")
-    asyncio.run(run_worker(settings))
+    run_worker(settings)
 
 
 @app.command()

@@ -191,6 +191,7 @@ class Worker:
     age_seconds: float
     current_tasks: list[int]
     lost_tasks: list[int]  # taken back from it after its last heartbeat
+    status_reason: str | None  # why it is draining
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,7 +32,18 @@ def _deadlock_detection(value: object) -> object:
     )
 
 
+def _switch(value: object) -> object:
+    switched = {"1": True, "true": True, "yes": True, "on": True, "0": False, "false": False, "no": False, "off": False}
+    try:
+        return switched[str(value).lower()]
+    except KeyError:
+        raise ValueError("must be true or false (also 1, yes, on, 0, no, off)") from None
+
+
 DeadlockDetection = Annotated[Literal["off", "warn", "true"], BeforeValidator(_deadlock_detection)]
+
+
+Switch = Annotated[bool, BeforeValidator(_switch)]
 
 
 class Settings(BaseSettings):
@@ -63,6 +74,21 @@ class Settings(BaseSettings):
         "WORKFLOW_LOG_MAX_BYTES", 50 * 1024 * 1024, "Size at which a log file is copied and emptied.", ge=4096
     )
     log_backups: int = _named("WORKFLOW_LOG_BACKUPS", 3, "Copies that are kept of each log file.", ge=0, le=100)
+
+    memory_profiler: Switch = _named("MEMORY_PROFILER", False, "A worker tells where its memory was allocated.")
+    memory_profile_seconds: float = _named(
+        "WORKFLOW_MEMORY_PROFILE_SECONDS", 60.0, "Time between two lines of the memory profiler.", gt=0
+    )
+    memory_profile_share: float = _named(
+        "WORKFLOW_MEMORY_PROFILE_SHARE",
+        0.01,
+        "Share of the time in which it traces; 1 = always.",
+        gt=0,
+        le=1,
+    )
+    memory_limit_bytes: int = _named(
+        "WORKFLOW_MEMORY_LIMIT_BYTES", 0, "Memory a worker may use; 0 = as its cgroup says.", ge=0
+    )
 
     env: Literal["development", "production"] = _named("WORKFLOW_ENV", "development", "Kind of deployment.")
     lease_seconds: float = _named("WORKFLOW_LEASE_SECONDS", 30.0, "Length of a lease.", gt=0)

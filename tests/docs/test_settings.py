@@ -47,6 +47,8 @@ def test_every_setting_is_documented_with_its_default_and_description() -> None:
         ("WORKER_CONCURRENCY", "many", "integer"),
         ("DEADLOCK_DETECTION", "maybe", "'off', 'warn' or 'true'"),
         ("LOG_FORMAT", "xml", "'logfmt' or 'json'"),
+        ("MEMORY_PROFILER", "sometimes", "true or false"),
+        ("WORKFLOW_MEMORY_LIMIT_BYTES", "2Gi", "integer"),
         ("WORKFLOW_LEASE_SECONDS", "-1", "greater than 0"),
     ],
 )

@@ -42,6 +42,19 @@ async def gated(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, int]:
     return _counted(inputs)
 
 
+_LEAKED: list[bytes] = []
+
+
+@handler("leaks")
+async def leaks(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, int]:
+    """Count, and keep `bytes` of memory for ever."""
+    _note("start", ctx)
+    _LEAKED.append(os.urandom(1024) * (inputs["bytes"] // 1024))  # no page of it can be shared or left untouched
+    await asyncio.sleep(0.02)
+    _note("end", ctx)
+    return _counted(inputs)
+
+
 @handler("signals-itself")
 async def signals_itself(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, int]:
     """Count, and as the last act of the first attempt send the own process the signal of that name."""

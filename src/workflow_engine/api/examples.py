@@ -185,6 +185,7 @@ WORKER: dict[str, Any] = {
     "queues": ["default"],
     "task_types": ["agent", "database", "http", "llm_inference", "noop", "transform"],
     "status": "active",
+    "status_reason": None,
     "concurrency": 10,
     "busy": 1,
     "current_tasks": [_TASK],

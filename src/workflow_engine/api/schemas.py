@@ -353,6 +353,7 @@ class Worker(_Shape):
     queues: list[str]
     task_types: list[str]
     status: Literal["active", "draining", "dead"]
+    status_reason: Literal["stopping", "memory"] | None = Field(description="Why it is draining and claims nothing.")
     concurrency: int
     busy: int
     current_tasks: list[str]

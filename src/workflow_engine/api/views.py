@@ -209,6 +209,7 @@ def worker(worker: Worker) -> dict[str, Any]:
         "queues": worker.queues,
         "task_types": worker.task_types,
         "status": worker.status,
+        "status_reason": worker.status_reason,
         "concurrency": worker.concurrency,
         "busy": len(worker.current_tasks),
         "current_tasks": [str(task_id) for task_id in worker.current_tasks],

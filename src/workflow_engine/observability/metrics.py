@@ -49,6 +49,12 @@ task_wait = Histogram("workflow_task_wait_seconds", "Time from pending to claime
 task_timeouts = Counter("workflow_task_timeouts_total", "Attempts that exceeded their time", ["type"])
 tasks_running = Gauge("workflow_tasks_running", "Attempts running in this worker")
 worker_concurrency = Gauge("workflow_worker_concurrency", "Slots of this worker")
+worker_memory_rss = Gauge("workflow_worker_memory_rss_bytes", "Memory this worker holds")
+worker_memory_limit = Gauge("workflow_worker_memory_limit_bytes", "Memory this worker may use; 0 = no limit")
+worker_recycles = Counter(
+    "workflow_worker_recycles_total", "Times this worker replaced itself in place, by reason", ["reason"]
+)
+worker_recycles.labels("memory")
 stale_results = Counter("workflow_stale_results_total", "Results refused because their lease was no longer valid")
 turns = Counter("workflow_worker_turns_total", "Round trips to Postgres, by result", ["result"])
 turn_duration = Histogram(

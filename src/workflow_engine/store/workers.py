@@ -65,9 +65,11 @@ class Workers:
             )
         )
 
-    async def set_status(self, worker_id: int, status: str) -> None:
-        """Mark a worker as `draining` (it claims nothing more) or, as its last word, `stopped`."""
-        await self._pool.value("select workflow.set_worker_status(%s, %s)", [worker_id, status], repeatable=True)
+    async def set_status(self, worker_id: int, status: str, reason: str | None = None) -> None:
+        """Mark a worker as `draining` (it claims nothing), `active` again or, as its last word, `stopped`."""
+        await self._pool.value(
+            "select workflow.set_worker_status(%s, %s, %s)", [worker_id, status, reason], repeatable=True
+        )
 
     # Last, since `list` in the annotations above means the built-in one.
     async def list(self, *, dead: bool = False) -> list[Worker]:
@@ -75,7 +77,8 @@ class Workers:
         return await self._pool.rows(
             Worker,
             "select id, name, host, pid, version, queues, task_types, concurrency, status, rss_bytes, started_at,"
-            " last_heartbeat_at, stopped_at, age_seconds, current_tasks, lost_tasks from workflow.worker_list"
+            " last_heartbeat_at, stopped_at, age_seconds, current_tasks, lost_tasks, status_reason"
+            " from workflow.worker_list"
             " where status = any(%s) order by id",
             [["dead"] if dead else ["active", "draining"]],
         )

@@ -20,6 +20,8 @@ from workflow_engine.settings import Settings
 from workflow_engine.states import AttemptOutcome
 from workflow_engine.store.definitions import Definitions
 from workflow_engine.worker.execute import Limits, execute
+from workflow_engine.worker.leases import resident_bytes
+from workflow_engine.worker.profiler import MemoryProfiler
 
 
 @dataclass(slots=True)
@@ -40,6 +42,7 @@ class Attempts:
         handlers: What can be run.
         log: Bound to the worker.
         transitions: Told how each attempt goes.
+        profiler: Told what each attempt does to memory, when there is one.
         on_end: Called in the event loop whenever an attempt ended.
     """
 
@@ -48,12 +51,15 @@ class Attempts:
         settings: Settings,
         definitions: Definitions,
         handlers: Registry,
+        *,
         log: FilteringBoundLogger,
         transitions: Transitions,
-        *,
+        profiler: MemoryProfiler | None,
         on_end: Callable[[], None],
     ) -> None:
         self._transitions = transitions
+        self._profiler = profiler
+        self.ever_started = False
         self._definitions = definitions
         self._handlers = handlers
         self._log = log
@@ -83,6 +89,7 @@ class Attempts:
     def start(self, claims: Iterable[Claim]) -> None:
         """Run claimed tasks; returns at once."""
         for claim in claims:
+            self.ever_started = True
             attempt = _Attempt(claim)
             with self._guard:
                 self._running[claim.lease_token] = attempt
@@ -127,6 +134,7 @@ class Attempts:
         claim = attempt.claim
         completion: Completion | None = None
         outcome, step_type = AttemptOutcome.CANCELLED, "unknown"
+        memory = resident_bytes() if self._profiler else 0
         try:
             plan = self._plans.get(claim.version_id) or await self._load_plan(claim.version_id)
             step = plan.steps[claim.step_index]
@@ -152,6 +160,8 @@ class Attempts:
                 outcome = AttemptOutcome.RELEASED
             seconds = time.monotonic() - attempt.started
             self._tell(attempt, step_type, outcome, completion, seconds)
+            if self._profiler:
+                self._profiler.compare(memory, claim, step_type, running=len(self._running))
             metrics.tasks_completed.labels(step_type, outcome.value).inc()
             metrics.task_duration.labels(step_type, outcome.value).observe(seconds)
             with self._guard:

@@ -33,6 +33,7 @@ from workflow_engine.store.pool import connection_options
 from workflow_engine.store.store import Store
 from workflow_engine.worker.attempts import Attempts
 from workflow_engine.worker.leases import LeaseKeeper
+from workflow_engine.worker.profiler import MemoryProfiler
 from workflow_engine.worker.turns import Turns
 
 _FLUSH_SECONDS = 15.0  # how long a stopping worker tries to deliver its last results while Postgres is away
@@ -49,9 +50,17 @@ class Worker:
         store: Its pool is opened and closed by the caller.
         handlers: What this worker can run.
         log: The worker binds its name to it.
+        profiler: Told what each attempt does to memory, when there is one.
     """
 
-    def __init__(self, settings: Settings, store: Store, handlers: Registry, log: FilteringBoundLogger) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        handlers: Registry,
+        log: FilteringBoundLogger,
+        profiler: MemoryProfiler | None = None,
+    ) -> None:
         self._settings = settings
         self._store = store
         self._types = handlers.types
@@ -62,7 +71,13 @@ class Worker:
         self._notified = 0  # counts reasons to look for work, so that none is lost while a turn is in flight
         self._transitions = Transitions(output(), self.name)
         self._attempts = Attempts(
-            settings, store.definitions, handlers, self._log, self._transitions, on_end=self._attempt_ended
+            settings,
+            store.definitions,
+            handlers,
+            log=self._log,
+            transitions=self._transitions,
+            profiler=profiler,
+            on_end=self._attempt_ended,
         )
         self._turns = Turns(settings.database_url, lease_seconds=settings.lease_seconds, held=self._held, log=self._log)
         self._worker_id: int | None = None
@@ -70,6 +85,8 @@ class Worker:
         self._leases: LeaseKeeper | None = None
         self._held_up = 0  # turns in a row that found everything claimable locked
         self._draining = False
+        self._held_back: str | None = None  # why it claims nothing for now
+        self._recycling = False
         self._flush_seconds = _FLUSH_SECONDS
         self._turn_limit: asyncio.Timeout | None = None  # of the turn in flight
 
@@ -91,6 +108,50 @@ class Worker:
     def draining(self) -> bool:
         """Whether it was asked to stop."""
         return self._draining
+
+    @property
+    def recycling(self) -> bool:
+        """Whether it drains only to begin again in the same process."""
+        return self._recycling
+
+    @property
+    def held_back(self) -> bool:
+        """Whether it claims nothing for now."""
+        return self._held_back is not None
+
+    @property
+    def running(self) -> int:
+        """Attempts in progress."""
+        return len(self._attempts)
+
+    @property
+    def has_worked(self) -> bool:
+        """Whether it ever got a task to run."""
+        return self._attempts.ever_started
+
+    async def hold_back(self, reason: str) -> None:
+        """Claim nothing until `go_on`; what runs goes on."""
+        self._held_back = reason
+        await self._announce(WorkerStatus.DRAINING, reason)
+
+    async def go_on(self) -> None:
+        """Claim again. Without effect while Postgres is away, which would refuse the claims."""
+        if not self._draining and await self._announce(WorkerStatus.ACTIVE):
+            self._held_back = None
+            self._wake.set()
+
+    def recycle(self) -> None:
+        """Drain; whoever runs this worker then begins it again. A `stop` in between wins."""
+        if not self._draining:
+            self._recycling = True
+            self.drain()
+
+    def stop(self) -> None:
+        """Drain for good. Twice: at once."""
+        if self._recycling:
+            self._recycling = False
+        else:
+            self.drain()
 
     def drain(self) -> None:
         """Stop claiming, finish own tasks within the grace time, release the rest, then end `run`. Twice: at once."""
@@ -117,9 +178,9 @@ class Worker:
                 return
             if self._draining and not announced:
                 announced = True
-                await self._announce(WorkerStatus.DRAINING)
+                await self._announce(WorkerStatus.DRAINING, "memory" if self._recycling else "stopping")
             batch = self._attempts.take_ended()
-            want = 0 if self._draining else self._settings.worker_concurrency - len(self._attempts)
+            want = 0 if self._draining or self.held_back else self._settings.worker_concurrency - len(self._attempts)
             if not batch and want <= 0:
                 if self._draining and not self._attempts:
                     return
@@ -225,6 +286,8 @@ class Worker:
             log=self._log,
         )
         self._leases.start()
+        if self._held_back:
+            await self._announce(WorkerStatus.DRAINING, self._held_back)
         self._log.info(
             "worker registered", worker_id=self._worker_id, queues=self._settings.queue_names,
             concurrency=self._settings.worker_concurrency, task_types=self._types,
@@ -263,13 +326,15 @@ class Worker:
 
     # Leaving ----------------------------------------------------------------------------------------------------------
 
-    async def _announce(self, status: WorkerStatus) -> None:
+    async def _announce(self, status: WorkerStatus, reason: str | None = None) -> bool:
         if self._worker_id is None:
-            return
+            return False
         try:
-            await self._store.workers.set_status(self._worker_id, status)
+            await self._store.workers.set_status(self._worker_id, status, reason)
         except StoreUnavailable as error:
             self._log.warning("cannot announce status", status=str(status), error=error.detail)
+            return False
+        return True
 
     async def _leave(self, registry: WorkerRegistry) -> None:
         if self._leases:

@@ -4,35 +4,67 @@ from __future__ import annotations
 
 import asyncio
 import signal
-
-from prometheus_client import start_http_server
+from collections.abc import AsyncIterator, Coroutine
+from contextlib import asynccontextmanager
+from typing import Any
 
 from workflow_engine.bootstrap import load_handlers, open_store
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import VERSION, Settings
 from workflow_engine.worker.loop import Worker
+from workflow_engine.worker.memory import MemoryWatch, begin_again, memory_limit
+from workflow_engine.worker.metrics_server import serve_metrics
+from workflow_engine.worker.profiler import MemoryProfiler
 
 
-async def run_worker(settings: Settings) -> None:
+def run_worker(settings: Settings) -> None:
     """Run a worker until SIGTERM or SIGINT, then drain; a second signal drains at once.
 
-    Survives outages of Postgres of any length. Logging is configured by the caller.
+    Survives outages of Postgres of any length. Before it would pass its memory limit it drains and begins again in the
+    same process. Logging is configured by the caller.
 
     Raises:
         HandlerInvalid: A handler module cannot be loaded; nothing was started.
     """
+    worker = asyncio.run(_run(settings))
+    if worker.recycling:
+        begin_again(worked=worker.has_worked)
+
+
+async def _run(settings: Settings) -> Worker:
     log = get_logger("worker")
+    limit = memory_limit(settings.memory_limit_bytes)
+    profiler = None
+    if settings.memory_profiler:  # before handlers are loaded, to see them too
+        profiler = MemoryProfiler(log, every=settings.memory_profile_seconds, share=settings.memory_profile_share)
     if settings.worker_metrics_port:
         try:
-            start_http_server(settings.worker_metrics_port)
+            serve_metrics(settings.worker_metrics_port, limit=limit, profiler=profiler)
         except OSError as error:  # two workers on one machine: work matters more than being watched
             log.warning("no metrics: port taken", port=settings.worker_metrics_port, error=str(error))
     metrics.build_info.info({"version": VERSION})
     metrics.worker_concurrency.set(settings.worker_concurrency)
     async with open_store(settings, "workflow-engine worker") as store, load_handlers(settings) as handlers:
-        worker = Worker(settings, store, handlers, log)
+        worker = Worker(settings, store, handlers, log, profiler)
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(signum, worker.drain)
-        await worker.run()
+            loop.add_signal_handler(signum, worker.stop)
+        async with _beside(MemoryWatch(worker, limit, log).run()):
+            if profiler is None:
+                await worker.run()
+            else:
+                async with _beside(profiler.run()):
+                    await worker.run()
+    return worker
+
+
+@asynccontextmanager
+async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """Run something in the background while the context is open."""
+    task = asyncio.create_task(work)
+    try:
+        yield
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
