@@ -37,7 +37,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         try:
             async with (
                 open_store(chosen, "workflow-engine api") as store,
-                run_maintenance(chosen, store),
+                run_maintenance(chosen, store, mirror),
                 serving(app, chosen, store, mirror),
             ):
                 yield

@@ -19,6 +19,7 @@ EngineError
 │   └── IdempotencyKeyReused   same key, other request
 ├── EnginePaused               it accepts nothing new for now
 ├── StoreUnavailable           Postgres cannot be reached; nothing was changed, or the outcome is unknown
+├── RedisUnavailable           Redis is away or refuses; never told to a caller of the API
 ├── StackUnavailable           the embedded servers cannot run here
 ├── ServerUnreachable          the engine that a command speaks to does not answer (exit 3)
 ├── ServerRefused              it answers with an error
@@ -183,6 +184,10 @@ class StoreUnavailable(EngineError):
     """Postgres cannot be reached."""
 
     code = "unavailable"
+
+
+class RedisUnavailable(EngineError):
+    """Redis cannot be reached."""
 
 
 class StackUnavailable(EngineError):

@@ -300,3 +300,12 @@ class Turn:
     again: bool  # something claimable was locked by another transaction: ask again soon
     next_due: float | None  # seconds until the next scheduled task of these queues
     registered: bool = True  # False: Postgres does not know the worker; it must register again
+
+
+@dataclass(frozen=True, slots=True)
+class PendingQueue:
+    """The pending tasks of a queue that are not held."""
+
+    queue: str
+    task_ids: str  # separated by commas, in the order of claims
+    pending: int

@@ -229,3 +229,29 @@ def test_narrating_visits_what_is_new_among_many_events(engine: Engine) -> None:
         narrate(None)
         assert engine.value(visited) - before < 15_000
         raise psycopg.Rollback
+
+
+def test_a_snapshot_of_what_is_pending_visits_that_and_nothing_else(engine: Engine) -> None:
+    """However many jobs are parked, scheduled or running."""
+    insert = (
+        "insert into procrastinate_jobs (queue_name, task_name, args, scheduled_at, status)"
+        " select %s, 'workflow:noop', jsonb_build_object('task_id', i), {}, %s::procrastinate_job_status"
+        " from generate_series(1, 20000) i"
+    )
+    snapshot = "select queue, task_ids, pending from workflow.pending_tasks()"
+    visited = "select idx_tup_fetch + seq_tup_read from pg_stat_xact_all_tables where relname = 'procrastinate_jobs'"
+    engine.define({"a": []})
+    for _ in range(6):  # the sixth call plans for all that follow
+        assert engine.rows(snapshot) == []
+    with engine.transaction() as _:
+        engine.run("alter table procrastinate_jobs disable trigger user")
+        engine.run(insert.format("workflow.never()"), "default", "todo")
+        engine.run(insert.format("now() + interval '1 hour'"), "other", "todo")
+        engine.run(insert.format("null"), "default", "doing")
+        engine.run("alter table procrastinate_jobs enable trigger user")
+        engine.start_many([{"name": "flow"}] * BATCH)
+        before = engine.value(visited)
+        (row,) = engine.rows(snapshot)
+        assert (row["queue"], row["pending"]) == ("default", BATCH)
+        assert engine.value(visited) - before < 2 * BATCH
+        raise psycopg.Rollback

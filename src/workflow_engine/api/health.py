@@ -16,6 +16,7 @@ import httpx
 
 from workflow_engine.errors import EngineError
 from workflow_engine.mirror.client import Mirror
+from workflow_engine.mirror.probe import problem_of
 from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 
@@ -145,8 +146,8 @@ class Health:
         return {}
 
     async def _redis(self) -> dict[str, Any]:
-        if not await self._mirror.reachable():
-            raise DependencyDown("Redis cannot be reached.")
+        if problem := await problem_of(self._mirror):
+            raise DependencyDown(problem)
         return {}
 
     async def _workers(self) -> dict[str, Any]:

@@ -1,8 +1,11 @@
-"""One leader among the engine processes does the duties.
+"""One leader among the engine processes does the duties, and shows in Redis what Postgres has.
 
 The leader is whoever holds a session-level advisory lock. It is an economy, not a safety measure: a leader that lost
-its connection without noticing sweeps beside its successor, and the duties are built for that. When the leader dies,
-Postgres frees the lock with its connection, and another process takes over at its next try.
+its connection without noticing sweeps beside its successor, and the duties are built for that. What it writes to Redis
+is fenced by the epoch that each new leader draws.
+
+When the leader dies, Postgres frees the lock with its connection. When it hangs, it no longer pings, and Postgres ends
+its connection after `_IDLE_SECONDS`. Another process takes over at its next try: in both cases within 15 s.
 """
 
 from __future__ import annotations
@@ -23,14 +26,20 @@ from workflow_engine.maintenance.expired_leases import ExpiredLeases
 from workflow_engine.maintenance.held_tasks import HeldTasks
 from workflow_engine.maintenance.leaked_jobs import LeakedJobs
 from workflow_engine.maintenance.lost_jobs import LostJobs
+from workflow_engine.maintenance.mirroring import PendingMirror
 from workflow_engine.maintenance.narrator import Narrator
 from workflow_engine.maintenance.retired import Retired
+from workflow_engine.mirror.client import Mirror
+from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import Settings
 from workflow_engine.store.pool import connection_options
 from workflow_engine.store.store import Store
 
 _ADVISORY_LOCK = 0x776F726B6C656164  # "worklead"
+_IDLE_SECONDS = 10  # a leader that was not heard of for so long is none
+_PING_SECONDS = 3.0
+_TRY_SECONDS = 2.0  # between the tries of those who do not lead
 
 
 def duties(settings: Settings, store: Store) -> list[Duty]:
@@ -47,10 +56,9 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
 
 
 @asynccontextmanager
-async def run_maintenance(settings: Settings, store: Store) -> AsyncIterator[None]:
+async def run_maintenance(settings: Settings, store: Store, mirror: Mirror) -> AsyncIterator[None]:
     """Take part in leading, in the background, for as long as the context is open."""
-    log = get_logger("maintenance")
-    task = asyncio.create_task(_lead(settings, duties(settings, store), log))
+    task = asyncio.create_task(_take_part(settings, store, mirror))
     try:
         yield
     finally:
@@ -58,46 +66,60 @@ async def run_maintenance(settings: Settings, store: Store) -> AsyncIterator[Non
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def _lead(settings: Settings, todo: Sequence[Duty], log: FilteringBoundLogger) -> None:
+async def _take_part(settings: Settings, store: Store, mirror: Mirror) -> None:
+    log = get_logger("maintenance")
+    todo = duties(settings, store)
+    options = connection_options("workflow-engine leader")
+    options["options"] += f" -c idle_session_timeout={_IDLE_SECONDS}s"
     while True:
         try:
-            async with await psycopg.AsyncConnection.connect(
-                settings.database_url, **connection_options("workflow-engine leader")
-            ) as connection:
+            async with await psycopg.AsyncConnection.connect(settings.database_url, **options) as connection:
                 connected = time.monotonic()
-                await _wait_for_lock(connection, settings.sweep_seconds)
-                log.info("leading")
-                await _work(connection, connected, todo, log)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
-            log.warning("maintenance interrupted", error=str(error).strip())
-            await asyncio.sleep(1)
+                epoch = await _epoch_of_lead(connection, min(settings.sweep_seconds, _TRY_SECONDS))
+                log.info("leading", epoch=epoch)
+                metrics.engine_leader.set(1)
+                async with asyncio.TaskGroup() as group:  # whatever fails in one must not stop the other
+                    group.create_task(_stay(connection))
+                    group.create_task(_work(connected, todo, log))
+                    group.create_task(PendingMirror(settings, store, mirror, epoch).run())
+        except* (psycopg.OperationalError, psycopg.InterfaceError) as errors:
+            log.warning("maintenance interrupted", error="; ".join(str(e).strip() for e in errors.exceptions))
+        except* Exception:  # a bug: lead again, or let another try
+            log.exception("maintenance failed")
+        finally:
+            metrics.engine_leader.set(0)
+        await asyncio.sleep(1)
 
 
-async def _wait_for_lock(connection: psycopg.AsyncConnection[Any], seconds: float) -> None:
+async def _epoch_of_lead(connection: psycopg.AsyncConnection[Any], seconds: float) -> int:
+    """Wait until this process leads, trying again and again; returns the number of its lead."""
+    query = "select nextval('workflow.leader_epoch') where pg_try_advisory_lock(%s)"
     while True:
-        row = await (await connection.execute("select pg_try_advisory_lock(%s)", [_ADVISORY_LOCK])).fetchone()
-        if row and row[0]:
-            return
+        row = await (await connection.execute(query, [_ADVISORY_LOCK])).fetchone()
+        if row:
+            return int(row[0])
         await asyncio.sleep(seconds)
 
 
-async def _work(
-    connection: psycopg.AsyncConnection[Any], connected: float, todo: Sequence[Duty], log: FilteringBoundLogger
-) -> None:
+async def _stay(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Keep the connection from idling out; raises when it is gone, and with it the lock."""
+    while True:
+        await connection.execute("select 1")
+        await asyncio.sleep(_PING_SECONDS)
+
+
+async def _work(connected: float, todo: Sequence[Duty], log: FilteringBoundLogger) -> None:
     due = {duty.name: connected + duty.patience for duty in todo}
     while True:
-        await connection.execute("select 1")  # the lock is gone with the connection: stop then
         for duty in todo:
             if due[duty.name] <= time.monotonic():
                 due[duty.name] = time.monotonic() + duty.every
                 try:
                     done = await duty.sweep_once()
-                except StoreUnavailable as error:  # or its pool is busy: our own connection knows better
+                except StoreUnavailable as error:  # or its pool is busy: the leader's own connection knows better
                     log.warning("duty postponed", duty=duty.name, error=error.detail)
                     continue
-                except psycopg.Error as error:  # a bug in one duty must not end the others
-                    if isinstance(error, psycopg.OperationalError):
-                        raise
+                except Exception:  # a bug in one duty must not end the others
                     log.exception("duty failed", duty=duty.name)
                     continue
                 if any(done.values()):

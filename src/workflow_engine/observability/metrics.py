@@ -37,6 +37,18 @@ def count_orphans(tasks: Mapping[str, int]) -> None:
 
 count_orphans(dict.fromkeys(OrphanReason, 0))
 
+engine_leader = Gauge("workflow_engine_leader", "1 in the engine process that leads, 0 in all others")
+queue_mirror_length = Gauge("workflow_queue_mirror_length", "Length of workflow:tasks:pending as last written")
+queue_mirror_last_success = Gauge(
+    "workflow_queue_mirror_last_success_timestamp_seconds", "When this process last wrote workflow:tasks:pending"
+)
+mirror_rebuilds = Counter("workflow_mirror_rebuilds_total", "Snapshots written to Redis, by result", ["result"])
+redis_errors = Counter("workflow_redis_errors_total", "Calls of Redis that failed, by what they were for", ["op"])
+for _result in ("ok", "failed", "refused"):
+    mirror_rebuilds.labels(_result)
+for _op in ("pending", "probe"):
+    redis_errors.labels(_op)
+
 # Workers (port 9464) ------------------------------------------------------------------------------------------------
 
 tasks_completed = Counter(

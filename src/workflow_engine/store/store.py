@@ -6,6 +6,7 @@ from workflow_engine.records import Gauges, QueueGauges
 from workflow_engine.store.definitions import Definitions
 from workflow_engine.store.engine import Engine
 from workflow_engine.store.maintenance import Maintenance
+from workflow_engine.store.mirrored import Mirrored
 from workflow_engine.store.orphans import Orphans
 from workflow_engine.store.pool import Pool
 from workflow_engine.store.task_durations import TaskDurations
@@ -33,6 +34,7 @@ class Store:
         self.task_types = TaskTypes(pool)
         self.task_durations = TaskDurations(pool)
         self.maintenance = Maintenance(pool)
+        self.mirrored = Mirrored(pool)
 
     async def is_migrated(self) -> bool:
         """Whether the database has our tables; one round trip.

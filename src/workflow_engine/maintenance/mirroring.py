@@ -1,0 +1,87 @@
+"""Keeps Redis showing what Postgres has, for as long as this process leads."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+from workflow_engine.errors import EngineError
+from workflow_engine.mirror.client import Mirror
+from workflow_engine.mirror.pending import Deposed, PendingLists, Torn
+from workflow_engine.observability import metrics
+from workflow_engine.observability.logs import get_logger
+from workflow_engine.queue.inserts import Inserts
+from workflow_engine.settings import Settings
+from workflow_engine.store.pool import connection_options
+from workflow_engine.store.store import Store
+
+MOST_PENDING = 100_000
+"""Ids in the list; the gauge of the queue's depth has no bound."""
+_EVERY_SECONDS = 1.0  # claims and due times do not notify
+_DEBOUNCE_SECONDS = 0.25
+_SHARE = 10  # a snapshot may take one part in so many of the time
+_DEPOSED_SECONDS = 5.0
+
+
+class PendingMirror:
+    """Writes snapshots of the pending tasks: at once when something became pending, and again each second; less often
+    when there are so many that it would take more than a tenth of the time."""
+
+    def __init__(self, settings: Settings, store: Store, mirror: Mirror, epoch: int) -> None:
+        self._mirrored = store.mirrored
+        self._lists = PendingLists(mirror, epoch)
+        self._inserts = (
+            Inserts(settings.database_url, connection_options("workflow-engine mirror"))
+            if settings.listen_notify
+            else None
+        )
+        self._full = False
+        self._log = get_logger("mirror")
+
+    async def run(self) -> None:
+        """Go on until cancelled, through outages of Redis and of Postgres."""
+        try:
+            while True:
+                started = time.monotonic()
+                length = await self.rebuild()
+                took = time.monotonic() - started
+                await self._pause(length, max(_EVERY_SECONDS, _SHARE * took) - took)
+        finally:
+            if self._inserts:
+                await self._inserts.close()
+
+    async def rebuild(self) -> int | None:
+        """Write one snapshot; returns the length of the list, or None when that failed."""
+        result = "failed"
+        try:
+            queues = await self._mirrored.pending_tasks(MOST_PENDING)
+            length = await self._lists.write(queues)
+        except Deposed:
+            result = "refused"
+            self._log.warning("mirror refused: a later leader writes to this redis")
+            await asyncio.sleep(_DEPOSED_SECONDS)
+        except (EngineError, Torn):
+            pass  # Redis tells of itself once per outage, and Postgres' absence ends the lead
+        except Exception:
+            self._log.exception("mirror failed")
+        else:
+            result = "ok"
+            metrics.queue_mirror_length.set(length)
+            metrics.queue_mirror_last_success.set_to_current_time()
+            self._note_full(length >= MOST_PENDING)
+            return length
+        finally:
+            metrics.mirror_rebuilds.labels(result).inc()
+        return None
+
+    async def _pause(self, length: int | None, seconds: float) -> None:
+        if length != 0 or self._inserts is None:
+            await asyncio.sleep(seconds)
+        elif await self._inserts.begin():  # else one more snapshot, for what came before it listened
+            await self._inserts.heard(seconds)
+            await asyncio.sleep(_DEBOUNCE_SECONDS)  # more may come; and not more often than this
+
+    def _note_full(self, full: bool) -> None:
+        if full and not self._full:
+            self._log.warning("more tasks are pending than the list in redis may hold", most=MOST_PENDING)
+        self._full = full
