@@ -73,7 +73,9 @@ class Mirror:
     def __init__(self, redis_url: str, *, timeout: float = _TIMEOUT_SECONDS) -> None:
         self._redis: Redis = Redis.from_url(
             redis_url,
-            socket_timeout=timeout,
+            # `call` limits the time. With a timeout of its own redis-py sends in `asyncio.wait_for`, which loses a
+            # cancellation that arrives as the sending ends (Python 3.11): who waited for the end would wait for ever.
+            socket_timeout=None,
             socket_connect_timeout=timeout,
             retry=Retry(NoBackoff(), 0),  # the next call is the retry
             decode_responses=True,

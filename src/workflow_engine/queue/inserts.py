@@ -50,6 +50,7 @@ class Inserts:
         try:
             async for _ in connection.notifies(timeout=timeout, stop_after=1):
                 self._listening = False
+            if not self._listening:
                 await connection.execute("unlisten *")
         except (psycopg.OperationalError, psycopg.InterfaceError):
             await self._away()

@@ -271,3 +271,17 @@ async def test_a_redis_that_refuses_writes_is_an_outage_and_then_filled_again(
             assert len(truth.pending()) == len(before) + 3
             await shows(client, truth.pending(), within=REPAIRED_SECONDS)
         assert [log["event"] for log in logs].count("redis unavailable") == 1
+
+
+async def test_writing_that_is_cancelled_ends(mirror: Mirror) -> None:
+    lists = PendingLists(mirror, 1)
+
+    async def write_on() -> None:
+        while True:
+            await lists.write([PendingQueue("default", "1,2,3", 3)])
+
+    for number in range(50):
+        writing = asyncio.create_task(write_on())
+        await asyncio.sleep(0.003 + number / 10_000)
+        writing.cancel()
+        assert await asyncio.wait([writing], timeout=5) == ({writing}, set())
