@@ -66,7 +66,7 @@ begin
     wait as materialized (
         select x.* from mine m
         cross join lateral (select x.* from workflow.waits x where x.task_id = m.id offset 0) x
-        where m.status = 'pending'
+        where m.status = 'pending' and m.job_due is not null  -- else it was woken, and waits for its claim only
     ), held as materialized (
         select k.kind, k.key, coalesce(sum(h.units), 0) as used,
                coalesce(jsonb_agg(jsonb_build_object(
@@ -102,7 +102,6 @@ begin
         select m.* from mine m cross join flow f
         where m.status = 'pending' and not m.is_lost and m.job_due is null
           and not f.is_held_by_engine and f.paused_at is null
-          and not exists (select 1 from resource r where r.task_id = m.id)
     ), worker as materialized (
         select w.name, w.queues, w.task_types, w.concurrency, coalesce(w.stopped_at, w.last_heartbeat_at) as last_seen,
                case when w.status <> 'stopped'

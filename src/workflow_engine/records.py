@@ -97,16 +97,17 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
-    """A step of a workflow with what it waits for."""
+    """A step with what it waits for; as it stands in a workflow, or, when a definition is looked at, without a task."""
 
-    task_id: int
     step: str
     type: str
-    status: str
-    attempt: int
     dependencies: list[str]
-    started_at: datetime | None
-    finished_at: datetime | None
+    task_id: int | None = None
+    status: str | None = None
+    attempt: int | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    waits: list[str] = field(default_factory=list)  # for locks and limits: `lock:crm`
 
 
 @dataclass(frozen=True, slots=True)

@@ -114,60 +114,6 @@ def test_an_empty_body_is_enough(api: httpx.Client, action: str, headers: dict[s
     assert api.post(f"/api/v1/workflows/{workflow_id}/{action}", headers=headers).status_code == 202
 
 
-def test_the_graph_names_edges_states_and_what_is_waited_for(api: httpx.Client, worker: PlayedWorker) -> None:
-    steps = [
-        {"id": "join", "type": "noop", "depends_on": ["left", "right"]},
-        {"id": "left", "type": "noop"},
-        {"id": "middle", "type": "noop", "depends_on": ["left"]},
-        {"id": "right", "type": "noop", "depends_on": ["middle"]},
-    ]
-    workflow_id = api.post("/api/v1/workflows", json={"name": "diamond", "steps": steps}).json()["id"]
-    (claim,) = worker.claim()
-
-    dag = api.get(f"/api/v1/workflows/{workflow_id}/dag").json()
-
-    assert [(node["id"], node["status"]) for node in dag["nodes"]] == [
-        ("join", "blocked"),
-        ("left", "running"),
-        ("middle", "blocked"),
-        ("right", "blocked"),
-    ]
-    assert {(edge["from"], edge["to"]) for edge in dag["edges"]} == {
-        ("left", "join"),
-        ("right", "join"),
-        ("left", "middle"),
-        ("middle", "right"),
-    }
-    assert dag["cycles"] == []
-    assert dag["critical_path"] == ["left", "middle", "right", "join"]
-    assert dag["waiting_on"] == {"join": ["left", "right"], "middle": ["left"], "right": ["middle"]}
-    worker.end(claim)
-    assert api.get(f"/api/v1/workflows/{workflow_id}/dag").json()["waiting_on"] == {
-        "join": ["right"],
-        "right": ["middle"],
-    }
-
-
-def test_the_trace_lists_every_attempt_with_its_wait_and_run_time(api: httpx.Client, worker: PlayedWorker) -> None:
-    workflow_id = start(api)
-    assert api.get(f"/api/v1/workflows/{workflow_id}/trace").json() == []
-    fail_at_b(worker)
-    api.post(f"/api/v1/workflows/{workflow_id}/retry")
-    worker.claim()
-
-    spans = api.get(f"/api/v1/workflows/{workflow_id}/trace").json()
-
-    assert [(span["step"], span["attempt"], span["status"]) for span in spans] == [
-        ("a", 1, "succeeded"),
-        ("b", 1, "failed"),
-        ("b", 2, "running"),
-    ]
-    assert all(span["wait_s"] >= 0 and span["worker"] == "played" for span in spans)
-    assert spans[1]["error"]["type"] == "user.broken"
-    assert (spans[2]["run_s"], spans[2]["finished_at"]) == (None, None)
-    assert spans[0]["run_s"] >= 0
-
-
 def test_the_list_is_filtered_and_paged_by_links(api: httpx.Client, worker: PlayedWorker) -> None:
     ids = [start(api, "red" if n % 2 else "blue", labels={"n": str(n), "team": "x"}) for n in range(5)]
     api.post(f"/api/v1/workflows/{ids[0]}/cancel")

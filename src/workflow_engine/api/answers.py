@@ -15,12 +15,20 @@ from workflow_engine.errors import Fault, InputInvalid
 
 API = "/api/v1"
 
+MEDIA_TYPES = {"mermaid": "text/vnd.mermaid", "dot": "text/vnd.graphviz", "svg": "image/svg+xml"}
+"""Of the answers that are not JSON, by the value of `?format=` that asks for them."""
+
 
 def json_answer(
     request: Request, content: Any, status: int = 200, headers: Mapping[str, str] | None = None
 ) -> Response:
     """`content` as JSON; `?pretty` indents it."""
     return Response(dump(content, pretty=is_pretty(request)), status, headers, media_type="application/json")
+
+
+def text_answer(content: str, media_type: str) -> Response:
+    """An answer for people or for other tools, in UTF-8."""
+    return Response(content.encode(), headers={"Content-Type": f"{media_type}; charset=utf-8"})
 
 
 def dump(content: Any, *, pretty: bool = False) -> bytes:

@@ -13,6 +13,7 @@ from workflow_engine.api.envelope import Envelope
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
+    graph,
     health,
     orphans,
     pausing,
@@ -20,6 +21,7 @@ from workflow_engine.api.routes import (
     task_durations,
     task_types,
     tasks,
+    trace,
     why,
     workers,
     workflows,
@@ -60,6 +62,8 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         starts.router,
         orphans.router,
         workflows.router,
+        graph.router,
+        trace.router,
         why.router,
         task_durations.router,
         task_types.router,

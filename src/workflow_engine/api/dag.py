@@ -1,63 +1,81 @@
-"""The graph of a workflow: its steps with their states, who waits for whom, and the longest way through."""
+"""The graph of a workflow or definition: its steps with their states, who waits for whom, the longest way through."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from graphlib import TopologicalSorter
 from typing import Any
 
+from workflow_engine.definition.drawing.picture import Box, Picture
+from workflow_engine.definition.graph import critical_path
 from workflow_engine.records import GraphNode
 from workflow_engine.states import TaskStatus
 
 
-def dag(nodes: Sequence[GraphNode]) -> dict[str, Any]:
-    """As JSON data.
+class Dag:
+    """A graph to be shown as data or as a picture.
 
-    `critical_path` is the way from a first to a last step that takes longest by the times known so far; where they tell
-    nothing, the one with the most steps. `waiting_on` names, for each blocked step, the steps that have not ended.
-    `cycles` is always empty: a definition with a cycle is refused.
+    Args:
+        title: What it is the graph of.
+        nodes: In the order of the definition.
+        cycles: Workflows that wait for each other, by id.
     """
-    status = {node.step: TaskStatus(node.status) for node in nodes}
+
+    def __init__(self, title: str, nodes: Sequence[GraphNode], cycles: Sequence[Sequence[str]] = ()) -> None:
+        self._title = title
+        self._nodes = nodes
+        self._cycles = cycles
+        position = {node.step: n for n, node in enumerate(nodes)}
+        self._dependencies = [[position[needed] for needed in node.dependencies] for node in nodes]
+        self._critical = critical_path(self._dependencies, _weights(nodes))
+
+    def data(self) -> dict[str, Any]:
+        """As JSON data.
+
+        `critical_path` is the way from a first to a last step that takes longest by the times known so far; where they
+        tell nothing, the one with the most steps. `waiting_on` names, for each blocked step, the steps that have not
+        ended, and for each held one its locks and limits.
+        """
+        open_ = {node.step for node in self._nodes if node.status and not TaskStatus(node.status).terminal}
+        waiting_on = {
+            node.step: [needed for needed in node.dependencies if needed in open_] + node.waits
+            for node in self._nodes
+            if node.step in open_
+        }
+        return {
+            "nodes": [_node(node) for node in self._nodes],
+            "edges": [{"from": needed, "to": node.step} for node in self._nodes for needed in node.dependencies],
+            "cycles": [list(cycle) for cycle in self._cycles],
+            "critical_path": [self._nodes[n].step for n in self._critical],
+            "waiting_on": {step: waits for step, waits in waiting_on.items() if waits},
+        }
+
+    def picture(self) -> Picture:
+        """As something to draw."""
+        return Picture(self._title, [_box(node) for node in self._nodes], self._dependencies, self._critical)
+
+
+def _weights(nodes: Sequence[GraphNode]) -> list[float]:
+    """Seconds so far; and for every step so little more that among equals the way with more steps wins."""
+    now = datetime.now(UTC)
+    return [
+        1e-9 + (0.0 if n.started_at is None else max(((n.finished_at or now) - n.started_at).total_seconds(), 0.0))
+        for n in nodes
+    ]
+
+
+def _node(node: GraphNode) -> dict[str, Any]:
     return {
-        "nodes": [
-            {
-                "id": node.step,
-                "type": node.type,
-                "status": node.status,
-                "task_id": str(node.task_id),
-                "attempt": node.attempt,
-                "started_at": node.started_at,
-                "finished_at": node.finished_at,
-            }
-            for node in nodes
-        ],
-        "edges": [{"from": needed, "to": node.step} for node in nodes for needed in node.dependencies],
-        "cycles": [],
-        "critical_path": _critical_path(nodes, datetime.now(UTC)),
-        "waiting_on": {
-            node.step: [needed for needed in node.dependencies if not status[needed].terminal]
-            for node in nodes
-            if node.status == TaskStatus.BLOCKED
-        },
+        "id": node.step,
+        "type": node.type,
+        "status": node.status,
+        "task_id": None if node.task_id is None else str(node.task_id),
+        "attempt": node.attempt,
+        "started_at": node.started_at,
+        "finished_at": node.finished_at,
     }
 
 
-def _critical_path(nodes: Sequence[GraphNode], now: datetime) -> list[str]:
-    by_step = {node.step: node for node in nodes}
-    longest: dict[str, tuple[float, int]] = {}  # seconds and steps up to and including a step
-    before: dict[str, str | None] = {}
-    for step in TopologicalSorter({node.step: node.dependencies for node in nodes}).static_order():
-        node = by_step[step]
-        seconds = 0.0
-        if node.started_at is not None:
-            seconds = max(((node.finished_at or now) - node.started_at).total_seconds(), 0.0)
-        before[step] = max(node.dependencies, key=lambda needed: longest[needed], default=None)
-        reached, count = longest.get(before[step] or "", (0.0, 0))
-        longest[step] = (reached + seconds, count + 1)
-    path: list[str] = []
-    step_: str | None = max(longest, key=lambda step: longest[step], default=None)
-    while step_ is not None:
-        path.append(step_)
-        step_ = before[step_]
-    return path[::-1]
+def _box(node: GraphNode) -> Box:
+    note = f"waits for {', '.join(node.waits)}" if node.waits else None
+    return Box(node.step, node.type, None if node.status is None else TaskStatus(node.status), note)

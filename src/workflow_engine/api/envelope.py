@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from workflow_engine.api.answers import MEDIA_TYPES
 from workflow_engine.api.problems import problem
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
@@ -82,7 +83,12 @@ class _Exchange:
         if not accept or not self._is_json:
             return True
         ranges = [part.split(";")[0].strip().lower() for part in accept.split(",")]
-        return any(part in _JSON_ACCEPTED for part in ranges)
+        media_type = MEDIA_TYPES.get(self.request.query_params.get("format", ""))
+        if media_type is None:
+            return any(part in _JSON_ACCEPTED for part in ranges)
+        # Whoever asks for a form by name gets it, unless only something else is accepted.
+        main_type = media_type.split("/")[0]
+        return any(part in ("*/*", f"{main_type}/*", "text/plain", media_type) for part in ranges)
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":

@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 from workflow_engine.api.views import links
+from workflow_engine.definition.drawing.picture import Box, Picture
+from workflow_engine.states import TaskStatus
 
 _ID = "0198c2f4-5a3e-7c41-9d3b-0f6b1f0e2a77"
 _TASK = "6488064"
@@ -93,6 +95,12 @@ REASON: dict[str, Any] = {
     "command": "kubectl set env deployment/workflow-workers -n agents WORKFLOW_QUEUES=default,gpu",
     "details": {"queue": "gpu", "type": "http", "last_worker_seen_at": _CREATED},
 }
+PICTURE = Picture(
+    "data-pipeline@1",
+    [Box(node["id"], node["type"], TaskStatus(node["status"])) for node in DAG["nodes"]],
+    [[], [0], [1]],
+    [0, 1, 2],
+)
 SPAN: dict[str, Any] = {
     "step": "fetch",
     "path": "fetch",
@@ -107,6 +115,9 @@ SPAN: dict[str, Any] = {
     "wait_s": 0.01,
     "run_s": 0.24,
     "error": None,
+    "trace_id": "0198c2f45a3e7c419d3b0f6b1f0e2a77",
+    "span_id": "9c1f3a5be7d20846",
+    "parent_span_id": "51f0a7c3d9e2b684",
 }
 _DURATIONS: dict[str, Any] = {"avg_duration": 4.2, "p50": 2.1, "p95": 14.0, "p99": 41.5, "max": 58.9}
 _TYPE_STATS: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import http
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from fastapi import FastAPI
@@ -39,6 +39,7 @@ class Answer:
     model: Any
     example: Any
     headers: tuple[str, ...] = ()
+    others: Mapping[str, str] = field(default_factory=dict)  # media types of other forms, with an example each
 
 
 # By operation id. The framework drops what is null from its document, so examples are put in afterwards.
@@ -135,6 +136,8 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "model": answer.model,
         "content": {"application/json": {"example": answer.example}},
     }
+    for media_type, example in answer.others.items():
+        shown["content"][media_type] = {"schema": {"type": "string"}, "example": example}
     if answer.headers:
         shown["headers"] = {
             name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in answer.headers

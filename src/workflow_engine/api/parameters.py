@@ -264,6 +264,20 @@ THRESHOLD = Parameter(
 )
 
 
+def form(others: Mapping[str, str]) -> Parameter:
+    """The form of an answer: JSON as everywhere, or one of `others` (name and what it is)."""
+    names = ["json", *others]
+
+    def read(text: str) -> str:
+        if text not in names:
+            raise ValueError(f"write {', '.join(names)}")
+        return text
+
+    told = ", ".join(f"`{name}` ({what})" for name, what in others.items())
+    schema = {"type": "string", "enum": names, "default": "json"}
+    return Parameter("format", read, "json", schema, f"The form of the answer: `json`, {told}.", names[-1])
+
+
 def window(default: str) -> Parameter:
     """How far back to look."""
     schema = {"type": "string", "default": default}

@@ -152,11 +152,13 @@ class Task(_Shape):
 
 
 class DagNode(_Shape):
+    """A step; without a task where a definition is shown."""
+
     id: str
     type: str
-    status: TaskStatus
-    task_id: str
-    attempt: int
+    status: TaskStatus | None
+    task_id: str | None
+    attempt: int | None
     started_at: datetime | None
     finished_at: datetime | None
 
@@ -173,9 +175,13 @@ class Dag(_Shape):
 
     nodes: list[DagNode]
     edges: list[DagEdge]
-    cycles: list[list[str]]
+    cycles: list[list[str]] = Field(
+        description="Workflows that wait for each other's locks, this one among them: each waits for the next."
+    )
     critical_path: list[str]
-    waiting_on: dict[str, list[str]]
+    waiting_on: dict[str, list[str]] = Field(
+        description="By step: the steps that have not ended, and `lock:<key>` or `limit:<key>` for what it waits for."
+    )
 
 
 class Reason(_Shape):
@@ -209,6 +215,9 @@ class Span(_Shape):
     wait_s: float | None = Field(description="Seconds from pending to claimed.")
     run_s: float | None = Field(description="Seconds the attempt took; null while it runs.")
     error: TaskErrorShape | None
+    trace_id: str = Field(description="The workflow's id as 32 hexadecimal digits.")
+    span_id: str
+    parent_span_id: str = Field(description="Of the workflow as a whole.")
 
 
 class Durations(_Shape):
@@ -305,6 +314,19 @@ class TaskTypePatch(_Shape):
     timeout: float | str | None = Field(None, description="Seconds or a duration such as `5m`; up to 24 hours.")
     max_attempts: int | None = Field(None, ge=1, le=1000, description="Tries in all, the first included.")
     description: str | None = Field(None, max_length=10_000)
+
+
+class OtlpTrace(_Shape):
+    """A trace as `ExportTraceServiceRequest` in JSON."""
+
+    resourceSpans: list[dict[str, Any]]  # noqa: N815
+
+
+class ChromeTrace(_Shape):
+    """A trace for Perfetto and chrome://tracing."""
+
+    traceEvents: list[dict[str, Any]]  # noqa: N815
+    displayTimeUnit: str  # noqa: N815
 
 
 class Ended(_Shape):

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from workflow_engine.api.answers import API
 from workflow_engine.errors import Fault
+from workflow_engine.observability import span_names
 from workflow_engine.records import (
     Attempt,
     EngineState,
@@ -131,7 +132,7 @@ def reason(reason: Reason) -> dict[str, Any]:
     }
 
 
-def span(attempt: Attempt) -> dict[str, Any]:
+def span(attempt: Attempt, workflow_id: str) -> dict[str, Any]:
     """One attempt in a trace; one that still runs has the status `running` and no end."""
     return {
         "step": attempt.step,
@@ -147,6 +148,9 @@ def span(attempt: Attempt) -> dict[str, Any]:
         "wait_s": _seconds(attempt.pending_since, attempt.started_at),
         "run_s": _seconds(attempt.started_at, attempt.ended_at),
         "error": attempt.error,
+        "trace_id": span_names.trace_id(UUID(workflow_id)),
+        "span_id": span_names.attempt_span_id(attempt.task_id, attempt.attempt),
+        "parent_span_id": span_names.root_span_id(UUID(workflow_id)),
     }
 
 

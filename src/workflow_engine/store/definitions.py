@@ -8,6 +8,7 @@ from psycopg.types.json import Jsonb
 
 from workflow_engine.definition.plan import Plan
 from workflow_engine.errors import DefinitionNotFound
+from workflow_engine.records import GraphNode
 from workflow_engine.store.pool import Pool
 
 if TYPE_CHECKING:  # a worker reads plans and never compiles
@@ -45,6 +46,30 @@ class Definitions:
         if plan is None:
             raise DefinitionNotFound(f"Workflow definition not found: version id {version_id}")
         return Plan.from_json(plan)
+
+    async def graph(self, name: str) -> tuple[int, list[GraphNode]]:
+        """The steps of the version that a start of `name` would use, in its order; and the number of that version.
+
+        Raises:
+            DefinitionNotFound: The name is unknown.
+        """
+        version = await self._pool.value(
+            "select coalesce(pinned_version, latest_version) from workflow.definitions where name = %s",
+            [name],
+            repeatable=True,
+        )
+        if version is None:
+            raise DefinitionNotFound(f"Workflow definition not found: {name}")
+        nodes = await self._pool.rows(
+            GraphNode,
+            "select s.id as step, s.type,"
+            " array(select d.id from unnest(s.dependencies) x join workflow.definition_steps d"
+            "       on d.version_id = s.version_id and d.step_index = x order by x) as dependencies"
+            " from workflow.definition_versions v join workflow.definition_steps s on s.version_id = v.id"
+            " where v.name = %s and v.version = %s order by s.step_index",
+            [name, version],
+        )
+        return version, nodes
 
     async def input_schema(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any] | None]:
         """Which version a start of `name` at `version` would use, and the JSON Schema of its input, if it has one.

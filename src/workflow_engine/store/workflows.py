@@ -153,7 +153,8 @@ class Workflows:
             GraphNode,
             "select t.id as task_id, s.id as step, s.type, t.status, t.attempt, t.started_at, t.finished_at,"
             " array(select d.id from unnest(s.dependencies) x join workflow.definition_steps d"
-            "       on d.version_id = s.version_id and d.step_index = x order by x) as dependencies"
+            "       on d.version_id = s.version_id and d.step_index = x order by x) as dependencies,"
+            " array(select x.kind || ':' || x.key from workflow.waits x where x.task_id = t.id order by 1) as waits"
             " from workflow.tasks t join workflow.definition_steps s"
             " on s.version_id = t.version_id and s.step_index = t.step_index"
             " where t.workflow_id = %s order by t.id",

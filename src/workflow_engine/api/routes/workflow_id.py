@@ -15,7 +15,9 @@ from workflow_engine.errors import WorkflowNotFound
 _PLACEHOLDERS = frozenset({"workflow_id", "id"})
 
 
-async def _workflow_id(request: Request, workflow_id: Annotated[str, Path(description="The id of a workflow.")]) -> str:
+async def read_workflow_id(
+    request: Request, workflow_id: Annotated[str, Path(description="The id of a workflow.")]
+) -> str:
     """An id that can be one.
 
     Raises:
@@ -29,7 +31,7 @@ async def _workflow_id(request: Request, workflow_id: Annotated[str, Path(descri
     return found
 
 
-WorkflowId = Annotated[str, Depends(_workflow_id)]
+WorkflowId = Annotated[str, Depends(read_workflow_id)]
 
 
 async def _no_such_workflow(request: Request, given: str) -> WorkflowNotFound:

@@ -7,7 +7,6 @@ from fastapi import APIRouter, Request, Response
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.bodies import read_fields
-from workflow_engine.api.dag import dag
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.routes.workflow_id import WorkflowId
@@ -103,39 +102,6 @@ async def list_tasks(request: Request, workflow_id: WorkflowId) -> Response:
     shown = found[: values["limit"]]
     headers = next_link(request, shown[-1].id) if len(found) > len(shown) else None
     return json_answer(request, [views.task(task) for task in shown], headers=headers)
-
-
-@router.get(
-    "/{workflow_id}/dag",
-    **operation(
-        "workflows_get_dag",
-        summary="The graph of a workflow with the states of its steps",
-        tag="workflows",
-        answers={200: Answer("The graph.", schemas.Dag, examples.DAG)},
-        problems=(404,),
-    ),
-)
-async def get_dag(request: Request, workflow_id: WorkflowId) -> Response:
-    """Nodes, edges, the critical path by the times known so far, and what each blocked step waits for."""
-    read_parameters(request, [parameters.PRETTY])
-    return json_answer(request, dag(await services(request).store.workflows.graph(workflow_id)))
-
-
-@router.get(
-    "/{workflow_id}/trace",
-    **operation(
-        "workflows_get_trace",
-        summary="Every attempt of a workflow's tasks, in the order they started",
-        tag="workflows",
-        answers={200: Answer("The spans.", list[schemas.Span], [examples.SPAN])},
-        problems=(404,),
-    ),
-)
-async def get_trace(request: Request, workflow_id: WorkflowId) -> Response:
-    """Waiting and running are told apart; attempts that run now are included."""
-    read_parameters(request, [parameters.PRETTY])
-    attempts = await services(request).store.workflows.attempts(workflow_id)
-    return json_answer(request, [views.span(attempt) for attempt in attempts])
 
 
 @router.post(

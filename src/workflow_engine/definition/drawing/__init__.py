@@ -1,0 +1,1 @@
+"""Pictures of graphs, for people: as SVG, and as text that Mermaid and Graphviz draw. Pure functions."""
