@@ -97,6 +97,24 @@ def worker(
 
 
 @app.command()
+def logs(
+    workflow_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a workflow.")],
+    follow: Annotated[bool, typer.Option("--follow", help="Go on until the workflow has ended.")] = False,
+    server: Server = None,
+) -> None:
+    """Print what happened to a workflow, line by line, whichever process did the work."""
+    from urllib.parse import quote
+
+    from workflow_engine.client.http import Client
+
+    query = {"format": "text", **({"follow": "true"} if follow else {})}
+    with Client(_settings(WORKFLOW_SERVER=server).server) as client:
+        for line in client.lines(f"/workflows/{quote(workflow_id, safe='')}/logs", **query):
+            if line:  # an empty one only says that the engine is still there
+                typer.echo(line)
+
+
+@app.command()
 def dev(
     *,
     port: Annotated[int, typer.Option(help="Port of the first engine.")] = 3003,

@@ -173,6 +173,23 @@ class Recovery:
 
 
 @dataclass(frozen=True, slots=True)
+class LogEvent:
+    """An event of a workflow with the names of its step and worker."""
+
+    seq: int
+    at: datetime
+    type: str
+    task_id: int | None
+    attempt: int | None
+    step: str | None
+    step_type: str | None
+    worker: str | None
+    outcome: str | None  # of the attempt, in the end
+    seconds: float | None
+    data: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """A registered worker process."""
 

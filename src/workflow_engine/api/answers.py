@@ -15,7 +15,13 @@ from workflow_engine.errors import Fault, InputInvalid
 
 API = "/api/v1"
 
-MEDIA_TYPES = {"mermaid": "text/vnd.mermaid", "dot": "text/vnd.graphviz", "svg": "image/svg+xml"}
+MEDIA_TYPES = {
+    "mermaid": "text/vnd.mermaid",
+    "dot": "text/vnd.graphviz",
+    "svg": "image/svg+xml",
+    "text": "text/plain",
+    "ndjson": "application/x-ndjson",
+}
 """Of the answers that are not JSON, by the value of `?format=` that asks for them."""
 
 

@@ -15,6 +15,7 @@ from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
     graph,
     health,
+    logs,
     orphans,
     pausing,
     starts,
@@ -65,6 +66,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         graph.router,
         trace.router,
         why.router,
+        logs.router,
         task_durations.router,
         task_types.router,
         tasks.router,

@@ -170,6 +170,22 @@ TASK_TYPE: dict[str, Any] = {
     "updated_at": _FINISHED,
     "links": {"self": "/api/v1/task-types/llm_inference", "slow": "/api/v1/tasks/slow?type=llm_inference"},
 }
+LOG_LINE: dict[str, Any] = {
+    "time": _FETCHED,
+    "level": "info",
+    "message": "task succeeded",
+    "event": "task.succeeded",
+    "task_id": _TASK,
+    "step": "fetch",
+    "type": "http",
+    "attempt": 1,
+    "worker": "worker-1",
+    "fields": {"outcome": "succeeded", "seconds": 0.24},
+}
+LOG_TEXT = (
+    f'time={_FETCHED} level=info msg="task succeeded" workflow_id={_ID} task_id={_TASK} step=fetch type=http attempt=1'
+    " worker=worker-1 outcome=succeeded seconds=0.24\n"
+)
 CANCELLED: dict[str, Any] = {"id": _ID, "status": "cancelled", "links": _LINKS}
 REOPENED: dict[str, Any] = {"id": _ID, "tasks": 2, "links": _LINKS}
 ENGINE_PAUSED: dict[str, Any] = {

@@ -216,6 +216,9 @@ TIMEOUT = Parameter(
     "Time that its attempts may take from now on, until it ends; beats its step, its type and the default.",
     "600",
 )
+FOLLOW = Parameter(
+    "follow", _flag, False, {"type": "boolean"}, "Go on until the workflow has ended; `ndjson` unless `text`.", True
+)
 FORCE = Parameter("force", _flag, False, {"type": "boolean"}, "Also run again a workflow that was cancelled.", True)
 INCLUDE = Parameter(
     "include",

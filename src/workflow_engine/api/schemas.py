@@ -329,6 +329,21 @@ class ChromeTrace(_Shape):
     displayTimeUnit: str  # noqa: N815
 
 
+class LogLine(_Shape):
+    """Something that happened to a workflow or one of its tasks, or that a handler logged."""
+
+    time: datetime
+    level: Literal["debug", "info", "warning", "error", "critical"]
+    message: str
+    event: str | None = Field(description="Such as `task.started`; null for what a handler logged.")
+    task_id: str | None
+    step: str | None
+    type: str | None
+    attempt: int | None
+    worker: str | None
+    fields: dict[str, Any] = Field(description="What else there is to say, such as `error_type` and `seconds`.")
+
+
 class Ended(_Shape):
     """What a request to cancel left."""
 

@@ -36,7 +36,9 @@ def path_of(workflow_id: UUID | str) -> str:
 def links(workflow_id: UUID | str) -> dict[str, str]:
     """What can be looked at and done next."""
     path = path_of(workflow_id)
-    return {"self": path} | {name: f"{path}/{name}" for name in ("tasks", "dag", "trace", "why", "cancel", "retry")}
+    return {"self": path} | {
+        name: f"{path}/{name}" for name in ("tasks", "dag", "trace", "logs", "why", "cancel", "retry")
+    }
 
 
 def started(workflow: StartedWorkflow, warnings: Sequence[Fault]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workflow_engine.observability.events import describe
 from workflow_engine.observability.logs import get_logger, write_task_line
 from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
@@ -25,7 +26,6 @@ _STALE_SECONDS = 15.0  # of not sweeping: another process has led meanwhile
 _MEMORY_SECONDS = 60.0
 _MEMORY_EVENTS = 50_000
 _TAKEN_BACK = frozenset({"lost", "cancelled"})  # how attempts end without a worker that could say so
-_OURS = frozenset({"event", "level", "time", "role", "module", "error"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,9 +76,13 @@ class Narrator:
         self._told = {seq for seq in (*self._told, *found["seqs"]) if seq > self._after}
 
     def _tell(self, line: Mapping[str, Any]) -> None:
-        data: dict[str, Any] = line["data"] or {}
-        error: dict[str, Any] = data.get("error") or {}
-        happened = line["type"].replace(".", " ")
+        level, message, rest = describe(
+            line["type"],
+            line["data"],
+            of_task=line["task_id"] is not None,
+            outcome=line["outcome"],
+            seconds=line["seconds"],
+        )
         fields = {
             "workflow_id": line["workflow_id"],
             "task_id": line["task_id"],
@@ -86,24 +90,9 @@ class Narrator:
             "type": line["step_type"],
             "attempt": line["attempt"],
             "worker": line["worker"],
-            "outcome": line["outcome"],
-            "seconds": line["seconds"],
-            "error_type": error.get("type"),
-            "timeout": (error.get("details") or {}).get("timeout"),
             "at": line["at"],
-            **{key: value for key, value in data.items() if _is_field(key, value)},
+            **rest,
         }
-        message, level = happened, "info"
-        if error:
-            level = "info" if error.get("type") == "upstream_failed" else "warning"
-            if line["task_id"] is None:
-                fields["error"] = error.get("message")
-            else:  # as its worker has it; what the runbook searches for is in the message
-                message = error.get("message") or happened
-        getattr(self._log, level)(message, **fields)
+        (self._log.warning if level == "warning" else self._log.info)(message, **fields)
         if line["outcome"] in _TAKEN_BACK:
             write_task_line(level, message, fields)
-
-
-def _is_field(key: str, value: Any) -> bool:
-    return key not in _OURS and isinstance(value, str | int | float)

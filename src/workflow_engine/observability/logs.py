@@ -91,6 +91,11 @@ def get_logger(name: str) -> FilteringBoundLogger:
     return logger
 
 
+def logfmt_line(fields: Mapping[str, Any]) -> str:
+    """Fields as one line, in their order, without those that are None."""
+    return " ".join(f"{key}={logfmt_value(value)}" for key, value in fields.items() if value is not None)
+
+
 def write_task_line(level: str, message: str, fields: Mapping[str, Any]) -> None:
     """One line about an attempt in `tasks.log` alone."""
     render = _render_json if _output.log_format == "json" else _render_logfmt
@@ -171,7 +176,7 @@ def _ordered(event: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _render_logfmt(logger: Any, method: str, event: Mapping[str, Any]) -> str:
-    return " ".join(f"{key}={logfmt_value(value)}" for key, value in _ordered(event).items())
+    return logfmt_line(_ordered(event))
 
 
 def logfmt_value(value: Any) -> str:

@@ -13,6 +13,7 @@ from workflow_engine.errors import IdempotencyKeyReused, WorkflowNotFound
 from workflow_engine.records import (
     Attempt,
     GraphNode,
+    LogEvent,
     PausedWorkflow,
     Reason,
     StartedWorkflow,
@@ -195,6 +196,22 @@ class Workflows:
         if not attempts:
             await self.get(workflow_id)
         return attempts
+
+    async def log(self, workflow_id: str, *, after: int = 0, limit: int = 1000) -> list[LogEvent]:
+        """What happened to a workflow, from after the event `after`, in causal order.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+        """
+        events = await self._pool.rows(
+            LogEvent,
+            "select seq, at, type, task_id, attempt, step, step_type, worker, outcome, seconds, data"
+            " from workflow.workflow_log where workflow_id = %s and seq > %s order by seq limit %s",
+            [self._id(workflow_id), after, limit],
+        )
+        if not events and after <= 0:
+            await self.get(workflow_id)
+        return events
 
     async def cancel(self, workflow_id: str, *, reason: str | None = None) -> str:
         """End a workflow now.

@@ -1,0 +1,75 @@
+"""The log of one workflow."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import StreamingResponse
+
+from workflow_engine.api import examples, parameters, schemas
+from workflow_engine.api.answers import API, MEDIA_TYPES, dump, json_answer, next_link
+from workflow_engine.api.log_lines import PAGE, as_logfmt, log_lines, read_log
+from workflow_engine.api.operations import Answer, operation
+from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.services import services
+from workflow_engine.records import LogEvent
+
+_FORM = parameters.form({"text": "logfmt, the whole log", "ndjson": "an object a line, the whole log"})
+_PARAMETERS = (*parameters.page(PAGE, of_tasks=True), _FORM, parameters.FOLLOW)
+
+router = APIRouter(prefix=f"{API}/workflows")
+
+
+@router.get(
+    "/{workflow_id}/logs",
+    **operation(
+        "workflows_get_logs",
+        summary="What happened to a workflow, line by line",
+        tag="workflows",
+        parameters=_PARAMETERS,
+        answers={
+            200: Answer(
+                "One page, oldest first; in another form the whole log.",
+                list[schemas.LogLine],
+                [examples.LOG_LINE],
+                ("Link",),
+                {
+                    MEDIA_TYPES["text"]: examples.LOG_TEXT,
+                    MEDIA_TYPES["ndjson"]: dump(examples.LOG_LINE).decode(),
+                },
+            )
+        },
+        problems=(404,),
+    ),
+)
+async def get_logs(request: Request, workflow_id: WorkflowId) -> Response:
+    """From the database, so that it is whole whichever process did the work. `limit` counts events."""
+    values = read_parameters(request, [*_PARAMETERS, parameters.PRETTY])
+    after = values["cursor"] or 0
+    workflows = services(request).store.workflows
+    if values["format"] == "json" and not values["follow"]:
+        found = await workflows.log(workflow_id, after=after, limit=values["limit"] + 1)
+        shown = found[: values["limit"]]
+        headers = next_link(request, shown[-1].seq) if len(found) > len(shown) else None
+        return json_answer(request, list(log_lines(shown)), headers=headers)
+
+    form = "text" if values["format"] == "text" else "ndjson"
+    pages = read_log(workflows, workflow_id, after=after, follow=values["follow"])
+    first: list[LogEvent] = await anext(pages, [])  # before the answer begins: there may be no such workflow
+
+    async def lines() -> AsyncIterator[bytes]:
+        yield _encode(workflow_id, form, first)
+        async for page in pages:
+            yield _encode(workflow_id, form, page)
+
+    return StreamingResponse(lines(), headers={"Content-Type": f"{MEDIA_TYPES[form]}; charset=utf-8"})
+
+
+def _encode(workflow_id: str, form: str, page: list[LogEvent]) -> bytes:
+    if not page:
+        return b"\n"  # nothing to say, but still there
+    if form == "text":
+        return "".join(f"{as_logfmt(workflow_id, line)}\n" for line in log_lines(page)).encode()
+    return b"".join(dump(line) for line in log_lines(page))
