@@ -5,7 +5,7 @@ ARGS ?=
 PROFILE ?= short
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check bench lock clean
+.PHONY: help install demo dev test check drill bench lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -28,6 +28,9 @@ check: install ## Lint, formatting, types, layers
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+drill: install ## Cause, see and cure the runbook's five Common Issues, one line of verdict each (ARGS=3 for the third)
+	@PYTHONPATH=tests $(BIN)/python -m drills $(ARGS)
+
 bench: install ## Measure throughput, latency and growth beside stock procrastinate and pgbench (PROFILE=full)
 	@$(BIN)/python -m benchmarks --profile $(PROFILE) $(ARGS)
 
@@ -37,4 +40,4 @@ lock: ## Resolve requirements.lock anew; needs uv (ARGS=--upgrade takes the newe
 
 clean: ## Remove .venv and caches; the data of `make dev` in .workflow-engine stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
-	find src tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks drills -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -26,6 +26,7 @@ from support.eventually import eventually
 from support.ledger import Ledger
 from support.load import Load
 from support.processes import is_alive
+from support.slow_model import SlowModel
 from support.truth import Truth
 from support.users import Users
 from workflow_engine.embedded.places import temporary_data_directory
@@ -62,20 +63,35 @@ class Stack(Users, Truth):
     """Real processes in a temporary directory, for one user at a time. Use it as a context manager.
 
     Args:
+        grace: Seconds a process may take to stop before it is killed.
         env: Settings of its engines and workers.
+
+    Attributes:
+        ledger: What the handlers of its workers did.
+        model: What answers `llm_inference` steps.
+        definitions: The folder of WORKFLOW_DEFINITIONS_DIR.
     """
 
-    def __init__(self, *, engines: int = 2, workers: int = 2, grace: float = 15, **env: str) -> None:
+    def __init__(self, *, engines: int = 2, workers: int = 2, grace: float = 8, **env: str) -> None:
         require_tools()
         self.directory = temporary_data_directory()
         self.ledger = Ledger(self.directory / "ledger.jsonl")
         self._desk = self.directory / "desk"  # where the operator sits
         self._desk.mkdir()
         self._make_kubectl()
+        self.model = SlowModel()
+        self.definitions = self.directory / "definitions"
+        self.definitions.mkdir()
         options = ["--engines", str(engines), "--workers", str(workers), "--grace", str(grace)]
         self._child = Child(
             [sys.executable, "-m", "support.deployments", str(self.directory), *options],
-            env={**environment(self.ledger), **env},
+            env={
+                **environment(self.ledger),
+                "WORKER_SHUTDOWN_TIMEOUT": "5",
+                "WORKFLOW_LLM_BASE_URL": self.model.url,
+                "WORKFLOW_DEFINITIONS_DIR": str(self.definitions),
+                **env,
+            },
             log=self.directory / "deployments.log",
             death_signal=signal.SIGTERM,
         )
@@ -97,6 +113,7 @@ class Stack(Users, Truth):
         with suppress(AttributeError):  # it may not have come so far
             self.close_users()
         self._child.stop(signal.SIGTERM, grace=60)
+        self.model.close()
         shutil.rmtree(self.directory, ignore_errors=True)
 
     def _started(self) -> bool:

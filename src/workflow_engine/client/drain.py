@@ -21,6 +21,7 @@ PATIENCE_SECONDS = 15.0
 
 _REMINDER_SECONDS = 10.0
 MOST_EXPLAINED = 10
+_WAITS_FOR_ANOTHER = "waiting_dependency"  # which has a row of its own
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +89,8 @@ class Drain:
         if number < MOST_EXPLAINED:
             with suppress(ServerRefused, ServerUnreachable):  # it may have ended by now
                 for task in self._client.get(f"/workflows/{workflow['id']}/why"):
-                    reasons.append(f"{task['step']}: {task['reason']}")
+                    if task["reason"] != _WAITS_FOR_ANOTHER:
+                        reasons.append(f"{task['step']}: {task['explanation']}")
         return Left(str(workflow["id"]), str(workflow["name"]), reasons)
 
 

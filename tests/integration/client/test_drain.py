@@ -58,6 +58,8 @@ def test_after_the_timeout_it_tells_what_still_runs_and_ends_with_124(cluster: C
     assert drain.wait(30) == 124
     assert "After 1500ms 1 workflow is still running:" in drain.output
     assert f"{workflow}  gated" in drain.output
+    assert "    a: " in drain.output, "why it still runs"
+    assert "    b: " not in drain.output, "b only waits for a"
     assert "The engine is paused" in drain.output
     (tmp_path / "gate").touch()
 
