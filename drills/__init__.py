@@ -6,6 +6,6 @@ runs the third. A drill is a module with a `NUMBER`, a `TITLE` and a function `r
 and what cured it, fails with an assertion, and leaves the stack as it found it.
 """
 
-from drills import stuck_in_pending, task_timeout
+from drills import memory, stuck_in_pending, task_timeout
 
-DRILLS = (stuck_in_pending, task_timeout)
+DRILLS = (stuck_in_pending, task_timeout, memory)

@@ -90,6 +90,8 @@ class Stack(Users, Truth):
                 "WORKER_SHUTDOWN_TIMEOUT": "5",
                 "WORKFLOW_LLM_BASE_URL": self.model.url,
                 "WORKFLOW_DEFINITIONS_DIR": str(self.definitions),
+                "WORKFLOW_MEMORY_PROFILE_SECONDS": "2",
+                "WORKFLOW_MEMORY_PROFILE_SHARE": "0.5",
                 **env,
             },
             log=self.directory / "deployments.log",
