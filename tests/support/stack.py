@@ -269,7 +269,7 @@ def shape(answer: Any) -> Any:
     return answer
 
 
-_FLEETING = r"(_s|_at|_seconds|_bytes|_ms|since|age|duration|running_so_far|current_tasks|busy|instance)$"
+_FLEETING = r"(_s|_at|_seconds|_bytes|_ms|since|age|duration|running_so_far|explanation|current_tasks|busy|instance)$"
 
 
 def require_tools() -> None:

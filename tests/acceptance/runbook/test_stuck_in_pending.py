@@ -36,6 +36,19 @@ def test_b01_workers_lists_who_is_alive_and_what_each_does(stack: Stack) -> None
     assert stack.await_end(workflow) == "succeeded"
 
 
+def test_b02_llen_of_the_pending_list_is_the_number_of_ready_tasks(stack: Stack) -> None:
+    def depth() -> int:
+        return int(stack.shell(COMMANDS["Check Redis queue depth"]).out)
+
+    before = depth()
+    steps = [{**step(f"s{number}"), **UNSERVED} for number in range(7)]
+    workflow = stack.start(flow("b02", *steps, step("later", "s0")))
+    eventually(lambda: depth() == before + 7, 5, message="blocked tasks are not ready, and do not count")
+    assert stack.shell('redis-cli -h localhost -p 6379 type "workflow:tasks:pending"').out.strip() == "list"
+    stack.shell(COMMANDS["Cancel Workflow"], workflow_id=workflow)
+    eventually(lambda: depth() == before, 5)
+
+
 def test_b03_dead_workers_are_listed_with_what_they_held_and_stopped_ones_are_not(stack: Stack) -> None:
     gate = stack.directory / "b03"
     workflow = stack.start(flow("b03", step("a", type="gated", gate=str(gate))))
@@ -101,3 +114,36 @@ def test_b07_what_cannot_be_serialised_fails_the_task_and_names_the_place(stack:
     assert error["retryable"] is False
     assert "/deep/1" in error["message"]
     assert len(stack.outcomes(workflow, "a")) == 1
+
+
+def test_b06_why_a_workflow_is_pending_is_told_in_one_word_and_pickups_are_lines(stack: Stack) -> None:
+    show = "curl http://localhost:3003/api/v1/workflows/{workflow_id}"
+    waits = stack.start(flow("b06-waits", {**step("a"), **UNSERVED}))
+    assert stack.curl(show, workflow_id=waits)["pending_reason"] == f"no_worker_for_queue:{UNSERVED['queue']}"
+    stack.shell(COMMANDS["Cancel Workflow"], workflow_id=waits)
+
+    done = stack.start(flow("b06-done", step("a")))
+    assert stack.await_end(done) == "succeeded"
+    assert stack.curl(show, workflow_id=done)["pending_reason"] is None
+    (line,) = set(eventually(lambda: stack.said('msg="task picked up"', f"workflow_id={done}")))
+    assert f"task_id={stack.task(done, 'a')['id']}" in line
+    assert " worker=" in line
+
+
+def test_b08_without_redis_the_work_goes_on_and_the_list_is_whole_when_it_is_back(stack: Stack) -> None:
+    waits = stack.start(flow("b08-waits", {**step("a"), **UNSERVED}))
+    stack.ask("redis", on=False)
+    ends = stack.start(chain(5, seconds=0.1))
+    assert stack.await_end(ends) == "succeeded"
+
+    def degraded() -> bool:
+        health = stack.curl("curl http://localhost:3003/health")
+        return bool(health["status"] == "degraded" and health["checks"]["redis"]["status"] == "down")
+
+    eventually(degraded, 10)
+    eventually(lambda: stack.said("redis unavailable"))
+    stack.ask("redis", on=True)
+    eventually(lambda: int(stack.shell(COMMANDS["Check Redis queue depth"]).out) >= 1, 5)
+    eventually(lambda: stack.said("redis available again"))
+    eventually(lambda: stack.curl("curl http://localhost:3003/health")["status"] == "ok", 10)
+    stack.shell(COMMANDS["Cancel Workflow"], workflow_id=waits)
