@@ -36,6 +36,12 @@ begin
         return workflow.ensure_jobs(p_workflow_id);
     end if;
 
+    if v_workflow.pinned_version <> v_workflow.version then
+        insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.retried', v_now);
+        return workflow.switch_version(
+            p_workflow_id, workflow.version_id(v_workflow.name, v_workflow.pinned_version));
+    end if;
+
     -- A failure never skips what is behind it, so skipped tasks go back to a false `when` and stay as they are.
     v_tasks := array(
         select t.id from workflow.tasks t

@@ -48,8 +48,7 @@ begin
             hint = 'Try again later, or resume it: POST /api/v1/resume, or select workflow.resume().';
     end if;
 
-    select s.name, s.version, d.name is null as unknown, d.disabled_at is not null as disabled, d.latest_version
-    into v_fault
+    select s.name, s.version, d.disabled_at is not null as disabled into v_fault
     from jsonb_to_recordset(p_starts) as s(name text, version integer)
     left join workflow.definitions d on d.name = s.name
     left join workflow.definition_versions v
@@ -57,16 +56,11 @@ begin
     where v.id is null or d.disabled_at is not null
     limit 1;
     if found then
-        if v_fault.unknown then
-            raise exception 'Workflow definition not found: %', v_fault.name || coalesce('@' || v_fault.version, '') using
-                errcode = 'WF404', detail = 'definition-not-found', hint = 'Submit it with its steps first.';
-        elsif v_fault.disabled then
+        if v_fault.disabled then
             raise exception 'The definition % was deleted.', v_fault.name using
                 errcode = 'WF409', detail = 'definition-disabled', hint = 'Register it again to start it.';
         end if;
-        raise exception 'Workflow definition not found: %@%', v_fault.name, v_fault.version using
-            errcode = 'WF404', detail = 'definition-not-found',
-            hint = format('Versions 1 to %s exist.', v_fault.latest_version);
+        perform workflow.version_id(v_fault.name, v_fault.version);  -- says what is not found
     end if;
 
     v_new := array(

@@ -23,3 +23,14 @@ create type workflow.orphaned_task as (
     reason          text,
     since           timestamptz
 );
+
+-- Tasks that did not stay when their workflow went on with another version: what their attempts and events refer to.
+create table workflow.replaced_tasks (
+    id              bigint primary key,
+    workflow_id     uuid not null,
+    version_id      integer not null,
+    step_index      integer not null,
+    replaced_at     timestamptz not null
+);
+comment on table workflow.replaced_tasks is 'Attempted tasks that were replaced when their workflow went on with another version';
+create index replaced_tasks_workflow on workflow.replaced_tasks (workflow_id);

@@ -8,6 +8,7 @@ select w.id, w.name, w.version, w.status, w.input, w.labels, w.priority, w.error
            from workflow.tasks t
            join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
            where t.workflow_id = w.id and t.status = 'succeeded' and s.successors = '{}') end as output,
-       case when w.finished_at is null then w.paused_at end as paused_at
+       case when w.finished_at is null then w.paused_at end as paused_at,
+       w.pinned_version, (select d.latest_version from workflow.definitions d where d.name = w.name) as latest_version
 from workflow.workflows w;
 comment on view workflow.workflow_list is 'Workflows with their output';

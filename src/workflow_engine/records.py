@@ -61,6 +61,8 @@ class Workflow(WorkflowSummary):
 
     input: Any
     output: Any
+    latest_version: int  # of its definition
+    pinned_version: int | None  # with which a retry goes on
     pending_reason: str | None  # why it does not go on, in one word
 
 
@@ -71,6 +73,30 @@ class PausedWorkflow:
     id: UUID
     status: str
     paused_at: datetime | None  # None: it is not held back
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """A version of a definition with the live workflows that run on it or are pinned to it."""
+
+    name: str
+    latest_version: int
+    pinned_version: int | None
+    version: int
+    hash: str
+    created_at: datetime
+    active_runs: int
+    pinned_runs: int
+    is_default: bool
+
+
+@dataclass(frozen=True, slots=True)
+class PinnedDefinition:
+    """With which version new workflows of a definition start."""
+
+    name: str
+    latest_version: int
+    pinned_version: int | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -86,6 +86,19 @@ def test_an_unknown_definition_is_told_in_the_runbooks_words(api: httpx.Client) 
         assert answer.status_code == 404
         assert answer.json()["type"] == "urn:workflow-engine:problem:definition-not-found"
         assert f"Workflow definition not found: {label}" in answer.json()["detail"]
+    unknown = {"name": "oen", "version": 2}
+    assert "Did you mean one?" in api.post("/api/v1/workflows", json=unknown).json()["hint"]
+    api.post("/api/v1/workflows", json=noop(description="newer"))
+    unknown = {"name": "one", "version": 7}
+    assert "Versions 1 to 2 exist." in api.post("/api/v1/workflows", json=unknown).json()["hint"]
+
+
+def test_an_unknown_definition_is_a_warning_in_the_log(api: httpx.Client, capsys: pytest.CaptureFixture[str]) -> None:
+    api.post("/api/v1/workflows", json={"name": "absent", "version": 3})
+
+    (line,) = (line for line in capsys.readouterr().out.splitlines() if "definition not found" in line)
+    assert "Workflow definition not found: absent@3" in line
+    assert "warning" in line
 
 
 def test_the_input_is_held_against_the_schema_of_the_definition(

@@ -27,7 +27,7 @@ LEASE_SECONDS = 30.0
 TYPES = ("noop", "http")
 WORK_TABLES = (
     "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
-    "procrastinate_jobs",
+    "workflow.replaced_tasks", "procrastinate_jobs",
 )  # fmt: skip
 OTHER_TABLES = (
     "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_versions",
@@ -212,6 +212,18 @@ class Engine:
     def resume_workflow(self, workflow: UUID) -> dict[str, Any]:
         state: dict[str, Any] = self.value("select workflow.resume_workflow(%s)", workflow)
         return state
+
+    def pin(self, workflow: UUID, version: int) -> dict[str, Any]:
+        pinned: dict[str, Any] = self.value("select workflow.pin(%s, %s)", workflow, version)
+        return pinned
+
+    def unpin(self, workflow: UUID) -> dict[str, Any]:
+        pinned: dict[str, Any] = self.value("select workflow.unpin(%s)", workflow)
+        return pinned
+
+    def pin_definition(self, name: str, version: int | None) -> dict[str, Any]:
+        pinned: dict[str, Any] = self.value("select workflow.pin_definition(%s, %s::integer)", name, version)
+        return pinned
 
     # Worker -----------------------------------------------------------------------------------------------------------
 

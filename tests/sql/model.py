@@ -23,6 +23,7 @@ class Model:
     fail_fast: bool
     status: dict[str, str] = field(default_factory=dict)
     attempts: dict[str, int] = field(default_factory=dict)
+    started: bool = False
     tried_and_failed: set[str] = field(default_factory=set)  # the others that failed could not run
 
     def __post_init__(self) -> None:
@@ -37,7 +38,7 @@ class Model:
     @property
     def workflow(self) -> str:
         if set(self.status.values()) - ENDED:
-            return "running" if any(self.attempts.values()) else "pending"
+            return "running" if self.started or any(self.attempts.values()) else "pending"
         return "failed" if any(map(self._fails, self.steps)) else "succeeded"
 
     def outcome(self, name: str) -> str:
@@ -71,6 +72,17 @@ class Model:
         self.status |= dict.fromkeys(again, "blocked")
         self.settle({})
         return len(again)
+
+    def take_over(self, before: Model, same_type: set[str]) -> int:
+        """Go on from what another version of the definition has done; returns how many steps start anew."""
+        stays = {n for n, s in before.status.items() if s == "succeeded" and n in same_type} & set(self.steps)
+        while not all(stays.issuperset(self.steps[n].after) for n in stays):
+            stays = {n for n in stays if stays.issuperset(self.steps[n].after)}
+        self.status = {n: "succeeded" if n in stays else "blocked" for n in self.steps}
+        self.attempts = {n: before.attempts[n] if n in stays else 0 for n in self.steps}
+        self.started = any(before.attempts.values())
+        self.settle({})
+        return len(self.steps) - len(stays)
 
     def _ended(self, names: Iterable[str]) -> bool:
         return all(self.status[name] in ENDED for name in names)

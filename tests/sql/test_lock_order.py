@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -154,7 +155,8 @@ def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anyt
     engine: Engine, connect: Callable[[], Engine]
 ) -> None:
     engine.define({"top": [], "l": ["top"], "m": ["top"], "r": ["top"], "end": ["l", "m", "r"]}, fail_fast=False)
-    workflows = [engine.start() for _ in range(12)]
+    engine.define({"new": [], "top": [], "l": ["top"], "m": ["top"], "end": ["l", "m", "new"]}, fail_fast=False)
+    workflows = [engine.start(version=1) for _ in range(12)]
     tasks = [row["id"] for row in engine.rows("select id from workflow.tasks")]
     stop = threading.Event()
 
@@ -174,6 +176,7 @@ def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anyt
             leader.sweep_expired_leases(max_crashes=10**6)
             leader.sweep_leaked_jobs()
             leader.sweep_lost_jobs(max_crashes=10**6)
+            leader.recover_orphaned(max_crashes=10**6)
             leader.wake_due()
 
     def operate(operator: Engine, seed: int) -> None:
@@ -181,17 +184,18 @@ def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anyt
         while not stop.is_set():
             workflow, task = chance.choice(workflows), chance.choice(tasks)
             for operate_on in (
-                lambda task=task: operator.retry_task(task, 60),
-                lambda workflow=workflow: operator.cancel(workflow),
-                lambda workflow=workflow: operator.retry(workflow, force=True),
+                partial(operator.retry_task, task, 60),
+                partial(operator.pin, workflow, chance.choice((1, 2))),
+                partial(operator.cancel, workflow),
+                partial(operator.retry, workflow, force=True),
             ):
                 try:
                     operate_on()
                 except psycopg.Error as error:
-                    if error.sqlstate != "WF409":
+                    if error.sqlstate not in {"WF409", "WF404"}:  # a task that was replaced is gone
                         raise
 
-    roles = [work, work, work, lead, lead, operate]
+    roles = [work, work, work, lead, lead, operate, operate]
     engines = [connect() for _ in roles]
     with ThreadPoolExecutor(len(roles)) as threads:
         running = [threads.submit(role, e, n) for n, (role, e) in enumerate(zip(roles, engines, strict=True))]

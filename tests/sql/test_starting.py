@@ -64,7 +64,7 @@ def test_unknown_version_says_which_exist(engine: Engine) -> None:
     with pytest.raises(psycopg.Error, match="flow@7") as error:
         engine.start(version=7)
     assert error.value.sqlstate == "WF404"
-    assert error.value.diag.message_hint == "Versions 1 to 1 exist."
+    assert error.value.diag.message_hint == "Version 1 exists."
 
 
 def test_disabled_definition_starts_nothing_until_it_is_registered_again(engine: Engine) -> None:

@@ -23,6 +23,7 @@ from workflow_engine.api.routes import (
     task_types,
     tasks,
     trace,
+    versions,
     why,
     workers,
     workflows,
@@ -62,6 +63,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
     for routes in (
         starts.router,
         orphans.router,
+        versions.router,
         workflows.router,
         graph.router,
         trace.router,

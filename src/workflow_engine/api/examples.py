@@ -45,6 +45,8 @@ WORKFLOW: dict[str, Any] = {
     **SUMMARY,
     "input": {"day": "2026-01-31"},
     "output": {"store": {"record_id": "1"}},
+    "latest_version": 2,
+    "pinned_version": None,
     "pending_reason": None,
 }
 TASK: dict[str, Any] = {
@@ -222,6 +224,30 @@ WORKER: dict[str, Any] = {
     "rss_bytes": 104857600,
 }
 DEAD_WORKER: dict[str, Any] = {**WORKER, "status": "dead", "age_s": 61.0, "orphaned_tasks": [_TASK]}
+PINNED: dict[str, Any] = {
+    "id": _ID,
+    "name": "data-pipeline",
+    "status": "pending",
+    "version": 2,
+    "latest_version": 3,
+    "pinned_version": 2,
+    "links": _LINKS,
+}
+VERSIONS: dict[str, Any] = {
+    "name": "data-pipeline",
+    "latest_version": 1,
+    "pinned_version": None,
+    "versions": [
+        {
+            "version": 1,
+            "hash": "d0a1f7c3b1b5c7c1a3c0a0b6f6d5e3b4a1c2d3e4f5061728394a5b6c7d8e9f00",
+            "created_at": _CREATED,
+            "active_runs": 4,
+            "pinned_runs": 0,
+            "is_default": True,
+        }
+    ],
+}
 ORPHANED: dict[str, Any] = {
     "id": _ID,
     "name": "data-pipeline",

@@ -22,6 +22,7 @@ MAX_LIMIT = 1000
 MAX_WAIT_SECONDS = 300.0
 MAX_WINDOW_SECONDS = 7 * 86_400.0
 MAX_PAUSE_SECONDS = 365 * 86400.0
+_LARGEST_VERSION = 2**31 - 1
 _STATUSES = tuple(status.value for status in WorkflowStatus)
 
 
@@ -106,6 +107,12 @@ def _flag(text: str) -> bool:
     if text.lower() not in known:
         raise ValueError("write true or false")
     return known[text.lower()]
+
+
+def _version(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:11]) <= _LARGEST_VERSION:
+        raise ValueError("write the number of a version, 1 or more")
+    return int(text)
 
 
 def _one_of(text: str, known: tuple[str, ...]) -> str:
@@ -240,6 +247,9 @@ ORPHAN_ACTION = Parameter(
     {"type": "string", "enum": ["recover", "cancel"], "default": "recover"},
     "What to do with them.",
     "recover",
+)
+VERSION = Parameter(
+    "version", _version, None, {"type": "integer", "minimum": 1}, "The number of a version; it must be given.", 2
 )
 STATUS = Parameter(
     "status",

@@ -17,6 +17,7 @@ from workflow_engine.api.answers import dump, is_pretty
 from workflow_engine.errors import (
     CircularDependency,
     DefinitionInvalid,
+    DefinitionNotFound,
     EngineError,
     EnginePaused,
     Fault,
@@ -156,6 +157,8 @@ def engine_problem(request: Request, error: EngineError) -> Response:
     if isinstance(error, CircularDependency):
         extra["cycle"] = list(error.cycle)
         get_logger("api").warning(error.detail, request_id=request.scope.get("request_id"))
+    if isinstance(error, DefinitionNotFound):
+        get_logger("api").warning(error.detail, hint=error.hint, request_id=request.scope.get("request_id"))
     if isinstance(error, StoreUnavailable):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if isinstance(error, EnginePaused):

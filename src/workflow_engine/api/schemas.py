@@ -127,7 +127,41 @@ class Workflow(WorkflowSummary):
 
     input: Any
     output: Any
+    latest_version: int = Field(description="Of its definition.")
+    pinned_version: int | None = Field(description="With which it goes on when a retry starts it again.")
     pending_reason: str | None = Field(description="Why it does not go on, in one word; null when it does. See `why`.")
+
+
+class Pinned(_Shape):
+    """A workflow or a definition that was pinned to a version, or is not any more."""
+
+    id: str | None = Field(description="Of the workflow; null for a definition.")
+    name: str
+    status: WorkflowStatus | None = Field(description="Of the workflow; null for a definition.")
+    version: int = Field(description="The one it runs on; of a definition the one that new workflows start on.")
+    latest_version: int
+    pinned_version: int | None
+    links: dict[str, str]
+
+
+class DefinitionVersion(_Shape):
+    """One state of a definition."""
+
+    version: int
+    hash: str = Field(description="Of its content; the same content is the same version.")
+    created_at: datetime
+    active_runs: int = Field(description="Live workflows that run on it.")
+    pinned_runs: int = Field(description="Live workflows that are pinned to it.")
+    is_default: bool = Field(description="New workflows start on it when they name none.")
+
+
+class DefinitionVersions(_Shape):
+    """A definition with its versions."""
+
+    name: str
+    latest_version: int
+    pinned_version: int | None
+    versions: list[DefinitionVersion]
 
 
 class Task(_Shape):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterable, Sequence
 from datetime import datetime
 from typing import Any
@@ -15,12 +16,14 @@ from workflow_engine.records import (
     EngineState,
     OrphanedTask,
     PausedWorkflow,
+    PinnedDefinition,
     Reason,
     Recovery,
     SlowAttempt,
     StartedWorkflow,
     Task,
     TaskType,
+    Version,
     Worker,
     Workflow,
     WorkflowSummary,
@@ -80,6 +83,8 @@ def workflow(workflow: Workflow) -> dict[str, Any]:
         **summary(workflow),
         "input": workflow.input,
         "output": workflow.output,
+        "latest_version": workflow.latest_version,
+        "pinned_version": workflow.pinned_version,
         "pending_reason": workflow.pending_reason,
     }
 
@@ -96,6 +101,53 @@ def paused_workflow(workflow: PausedWorkflow) -> dict[str, Any]:
         "since": workflow.paused_at,
         "links": links(workflow.id),
     }
+
+
+def pinned_workflow(workflow: Workflow) -> dict[str, Any]:
+    return {
+        "id": str(workflow.id),
+        "name": workflow.name,
+        "status": workflow.status,
+        "version": workflow.version,
+        "latest_version": workflow.latest_version,
+        "pinned_version": workflow.pinned_version,
+        "links": links(workflow.id),
+    }
+
+
+def pinned_definition(definition: PinnedDefinition) -> dict[str, Any]:
+    return {
+        "id": None,
+        "name": definition.name,
+        "status": None,
+        "version": definition.pinned_version or definition.latest_version,
+        "latest_version": definition.latest_version,
+        "pinned_version": definition.pinned_version,
+        "links": {"versions": f"{API}/workflows/versions"},
+    }
+
+
+def versions(versions: Iterable[Version]) -> list[dict[str, Any]]:
+    """One for each definition; the versions of one follow each other."""
+    return [
+        {
+            "name": name,
+            "latest_version": its[0].latest_version,
+            "pinned_version": its[0].pinned_version,
+            "versions": [
+                {
+                    "version": version.version,
+                    "hash": version.hash,
+                    "created_at": version.created_at,
+                    "active_runs": version.active_runs,
+                    "pinned_runs": version.pinned_runs,
+                    "is_default": version.is_default,
+                }
+                for version in its
+            ],
+        }
+        for name, its in ((name, list(group)) for name, group in itertools.groupby(versions, lambda v: v.name))
+    ]
 
 
 def task(task: Task) -> dict[str, Any]:

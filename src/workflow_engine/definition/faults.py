@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Iterable
+from collections.abc import Collection
 
 from workflow_engine.errors import DefinitionInvalid, Fault, InputInvalid
 
 MAX_FAULTS = 50
-_SUGGEST_AMONG = 2_000  # comparing with more names would cost more than the hint is worth
+SUGGEST_AMONG = 2_000
+"""Comparing with more names would cost more than the hint is worth."""
 
 
 class Faults:
@@ -48,14 +49,17 @@ def join(pointer: str, *keys: str | int) -> str:
 
 def did_you_mean(word: object, known: Collection[str]) -> str:
     """`; did you mean "x"?` for the known name nearest to a word, or nothing when none is near."""
-    if not isinstance(word, str) or len(known) > _SUGGEST_AMONG or len(word) > 128:
-        return ""
+    return next((f'; did you mean "{name}"?' for name in nearest(word, known)), "")
+
+
+def nearest(word: object, known: Collection[str], *, most: int = 1) -> list[str]:
+    """The known names nearest to a word, the best first; empty when none is near."""
+    if not isinstance(word, str) or len(known) > SUGGEST_AMONG or len(word) > 128:
+        return []
     # Case and the kind of dash are the most common slips, and no typo by difflib's measure when the word is short.
     folded = _fold(word)
-    near: Iterable[str] = [name for name in known if _fold(name) == folded] or difflib.get_close_matches(
-        word, known, n=1, cutoff=0.6
-    )
-    return next((f'; did you mean "{name}"?' for name in near), "")
+    same = [name for name in known if _fold(name) == folded]
+    return same[:most] or difflib.get_close_matches(word, known, n=most, cutoff=0.6)
 
 
 def clipped(value: object, limit: int = 80) -> str:

@@ -6,9 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 from psycopg.types.json import Jsonb
 
+from workflow_engine.definition.faults import SUGGEST_AMONG, nearest
 from workflow_engine.definition.plan import Plan
 from workflow_engine.errors import DefinitionNotFound
-from workflow_engine.records import GraphNode
+from workflow_engine.records import GraphNode, PinnedDefinition, Version
 from workflow_engine.store.pool import Pool
 
 if TYPE_CHECKING:  # a worker reads plans and never compiles
@@ -85,11 +86,46 @@ class Definitions:
             repeatable=True,
         )
         if found is None:
-            label = name if version is None else f"{name}@{version}"
-            raise DefinitionNotFound(
-                f"Workflow definition not found: {label}", hint="Submit it with its steps, or start a known version."
-            )
+            raise await self._not_found(name, version)
         return found[0], found[1]
+
+    async def pin(self, name: str, version: int | None) -> PinnedDefinition:
+        """Let new workflows start on a version when they name none; None: on the latest again.
+
+        Raises:
+            DefinitionNotFound: The name or the version is unknown.
+        """
+        try:
+            answer = await self._pool.value("select workflow.pin_definition(%s, %s)", [name, version], repeatable=True)
+        except DefinitionNotFound as error:
+            raise await self._not_found(name, version) from error
+        return PinnedDefinition(name, answer["latest_version"], answer["pinned_version"])
+
+    async def versions(self) -> list[Version]:
+        """All versions of all definitions, by name and number."""
+        return await self._pool.rows(
+            Version,
+            "select name, latest_version, pinned_version, version, hash, created_at, active_runs, pinned_runs,"
+            " is_default from workflow.version_list order by name, version",
+        )
+
+    async def _not_found(self, name: str, version: int | None) -> DefinitionNotFound:
+        """The error, with the versions that exist, or the nearest names."""
+        latest, names = await self._pool.value(
+            "select jsonb_build_array((select latest_version from workflow.definitions where name = %s),"
+            " (select coalesce(jsonb_agg(n.name), '[]') from ("
+            "   select name from workflow.definitions order by updated_at desc limit %s) n))",
+            [name, SUGGEST_AMONG],
+            repeatable=True,
+        )
+        if latest:
+            hint = "Version 1 exists." if latest == 1 else f"Versions 1 to {latest} exist."
+        elif near := nearest(name, names, most=3):
+            hint = f"Did you mean {' or '.join(near)}?"
+        else:
+            hint = "Submit it with its steps first."
+        label = name if version is None else f"{name}@{version}"
+        return DefinitionNotFound(f"Workflow definition not found: {label}", hint=hint)
 
 
 def _graph(plan: Plan) -> list[dict[str, Any]]:

@@ -26,7 +26,8 @@ from workflow_engine.store.pool import Pool, as_uuid
 from workflow_engine.store.tasks import TASK_COLUMNS
 
 _COLUMNS = (
-    "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at"
+    "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at,"
+    " latest_version, pinned_version"
 )
 _SUMMARY = "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at"
 
@@ -179,19 +180,24 @@ class Workflows:
         return reasons
 
     async def attempts(self, workflow_id: str) -> list[Attempt]:
-        """Every attempt of a workflow's tasks in the order they started, running ones included.
+        """Every attempt of a workflow's tasks in the order they started, running ones included, and those under earlier
+        versions of its definition.
 
         Raises:
             WorkflowNotFound: There is no such workflow.
         """
         attempts = await self._pool.rows(
             Attempt,
-            "select t.id as task_id, t.step, t.path, t.type, a.attempt, a.outcome, k.name as worker, a.pending_since,"
-            " a.started_at, a.ended_at, a.error"
-            " from workflow.task_list t join workflow.attempts a on a.task_id = t.id"
+            "select t.id as task_id, s.id as step, s.id as path, s.type, a.attempt, a.outcome, k.name as worker,"
+            " a.pending_since, a.started_at, a.ended_at, a.error"
+            " from ("
+            "  select id, version_id, step_index from workflow.tasks where workflow_id = %(id)s union all"
+            "  select id, version_id, step_index from workflow.replaced_tasks where workflow_id = %(id)s) t"
+            " join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index"
+            " join workflow.attempts a on a.task_id = t.id"
             " left join workflow.workers k on k.id = a.worker_id"
-            " where t.workflow_id = %s order by a.started_at, t.id, a.attempt",
-            [self._id(workflow_id)],
+            " order by a.started_at, t.id, a.attempt",
+            {"id": self._id(workflow_id)},
         )
         if not attempts:
             await self.get(workflow_id)
@@ -240,6 +246,25 @@ class Workflows:
         """
         count: int = await self._pool.value("select workflow.retry(%s, %s)", [self._id(workflow_id), force])
         return count
+
+    async def pin(self, workflow_id: str, version: int) -> None:
+        """Pin a workflow to a version: a pending one goes on with it at once, others when a retry starts them again.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+            DefinitionNotFound: There is no such version.
+            InvalidTransition: It has succeeded.
+        """
+        await self._pool.value("select workflow.pin(%s, %s)", [self._id(workflow_id), version], repeatable=True)
+
+    async def unpin(self, workflow_id: str) -> None:
+        """Take a pin back: a pending workflow goes on with the version it was started with.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+            InvalidTransition: It has succeeded.
+        """
+        await self._pool.value("select workflow.unpin(%s)", [self._id(workflow_id)], repeatable=True)
 
     async def pause(self, workflow_id: str) -> PausedWorkflow:
         """Claim nothing more of a workflow until it is resumed; what runs may end.

@@ -26,7 +26,7 @@ async def read_workflow_id(
     try:
         found = str(UUID(workflow_id))
     except ValueError:
-        raise await _no_such_workflow(request, workflow_id) from None
+        raise await no_such_workflow(request, workflow_id) from None
     request.scope["workflow_id"] = found  # for the log line of this request
     return found
 
@@ -34,11 +34,16 @@ async def read_workflow_id(
 WorkflowId = Annotated[str, Depends(read_workflow_id)]
 
 
-async def _no_such_workflow(request: Request, given: str) -> WorkflowNotFound:
-    """The runbook's placeholder (curl strips its braces), or the name of a definition, are the usual mistakes."""
+def is_placeholder(given: str) -> bool:
+    """Whether this stands in the runbook for a real id; curl strips its braces."""
+    return given.strip("{}") in _PLACEHOLDERS
+
+
+async def no_such_workflow(request: Request, given: str) -> WorkflowNotFound:
+    """The runbook's placeholder, or the name of a definition, are the usual mistakes."""
     workflows = services(request).store.workflows
     shown = clipped(given)
-    if given.strip("{}") in _PLACEHOLDERS:
+    if is_placeholder(given):
         recent = ", ".join(str(workflow.id) for workflow in await workflows.list(limit=3)) or "none yet"
         detail = f"{shown} looks like the placeholder; put a real id here; recent ids: {recent}."
         return WorkflowNotFound(detail)

@@ -1,0 +1,121 @@
+-- Lets a workflow go on with another version of its definition, from what it has done so far. The caller holds the workflow
+-- row; the workflow is pending or has ended, so none of its tasks runs.
+--
+-- It gets new tasks under a new base (see workflow.task_base), one for each step of the version. A task that succeeded stays
+-- as it is, with its attempts and events, if its step is in the version with the same type and all that it depends on
+-- there stays too. All others start anew; what there is of attempts at them is kept under their old ids
+-- (workflow.replaced_tasks). A workflow of which everything stays has succeeded.
+--
+-- Returns how many tasks start anew.
+create or replace function workflow.switch_version(p_workflow_id uuid, p_version_id integer) returns integer
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_now       timestamptz := workflow.clock();
+    v_base      bigint := nextval('workflow.task_base');
+    v_workflow  workflow.workflows;
+    v_version   workflow.definition_versions;
+    v_tasks     bigint[];   -- of before
+    v_same      bigint[];   -- by position in the new version: the task of before that may stay, or null
+    v_stays     boolean[];
+    v_wave      integer[];
+    v_step      integer;
+    v_old       bigint[];   -- those that stay: ids of before and ids of now
+    v_new       bigint[];
+    v_anew      integer;
+begin
+    select * into v_workflow from workflow.workflows w where w.id = p_workflow_id;
+    select * into v_version from workflow.definition_versions v where v.id = p_version_id;
+    -- From here on no claim is under way; one that began before us and finds the workflow locked leaves it alone.
+    v_tasks := array(select t.id from workflow.tasks t where t.workflow_id = p_workflow_id for update);
+
+    v_same := array(
+        select o.task_id
+        from workflow.definition_steps s
+        left join (
+            select b.id, b.type, t.id as task_id
+            from workflow.tasks t
+            join workflow.definition_steps b on b.version_id = v_workflow.version_id and b.step_index = t.step_index
+            where t.id = any(v_tasks) and t.status = 'succeeded') o on o.id = s.id and o.type = s.type
+        where s.version_id = p_version_id
+        order by s.step_index);
+    v_stays := array(select x is not null from unnest(v_same) with ordinality as s(x, position) order by position);
+    v_wave := array(
+        select (position - 1)::integer from unnest(v_stays) with ordinality as s(stays, position) where not stays);
+    loop
+        v_wave := array(
+            select distinct x
+            from unnest(v_wave) y
+            cross join lateral (
+                select s.successors from workflow.definition_steps s
+                where s.version_id = p_version_id and s.step_index = y offset 0) s
+            cross join lateral unnest(s.successors) x
+            where v_stays[x + 1]);
+        exit when v_wave = '{}';
+        foreach v_step in array v_wave loop
+            v_stays[v_step + 1] := false;
+        end loop;
+    end loop;
+    select coalesce(array_agg(x order by position) filter (where v_stays[position]), '{}'),
+           coalesce(array_agg(v_base + position - 1 order by position) filter (where v_stays[position]), '{}'),
+           count(*) filter (where not v_stays[position])
+    into v_old, v_new, v_anew
+    from unnest(v_same) with ordinality as s(x, position);
+
+    insert into workflow.tasks
+        (id, workflow_id, version_id, step_index, status, priority, open_dependencies, succeeded_dependencies, attempt, tries,
+         crashes, worker_id, pending_since, first_started_at, started_at, finished_at, output)
+    select v_base + s.step_index, p_workflow_id, p_version_id, s.step_index,
+           case when o.id is not null then 'succeeded' when d.open > 0 then 'blocked' else 'pending' end,
+           s.priority + v_workflow.priority, d.open, d.succeeded, coalesce(o.attempt, 0), coalesce(o.tries, 0),
+           coalesce(o.crashes, 0), o.worker_id,
+           case when o.id is not null then o.pending_since when d.open = 0 then v_now end,
+           o.first_started_at, o.started_at, o.finished_at, o.output
+    from workflow.definition_steps s
+    cross join lateral (
+        select coalesce(count(*) filter (where not v_stays[x + 1]), 0)::integer as open,
+               coalesce(count(*) filter (where v_stays[x + 1] and not x = any(s.ordering)), 0)::integer as succeeded
+        from unnest(s.dependencies) x) d
+    left join workflow.tasks o on o.id = any(v_old) and o.id = case when v_stays[s.step_index + 1] then v_same[s.step_index + 1] end
+    where s.version_id = p_version_id;
+
+    update workflow.attempt_history h set task_id = m.new
+    from unnest(v_old, v_new) m(old, new) where h.task_id = any(v_old) and h.task_id = m.old;
+    update workflow.events e set task_id = m.new
+    from unnest(v_old, v_new) m(old, new)
+    where e.workflow_id = p_workflow_id and e.task_id = any(v_old) and e.task_id = m.old;
+    update workflow.records r set task_id = m.new
+    from unnest(v_old, v_new) m(old, new)
+    where r.workflow_id = p_workflow_id and r.task_id = any(v_old) and r.task_id = m.old;
+    insert into workflow.replaced_tasks (id, workflow_id, version_id, step_index, replaced_at)
+    select t.id, t.workflow_id, t.version_id, t.step_index, v_now
+    from workflow.tasks t where t.id = any(v_tasks) and t.attempt > 0 and not t.id = any(v_old);
+    with gone as (
+        delete from workflow.tasks t where t.id = any(v_tasks) returning t.job_id
+    )
+    delete from procrastinate_jobs j where j.id = any(array(select g.job_id from gone g));
+    delete from workflow.waits x where x.task_id = any(v_tasks);
+
+    update workflow.workflows w set
+        version_id = p_version_id, version = v_version.version,
+        fail_fast = coalesce((v_version.plan ->> 'fail_fast')::boolean, true),
+        status = case when v_anew = 0 then 'succeeded' when w.started_at is null then 'pending' else 'running' end,
+        finished_at = case when v_anew = 0 then v_now end,
+        open_tasks = workflow.count_open_tasks(p_workflow_id), error = null
+    where w.id = p_workflow_id;
+    insert into workflow.events (workflow_id, type, at, data) values
+        (p_workflow_id, 'workflow.version_switched', v_now, jsonb_build_object(
+            'from', v_workflow.version, 'to', v_version.version, 'kept', cardinality(v_old), 'anew', v_anew));
+    if v_anew = 0 then
+        insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.succeeded', v_now);
+    end if;
+    perform workflow.ensure_jobs(p_workflow_id);
+    return v_anew;
+end
+$$;
+comment on function workflow.switch_version is 'Internal: let a workflow go on with another version of its definition';
