@@ -347,6 +347,17 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
+class HeldLocks:
+    """The locks that a workflow holds."""
+
+    workflow_id: UUID
+    holder: str  # the worker that runs the task under the oldest of them, or `workflow`
+    acquired_at: datetime
+    what: str
+    seconds: float | None  # for which it is certain, by the leases; None: as long as the workflow lives
+
+
+@dataclass(frozen=True, slots=True)
 class PendingQueue:
     """The pending tasks of a queue that are not held."""
 

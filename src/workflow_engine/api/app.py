@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import functools
 
-from fastapi import FastAPI
+from fastapi import Depends, FastAPI
 from fastapi_offline import FastAPIOffline
 from starlette.types import Lifespan
 
 from workflow_engine.api.answers import API
 from workflow_engine.api.envelope import Envelope
+from workflow_engine.api.operating import show_operation
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
@@ -75,7 +76,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         workers.router,
         pausing.router,
     ):
-        app.include_router(routes)
+        app.include_router(routes, dependencies=[Depends(show_operation)])
     app.include_router(health.router, prefix=API)
     app.include_router(health.router, include_in_schema=False)
     app.include_router(health.metrics_router)

@@ -14,6 +14,7 @@ from workflow_engine.api.starting import Starter
 from workflow_engine.api.task_types import TaskTypes
 from workflow_engine.api.waiting import Waiting
 from workflow_engine.mirror.client import Mirror
+from workflow_engine.mirror.locks import OperationLocks
 from workflow_engine.observability import metrics
 from workflow_engine.settings import VERSION, Settings
 from workflow_engine.store.store import Store
@@ -26,6 +27,7 @@ class Services:
     starter: Starter
     waiting: Waiting
     health: Health
+    operations: OperationLocks
     scraping: Scraping
 
 
@@ -38,6 +40,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
         Starter(store, TaskTypes(store)),
         Waiting(store),
         Health(settings, store, mirror, VERSION),
+        OperationLocks(mirror),
         Scraping(store),
     )
     metrics.build_info.info({"version": VERSION})
@@ -45,6 +48,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
     try:
         yield
     finally:
+        await services.operations.close()
         await services.waiting.close()
         await services.health.close()
 

@@ -26,7 +26,7 @@ from workflow_engine.maintenance.expired_leases import ExpiredLeases
 from workflow_engine.maintenance.held_tasks import HeldTasks
 from workflow_engine.maintenance.leaked_jobs import LeakedJobs
 from workflow_engine.maintenance.lost_jobs import LostJobs
-from workflow_engine.maintenance.mirroring import PendingMirror
+from workflow_engine.maintenance.mirroring import LockMirror, PendingMirror
 from workflow_engine.maintenance.narrator import Narrator
 from workflow_engine.maintenance.retired import Retired
 from workflow_engine.mirror.client import Mirror
@@ -82,6 +82,7 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror) -> None:
                     group.create_task(_stay(connection))
                     group.create_task(_work(connected, todo, log))
                     group.create_task(PendingMirror(settings, store, mirror, epoch).run())
+                    group.create_task(LockMirror(settings, store, mirror, epoch).run())
         except* (psycopg.OperationalError, psycopg.InterfaceError) as errors:
             log.warning("maintenance interrupted", error="; ".join(str(e).strip() for e in errors.exceptions))
         except* Exception:  # a bug: lead again, or let another try

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import time
+from uuid import UUID
 
 from workflow_engine.errors import EngineError
 from workflow_engine.mirror.client import Mirror
+from workflow_engine.mirror.locks import LockKeys
 from workflow_engine.mirror.pending import Deposed, PendingLists, Torn
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
@@ -21,6 +23,7 @@ _EVERY_SECONDS = 1.0  # claims and due times do not notify
 _DEBOUNCE_SECONDS = 0.25
 _SHARE = 10  # a snapshot may take one part in so many of the time
 _DEPOSED_SECONDS = 5.0
+_LOCKS_SECONDS = 2.0  # between looks at the keys of held locks
 
 
 class PendingMirror:
@@ -85,3 +88,44 @@ class PendingMirror:
         if full and not self._full:
             self._log.warning("more tasks are pending than the list in redis may hold", most=MOST_PENDING)
         self._full = full
+
+
+class LockMirror:
+    """Shows which workflows hold locks, and does what an operator who deletes such a key wants."""
+
+    def __init__(self, settings: Settings, store: Store, mirror: Mirror, epoch: int) -> None:
+        self._every = min(settings.sweep_seconds, _LOCKS_SECONDS)
+        self._mirrored = store.mirrored
+        self._keys = LockKeys(mirror, epoch)
+        self._owed: set[UUID] = set()  # workflows whose release Postgres has not recorded yet
+        self._log = get_logger("mirror")
+
+    async def run(self) -> None:
+        """Go on until cancelled, through outages of Redis and of Postgres."""
+        while True:
+            await self.sweep_once()
+            await asyncio.sleep(self._every)
+
+    async def sweep_once(self) -> None:
+        """Write and renew all keys, and release what an operator released."""
+        try:
+            held = await self._mirrored.held_locks()
+            self._owed |= set(await self._keys.sweep([locks for locks in held if locks.workflow_id not in self._owed]))
+            for workflow in list(self._owed):
+                await self._release(workflow)
+                self._owed.discard(workflow)
+        except EngineError:
+            return  # Redis tells of itself once per outage, and Postgres' absence ends the lead
+        except Exception:
+            self._log.exception("lock keys failed")
+
+    async def _release(self, workflow: UUID) -> None:
+        released = await self._mirrored.release_locks(workflow)
+        if released["locks"]:
+            metrics.locks_released_externally.inc()
+            self._log.warning(
+                "lock released externally",
+                workflow_id=str(workflow),
+                locks=",".join(released["locks"]),
+                tasks=released["tasks"],
+            )

@@ -44,9 +44,12 @@ queue_mirror_last_success = Gauge(
 )
 mirror_rebuilds = Counter("workflow_mirror_rebuilds_total", "Snapshots written to Redis, by result", ["result"])
 redis_errors = Counter("workflow_redis_errors_total", "Calls of Redis that failed, by what they were for", ["op"])
+locks_released_externally = Counter(
+    "workflow_locks_released_externally_total", "Workflows whose locks an operator released by deleting their key"
+)
 for _result in ("ok", "failed", "refused"):
     mirror_rebuilds.labels(_result)
-for _op in ("pending", "probe"):
+for _op in ("pending", "probe", "locks", "operation"):
     redis_errors.labels(_op)
 
 # Workers (port 9464) ------------------------------------------------------------------------------------------------

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from workflow_engine.records import PendingQueue
+from typing import Any
+from uuid import UUID
+
+from workflow_engine.records import HeldLocks, PendingQueue
 from workflow_engine.store.pool import Pool
 
 
@@ -15,3 +18,16 @@ class Mirrored:
         return await self._pool.rows(
             PendingQueue, "select queue, task_ids, pending from workflow.pending_tasks(%s)", [limit]
         )
+
+    async def held_locks(self) -> list[HeldLocks]:
+        """Which workflows hold locks."""
+        return await self._pool.rows(
+            HeldLocks, "select workflow_id, holder, acquired_at, what, seconds from workflow.held_locks()"
+        )
+
+    async def release_locks(self, workflow_id: UUID) -> dict[str, Any]:
+        """Take its locks away from a workflow; returns `locks` and how many `tasks` lost their lease."""
+        released: dict[str, Any] = await self._pool.value(
+            "select workflow.release_locks(%s)", [workflow_id], repeatable=True
+        )
+        return released
