@@ -103,7 +103,8 @@ begin
         where m.status = 'pending' and not m.is_lost and m.job_due is null
           and not f.is_held_by_engine and f.paused_at is null
     ), worker as materialized (
-        select w.name, w.queues, w.task_types, w.concurrency, coalesce(w.stopped_at, w.last_heartbeat_at) as last_seen,
+        select w.queues, w.task_types, w.concurrency, w.status_reason,
+               coalesce(w.stopped_at, w.last_heartbeat_at) as last_seen,
                case when w.status <> 'stopped'
                          and w.last_heartbeat_at < v_now - make_interval(secs => 3 * w.heartbeat_seconds)
                     then 'dead' else w.status end as status,
@@ -118,6 +119,8 @@ begin
                count(*) filter (where w.status = 'active') as live,
                count(*) filter (where w.status = 'active' and c.queue = any(w.queues)) as serving,
                count(*) filter (where w.status = 'draining' and c.queue = any(w.queues)) as draining,
+               count(*) filter (where w.status = 'draining' and c.queue = any(w.queues)
+                                  and w.status_reason = 'memory') as out_of_memory,
                count(*) filter (where w.status = 'active' and c.queue = any(w.queues) and c.type = any(w.task_types)) as able,
                sum(w.concurrency) filter (
                    where w.status = 'active' and c.queue = any(w.queues) and c.type = any(w.task_types)) as slots,
@@ -142,7 +145,7 @@ begin
                case when s.live = 0 then s.any_last_seen else s.last_seen end as last_seen,
                jsonb_build_object(
                    'queue', c.queue, 'type', c.type, 'workers', case when s.able > 0 then s.able else s.serving end,
-                   'draining', s.draining, 'slots', coalesce(s.slots, 0), 'busy', coalesce(s.busy, 0),
+                   'draining', s.draining, 'out_of_memory', s.out_of_memory, 'slots', coalesce(s.slots, 0), 'busy', coalesce(s.busy, 0),
                    'last_worker_seen_at', case when s.live = 0 then s.any_last_seen else s.last_seen end,
                    'ahead', coalesce(l.position - 1, 1000), 'more_ahead', l.id is null) as details
         from claimable c

@@ -31,8 +31,10 @@ as $$
         when 'no_worker_for_queue' then format(
             'No live worker serves queue %s%s.', p_details ->> 'queue', workflow.last_seen_in_words(p_details, p_now))
         when 'workers_draining' then format(
-            'Only draining workers serve queue %s (%s): they finish what they have and claim nothing more.',
-            p_details ->> 'queue', workflow.counted((p_details ->> 'draining')::bigint, 'worker'))
+            'Only draining workers serve queue %s (%s%s): they finish what they have and claim nothing.',
+            p_details ->> 'queue', workflow.counted((p_details ->> 'draining')::bigint, 'worker'),
+            case when p_details ->> 'out_of_memory' > '0'
+                 then format('; %s near the memory limit', p_details ->> 'out_of_memory') else '' end)
         when 'no_worker_for_type' then format(
             'No live worker of queue %s can run type %s; %s.', p_details ->> 'queue', p_details ->> 'type',
             case p_details ->> 'workers' when '1' then 'one worker serves the queue, with other types'

@@ -212,9 +212,11 @@ def test_workers_that_only_drain_claim_nothing_more(engine: Engine) -> None:
     row = why(engine, workflow)
 
     assert row["reason"] == "workers_draining"
-    assert row["explanation"].startswith("Only draining workers serve queue default (1 worker)")
+    assert row["explanation"].startswith("Only draining workers serve queue default (1 worker): ")
     assert pending_reason(engine, workflow) == "no_worker_for_queue:default"
     assert row["command"] == "kubectl rollout status deployment/workflow-workers -n agents"
+    engine.value("select workflow.set_worker_status(%s, 'draining', 'memory')", engine.worker_id)
+    assert "(1 worker; 1 near the memory limit)" in why(engine, workflow)["explanation"]
 
 
 def test_busy_workers_are_counted_with_their_slots_and_what_is_ahead(engine: Engine) -> None:

@@ -32,8 +32,8 @@ def start_worker(settings: Settings, store: Store) -> StartWorker:
     """`async with start_worker({"thumbnail": handle}) as worker:`; it drains when the block ends."""
 
     @asynccontextmanager
-    async def start(handles: Mapping[str, Handle], changed: Settings | None = None) -> AsyncIterator[Worker]:
-        registry = Registry({name: Handler(name, handle) for name, handle in handles.items()})
+    async def start(handles: Mapping[str, Handle | Handler], changed: Settings | None = None) -> AsyncIterator[Worker]:
+        registry = Registry({name: h if isinstance(h, Handler) else Handler(name, h) for name, h in handles.items()})
         worker = Worker(changed or settings, store, registry, get_logger("test"))
         running = asyncio.create_task(worker.run())
         try:

@@ -10,7 +10,7 @@ from prometheus_client import REGISTRY
 from support.eventually import eventually_async
 
 from workflow_engine.errors import TaskError
-from workflow_engine.handlers.base import TaskContext
+from workflow_engine.handlers.base import Handler, TaskContext
 from workflow_engine.settings import Settings, load_settings
 
 from .conftest import Engine, StartWorker
@@ -278,6 +278,25 @@ async def test_timeouts_are_taken_in_order_of_precedence(
                 connection.execute("update workflow.task_types set timeout = 9 where name = 'tell'")
             workflow = await engine.ended(await engine.start(document))
     assert workflow.output == {"a": {"user": 9, "step": 7, "default": settings.task_timeout}[outcome]}
+
+
+@pytest.mark.parametrize(("says", "tries"), [("step", 1), ("type", 2), ("handler", 4)])
+async def test_tries_are_taken_in_order_of_precedence(
+    engine: Engine, start_worker: StartWorker, says: str, tries: int
+) -> None:
+    async def fail(inputs: dict[str, Any], ctx: TaskContext) -> None:
+        raise TaskError("http.503", "busy", retry_after=0.0)
+
+    document = chain({"id": "a", "type": "fail_often", **({"retries": 0} if says == "step" else {})})
+    async with start_worker({"fail_often": Handler("fail_often", fail, timeout=30.0, max_attempts=4)}):
+        await eventually_async(engine.store.workers.list)
+        registered = await engine.store.task_types.get("fail_often")
+        assert (registered.handler_timeout, registered.handler_max_attempts) == (30.0, 4)
+        if says != "handler":
+            await engine.store.task_types.update("fail_often", {"max_attempts": 2})
+        workflow = await engine.ended(await engine.start(document))
+    attempts = await engine.store.workflows.attempts(str(workflow.id))
+    assert (workflow.status, len(attempts)) == ("failed", tries)
 
 
 async def test_a_worker_asks_ever_more_rarely_for_what_another_transaction_holds(
