@@ -1,6 +1,6 @@
 -- A worker's round trip: completions in, claims out, one transaction.
 --
--- p_completions  JSON list of objects with the fields of workflow.completion.
+-- p_completions  JSON list of objects with the fields of workflow.completion, and `logs`: what the handler logged.
 -- p_types        the task types this worker can run.
 -- p_want         free slots; 0 claims nothing.
 --
@@ -20,6 +20,9 @@ begin
     if p_completions is not null then
         v_stale := workflow.settle(array(
             select c from jsonb_populate_recordset(null::workflow.completion, p_completions) c));
+        if p_completions @? '$[*].logs' then
+            perform workflow.keep_logs(p_completions, v_stale);
+        end if;
     end if;
     if p_want > 0 then
         v_due := workflow.next_due(p_queues);

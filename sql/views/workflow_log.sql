@@ -3,7 +3,8 @@
 
 create or replace view workflow.workflow_log as
 select e.workflow_id, e.seq, e.at, e.type, e.task_id, e.attempt, s.id as step, s.type as step_type, k.name as worker,
-       h.outcome, extract(epoch from h.ended_at - h.started_at)::double precision as seconds, e.data
+       h.outcome, extract(epoch from h.ended_at - h.started_at)::double precision as seconds, e.data,
+       l.lines
 from workflow.events e
 left join lateral (
     select t.version_id, t.step_index, t.attempt, t.worker_id from workflow.tasks t where t.id = e.task_id offset 0) t
@@ -16,5 +17,9 @@ left join lateral (
     where h.task_id = e.task_id and h.attempt = e.attempt offset 0) h on true
 left join lateral (
     select k.name from workflow.workers k
-    where k.id = coalesce(h.worker_id, case when t.attempt = e.attempt then t.worker_id end) offset 0) k on true;
+    where k.id = coalesce(h.worker_id, case when t.attempt = e.attempt then t.worker_id end) offset 0) k on true
+left join lateral (
+    -- With the event that ended the attempt.
+    select l.lines from workflow.task_logs l
+    where l.task_id = e.task_id and l.attempt = e.attempt and e.type = 'task.' || h.outcome offset 0) l on true;
 comment on view workflow.workflow_log is 'What happened to workflows, with the names of steps and workers';

@@ -213,6 +213,7 @@ class LogEvent:
     outcome: str | None  # of the attempt, in the end
     seconds: float | None
     data: dict[str, Any] | None
+    lines: list[dict[str, Any]] | None  # what the handler logged, with the event that ended its attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +324,7 @@ class Claim:
 
 @dataclass(frozen=True, slots=True)
 class Completion:
-    """How an attempt ended, as its worker says it. Its fields are those of the SQL type `workflow.completion`."""
+    """How an attempt ended, as its worker says it: the fields of the SQL type `workflow.completion`, and `logs`."""
 
     task_id: int
     attempt: int
@@ -333,6 +334,7 @@ class Completion:
     error: dict[str, Any] | None = None
     delay: float | None = None  # seconds until the next attempt
     record: Any = None
+    logs: list[dict[str, Any]] | None = None  # what the handler logged
 
 
 @dataclass(frozen=True, slots=True)

@@ -92,6 +92,38 @@ def test_as_text_it_is_logfmt_that_the_runbooks_grep_finds(api: httpx.Client, fa
     )
 
 
+def test_what_a_handler_logged_stands_before_the_end_of_its_attempt(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflow = start(api)
+    logged = {"time": "2026-01-31T12:00:00.000001Z", "level": "warning", "message": "slow", "fields": {"rows": 3}}
+    worker.end(worker.claim()[0], "retried", error=error("http.503", "busy"), delay=0, logs=[logged, logged])
+    worker.end(worker.claim()[0], logs=[{**logged, "message": "better"}])
+    lines = api.get(f"/api/v1/workflows/{workflow}/logs").json()
+    assert [(line["message"], line["attempt"]) for line in lines[2:]] == [
+        ("task picked up", 1), ("slow", 1), ("slow", 1), ("busy", 1),
+        ("task picked up", 2), ("better", 2), ("task succeeded", 2),
+    ]  # fmt: skip
+    assert lines[3] == lines[3] | {
+        "time": "2026-01-31T12:00:00.000001Z", "level": "warning", "event": None, "step": "fetch", "type": "http",
+        "worker": "played", "fields": {"rows": 3},
+    }  # fmt: skip
+    text = api.get(f"/api/v1/workflows/{workflow}/logs?format=text").text.splitlines()
+    assert re.fullmatch(
+        rf"time=2026-01-31T12:00:00.000001Z level=warning msg=slow workflow_id={workflow} task_id=\d+ step=fetch"
+        r" type=http attempt=1 worker=played rows=3",
+        text[3],
+    )
+
+
+def test_what_a_stale_result_logged_is_not_kept(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflow = start(api)
+    claim = worker.claim()[0]
+    assert api.post(f"/api/v1/workflows/{workflow}/cancel").status_code == 202
+    fields = {name: claim[name] for name in ("task_id", "attempt", "lease_token")}
+    logged = {"time": "2026-01-31T12:00:00Z", "level": "info", "message": "late", "fields": {}}
+    assert worker.turn({**fields, "outcome": "succeeded", "logs": [logged]})["stale"] == [0]
+    assert "late" not in api.get(f"/api/v1/workflows/{workflow}/logs?format=text").text
+
+
 def test_following_goes_on_until_the_end(api: httpx.Client, worker: PlayedWorker) -> None:
     workflow = start(api)
     seen: list[dict[str, Any]] = []

@@ -27,7 +27,7 @@ LEASE_SECONDS = 30.0
 TYPES = ("noop", "http")
 WORK_TABLES = (
     "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
-    "workflow.replaced_tasks", "procrastinate_jobs",
+    "workflow.replaced_tasks", "workflow.task_logs", "procrastinate_jobs",
 )  # fmt: skip
 OTHER_TABLES = (
     "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_versions",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from datetime import UTC
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -21,8 +21,24 @@ _QUIET_SECONDS = 15.0  # after which an empty line keeps the connection alive
 
 
 def log_lines(events: Iterable[LogEvent]) -> Iterator[dict[str, Any]]:
-    """Events as lines of JSON data."""
+    """Events as lines of JSON data; what a handler logged stands before the end of its attempt."""
     for event in events:
+        named = {
+            "task_id": None if event.task_id is None else str(event.task_id),
+            "step": event.step,
+            "type": event.step_type,
+            "attempt": event.attempt,
+            "worker": event.worker,
+        }
+        for line in event.lines or ():
+            yield {
+                "time": datetime.fromisoformat(line["time"]),
+                "level": line["level"],
+                "message": line["message"],
+                "event": None,
+                **named,
+                "fields": line["fields"],
+            }
         level, message, fields = describe(
             event.type,
             event.data,
@@ -35,11 +51,7 @@ def log_lines(events: Iterable[LogEvent]) -> Iterator[dict[str, Any]]:
             "level": level,
             "message": message,
             "event": event.type,
-            "task_id": None if event.task_id is None else str(event.task_id),
-            "step": event.step,
-            "type": event.step_type,
-            "attempt": event.attempt,
-            "worker": event.worker,
+            **named,
             "fields": fields,
         }
 

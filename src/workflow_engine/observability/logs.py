@@ -37,6 +37,10 @@ _NEEDS_QUOTES = re.compile(r'[\s"=\\]')
 _LONGEST = 8192  # characters of one value; the rest of it is of no use in a log
 
 
+KEEPER = "_keeper"
+"""Name under which a logger may be bound to an object that keeps its records too: `add(record)` is called with each."""
+
+
 def configure_logging(settings: Settings, *, role: str) -> None:
     """Send everything this process logs to stdout and the log files in the form and from the level of `settings`.
 
@@ -58,6 +62,7 @@ def configure_logging(settings: Settings, *, role: str) -> None:
         structlog.processors.add_log_level,
         _add_time_and_role(role),
         structlog.processors.format_exc_info,
+        _hand_to_keeper,
     ]
     structlog.configure(
         processors=[*shared, render],
@@ -157,6 +162,12 @@ def _add_time_and_role(role: str) -> Processor:
         return event
 
     return add
+
+
+def _hand_to_keeper(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if keeper := event.pop(KEEPER, None):
+        keeper.add(event)
+    return event
 
 
 def _add_module(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

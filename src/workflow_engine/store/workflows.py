@@ -211,7 +211,7 @@ class Workflows:
         """
         events = await self._pool.rows(
             LogEvent,
-            "select seq, at, type, task_id, attempt, step, step_type, worker, outcome, seconds, data"
+            "select seq, at, type, task_id, attempt, step, step_type, worker, outcome, seconds, data, lines"
             " from workflow.workflow_log where workflow_id = %s and seq > %s order by seq limit %s",
             [self._id(workflow_id), after, limit],
         )

@@ -6,7 +6,7 @@ import asyncio
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -14,6 +14,7 @@ from workflow_engine.definition.plan import Plan
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.observability import metrics
+from workflow_engine.observability.logs import KEEPER
 from workflow_engine.observability.transitions import Transitions
 from workflow_engine.records import Claim, Completion
 from workflow_engine.settings import Settings
@@ -22,6 +23,7 @@ from workflow_engine.store.definitions import Definitions
 from workflow_engine.worker.execute import Limits, execute
 from workflow_engine.worker.leases import resident_bytes
 from workflow_engine.worker.profiler import MemoryProfiler
+from workflow_engine.worker.task_log import TaskLog
 
 
 @dataclass(slots=True)
@@ -134,6 +136,7 @@ class Attempts:
         claim = attempt.claim
         completion: Completion | None = None
         outcome, step_type = AttemptOutcome.CANCELLED, "unknown"
+        kept = TaskLog()
         memory = resident_bytes() if self._profiler else 0
         try:
             plan = self._plans.get(claim.version_id) or await self._load_plan(claim.version_id)
@@ -142,7 +145,7 @@ class Attempts:
             metrics.task_wait.labels(step.queue).observe(max(claim.wait_seconds, 0))
             log = self._log.bind(
                 workflow_id=claim.workflow_id, task_id=claim.task_id, step=step.id, type=step.type,
-                attempt=claim.attempt,
+                attempt=claim.attempt, **{KEEPER: kept},
             )  # fmt: skip
             attempt.identity = self._transitions.picked_up(claim, step.id, step.type)
             completion = await execute(claim, plan, self._handlers, self._limits, log)
@@ -167,7 +170,8 @@ class Attempts:
             with self._guard:
                 self._running.pop(claim.lease_token, None)
                 if completion is not None and not attempt.revoked:
-                    self._ended.append(completion)
+                    lines = kept.lines()
+                    self._ended.append(replace(completion, logs=lines) if lines else completion)
             metrics.tasks_running.set(len(self._running))
             self._on_end()
 

@@ -319,3 +319,29 @@ async def test_a_worker_asks_ever_more_rarely_for_what_another_transaction_holds
             holder.rollback()
             assert (await engine.ended(workflow_id)).status == "succeeded"
     assert took > 0.2
+
+
+async def test_what_a_handler_logs_is_stored_with_its_attempt(
+    engine: Engine, start_worker: StartWorker, configured: None
+) -> None:
+    async def chatty(inputs: dict[str, Any], ctx: TaskContext) -> None:
+        ctx.log.info("begun", size=3)
+        ctx.log.debug("below the level")
+        if ctx.attempt == 1:
+            ctx.log.bind(part="second").warning("not \x00 well")
+            raise TaskError("user.again", "once more")
+
+    document = chain({"id": "a", "type": "chatty", "retries": {"max_attempts": 2, "initial_delay": "10ms"}})
+    async with start_worker({"chatty": chatty, "quiet": nothing}):
+        workflow = await engine.ended(await engine.start(document))
+        other = await engine.ended(await engine.start(chain({"id": "a", "type": "quiet"}, name="quiet")))
+    kept = {
+        (event.attempt, event.type): [(line["message"], line["fields"]) for line in event.lines]
+        for event in await engine.store.workflows.log(str(workflow.id))
+        if event.lines
+    }
+    assert kept == {
+        (1, "task.retried"): [("begun", {"size": 3}), ("not \ufffd well", {"part": "second"})],
+        (2, "task.succeeded"): [("begun", {"size": 3})],
+    }
+    assert not any(event.lines for event in await engine.store.workflows.log(str(other.id)))
