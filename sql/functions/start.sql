@@ -1,8 +1,9 @@
 -- Starts workflows, all or none, in the caller's transaction: rows for the workflows and all their tasks, jobs for the
 -- tasks without dependencies.
 --
--- p_starts  JSON list of {"name", "version"?, "input"?, "labels"?, "priority"?}. Without a version the pinned one, else
---           the latest.
+-- p_starts  JSON list of {"name", "version"?, "hash"?, "input"?, "labels"?, "priority"?}. Without a version the pinned
+--           one, else the latest. With a hash only if the version has that content: the caller remembers it, and the
+--           database may have been restored since.
 -- p_key     idempotency key of the whole list; with the same p_fingerprint again the first answer is repeated.
 --
 -- Returns {"started": [{"id","name","version","status"}], "replayed": bool}, in order.
@@ -49,10 +50,11 @@ begin
     end if;
 
     select s.name, s.version, d.disabled_at is not null as disabled into v_fault
-    from jsonb_to_recordset(p_starts) as s(name text, version integer)
+    from jsonb_to_recordset(p_starts) as s(name text, version integer, hash text)
     left join workflow.definitions d on d.name = s.name
     left join workflow.definition_versions v
         on v.name = d.name and v.version = coalesce(s.version, d.pinned_version, d.latest_version)
+        and v.hash = coalesce(s.hash, v.hash)
     where v.id is null or d.disabled_at is not null
     limit 1;
     if found then
@@ -61,6 +63,8 @@ begin
                 errcode = 'WF409', detail = 'definition-disabled', hint = 'Register it again to start it.';
         end if;
         perform workflow.version_id(v_fault.name, v_fault.version);  -- says what is not found
+        raise exception 'Workflow definition not found: % with that content.', v_fault.name using
+            errcode = 'WF404', detail = 'definition-not-found', hint = 'Submit it with its steps.';
     end if;
 
     v_new := array(

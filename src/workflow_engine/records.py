@@ -28,6 +28,7 @@ class WorkflowStart:
     input: Any = field(default_factory=dict)
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: int | None = None
+    hash: str | None = None  # of the content that is meant; another one under that version is refused
 
 
 @dataclass(frozen=True, slots=True)
@@ -366,3 +367,13 @@ class PendingQueue:
     queue: str
     task_ids: str  # separated by commas, in the order of claims
     pending: int
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionVersion:
+    """Which version of a definition is meant, by the word of Postgres."""
+
+    id: int
+    name: str
+    version: int
+    hash: str

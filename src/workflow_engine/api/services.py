@@ -8,12 +8,14 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 
+from workflow_engine.api.definitions import DefinitionReader
 from workflow_engine.api.health import Health
 from workflow_engine.api.scraping import Scraping
 from workflow_engine.api.starting import Starter
 from workflow_engine.api.task_types import TaskTypes
 from workflow_engine.api.waiting import Waiting
 from workflow_engine.mirror.client import Mirror
+from workflow_engine.mirror.definitions import DefinitionCache
 from workflow_engine.mirror.locks import OperationLocks
 from workflow_engine.observability import metrics
 from workflow_engine.settings import VERSION, Settings
@@ -34,10 +36,11 @@ class Services:
 @asynccontextmanager
 async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror) -> AsyncIterator[None]:
     """Give the routes of `app` what they need, for as long as the context is open."""
+    definitions = DefinitionReader(store, DefinitionCache(mirror))
     services = Services(
         settings,
         store,
-        Starter(store, TaskTypes(store)),
+        Starter(store, TaskTypes(store), definitions),
         Waiting(store),
         Health(settings, store, mirror, VERSION),
         OperationLocks(mirror),

@@ -13,6 +13,7 @@ from typing import Any
 
 import orjson
 
+from workflow_engine.api.definitions import Content, DefinitionReader
 from workflow_engine.api.remembered import Remembered
 from workflow_engine.api.starts import StartRequest
 from workflow_engine.api.task_types import TaskTypes
@@ -30,7 +31,6 @@ from workflow_engine.records import StartedWorkflow, WorkflowStart
 from workflow_engine.store.store import Store
 
 _COMPILED_BYTES = 4 * 1024 * 1024  # of documents; what was made of them takes some ten times as much
-_REGISTERED = 10_000
 _LARGE_DOCUMENT = 32 * 1024  # bytes; compiling it takes long enough to keep other requests waiting
 
 
@@ -54,12 +54,11 @@ class Started:
 class Starter:
     """Starts workflows for the API."""
 
-    def __init__(self, store: Store, task_types: TaskTypes) -> None:
+    def __init__(self, store: Store, task_types: TaskTypes, definitions: DefinitionReader) -> None:
         self._store = store
+        self._known = definitions
         self._task_types = task_types
         self._compiled: Remembered[tuple[bytes, frozenset[str]], CompiledDefinition] = Remembered(_COMPILED_BYTES)
-        self._versions: Remembered[tuple[str, str], int] = Remembered(_REGISTERED)
-        self._schemas: Remembered[tuple[str, int], Mapping[str, Any] | None] = Remembered(_REGISTERED)
 
     async def start(self, requests: Sequence[StartRequest], key: Key | None = None) -> Started:
         """Start workflows, all or none.
@@ -79,17 +78,18 @@ class Starter:
         ]
         warnings = [() if c is None else c.warnings for c in compiled]
         definitions = [c for c in compiled if c is not None]
-        if any(self._version(c) is None for c in definitions):
+        versions = await self._known.versions(definitions) if definitions else {}
+        if any(_content(c) not in versions for c in definitions):
             if key is not None:
                 await self._store.workflows.check_key(key.key, fingerprint=key.fingerprint)
             await self._store.engine.check_accepting()
         for again in (False, True):
             for definition in definitions:
-                if again or self._version(definition) is None:
-                    version = await self._store.definitions.register(definition)
-                    self._versions.put((definition.name, definition.hash), version)
+                if again or _content(definition) not in versions:
+                    versions[_content(definition)] = await self._store.definitions.register(definition)
+            self._known.remember(versions)
             known = [
-                start if c is None else replace(start, version=self._version(c))
+                start if c is None else replace(start, version=versions[_content(c)], hash=c.hash)
                 for start, c in zip(starts, compiled, strict=True)
             ]
             try:
@@ -103,9 +103,6 @@ class Starter:
                 continue
             return Started(workflows, warnings, replayed)
         raise AssertionError("unreachable: the second try returns or raises")
-
-    def _version(self, definition: CompiledDefinition) -> int | None:
-        return self._versions.get((definition.name, definition.hash))
 
     async def _compile(self, document: Mapping[str, Any], pointer: str) -> CompiledDefinition:
         source = orjson.dumps(document)
@@ -130,19 +127,21 @@ class Starter:
     def _start_of(self, request: StartRequest, definition: CompiledDefinition) -> WorkflowStart:
         schema = definition.plan.input_schema
         validate_input(schema if isinstance(schema, dict) else None, request.input, join(request.pointer, "input"))
-        return _workflow_start(request, definition.name, None)
+        return _workflow_start(request, definition.name)
 
     async def _start_by_name(self, request: StartRequest) -> WorkflowStart:
-        version = request.version
-        if version is None or (request.name, version) not in self._schemas:
-            version, schema = await self._store.definitions.input_schema(request.name, version)
-            self._schemas.put((request.name, version), schema)
-        validate_input(self._schemas.get((request.name, version)), request.input, join(request.pointer, "input"))
-        return _workflow_start(request, request.name, version)
+        found, document = await self._known.document(request.name, request.version)
+        schema = document.get("input_schema")
+        validate_input(schema if isinstance(schema, dict) else None, request.input, join(request.pointer, "input"))
+        return replace(_workflow_start(request, request.name), version=found.version, hash=found.hash)
 
 
-def _workflow_start(request: StartRequest, name: str, version: int | None) -> WorkflowStart:
-    return WorkflowStart(name, version, request.input, request.labels, request.priority)
+def _content(definition: CompiledDefinition) -> Content:
+    return definition.name, definition.hash
+
+
+def _workflow_start(request: StartRequest, name: str) -> WorkflowStart:
+    return WorkflowStart(name, input=request.input, labels=request.labels, priority=request.priority)
 
 
 async def _compile(document: Mapping[str, Any], types: frozenset[str], size: int) -> CompiledDefinition:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
+from contextlib import suppress
 from uuid import UUID
 
-from workflow_engine.errors import EngineError
+from workflow_engine.errors import EngineError, RedisUnavailable
 from workflow_engine.mirror.client import Mirror
+from workflow_engine.mirror.definitions import DefinitionCache
 from workflow_engine.mirror.locks import LockKeys
 from workflow_engine.mirror.pending import Deposed, PendingLists, Torn
 from workflow_engine.observability import metrics
@@ -97,6 +99,7 @@ class LockMirror:
         self._every = min(settings.sweep_seconds, _LOCKS_SECONDS)
         self._mirrored = store.mirrored
         self._keys = LockKeys(mirror, epoch)
+        self._definitions = DefinitionCache(mirror)
         self._owed: set[UUID] = set()  # workflows whose release Postgres has not recorded yet
         self._log = get_logger("mirror")
 
@@ -109,11 +112,13 @@ class LockMirror:
     async def sweep_once(self) -> None:
         """Write and renew all keys, and release what an operator released."""
         try:
-            held = await self._mirrored.held_locks()
-            self._owed |= set(await self._keys.sweep([locks for locks in held if locks.workflow_id not in self._owed]))
             for workflow in list(self._owed):
                 await self._release(workflow)
-                self._owed.discard(workflow)
+            with suppress(RedisUnavailable):
+                await self._definitions.generation()  # so that there is one to delete
+            self._owed |= set(await self._keys.sweep(await self._mirrored.held_locks()))
+            for workflow in list(self._owed):
+                await self._release(workflow)
         except EngineError:
             return  # Redis tells of itself once per outage, and Postgres' absence ends the lead
         except Exception:
@@ -121,6 +126,7 @@ class LockMirror:
 
     async def _release(self, workflow: UUID) -> None:
         released = await self._mirrored.release_locks(workflow)
+        self._owed.discard(workflow)
         if released["locks"]:
             metrics.locks_released_externally.inc()
             self._log.warning(

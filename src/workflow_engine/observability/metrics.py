@@ -47,9 +47,19 @@ redis_errors = Counter("workflow_redis_errors_total", "Calls of Redis that faile
 locks_released_externally = Counter(
     "workflow_locks_released_externally_total", "Workflows whose locks an operator released by deleting their key"
 )
+definition_cache_hits = Counter(
+    "workflow_definition_cache_hits_total", "Definitions read from memory or Redis instead of Postgres"
+)
+definition_cache_misses = Counter(
+    "workflow_definition_cache_misses_total",
+    "Definitions read from Postgres, by what was wrong with the cache",
+    ["reason"],
+)
+for _reason in ("none", "stale", "wrong", "redis"):
+    definition_cache_misses.labels(_reason)
 for _result in ("ok", "failed", "refused"):
     mirror_rebuilds.labels(_result)
-for _op in ("pending", "probe", "locks", "operation"):
+for _op in ("pending", "probe", "locks", "operation", "definitions"):
     redis_errors.labels(_op)
 
 # Workers (port 9464) ------------------------------------------------------------------------------------------------

@@ -9,7 +9,7 @@ from psycopg.types.json import Jsonb
 from workflow_engine.definition.faults import SUGGEST_AMONG, nearest
 from workflow_engine.definition.plan import Plan
 from workflow_engine.errors import DefinitionNotFound
-from workflow_engine.records import GraphNode, PinnedDefinition, Version
+from workflow_engine.records import DefinitionVersion, GraphNode, PinnedDefinition, Version
 from workflow_engine.store.pool import Pool
 
 if TYPE_CHECKING:  # a worker reads plans and never compiles
@@ -47,6 +47,36 @@ class Definitions:
         if plan is None:
             raise DefinitionNotFound(f"Workflow definition not found: version id {version_id}")
         return Plan.from_json(plan)
+
+    async def resolve(self, name: str, version: int | None = None) -> DefinitionVersion:
+        """Which version a start of `name` at `version` would use.
+
+        Raises:
+            DefinitionNotFound: The name or the version is unknown.
+        """
+        found = await self._pool.rows(
+            DefinitionVersion,
+            "select v.id, v.name, v.version, v.hash"
+            " from workflow.definitions d join workflow.definition_versions v on v.name = d.name"
+            " where d.name = %s and v.version = coalesce(%s, d.pinned_version, d.latest_version)",
+            [name, version],
+        )
+        if not found:
+            raise await self._not_found(name, version)
+        return found[0]
+
+    async def document(self, version_id: int) -> dict[str, Any]:
+        """The document of a version, as submitted.
+
+        Raises:
+            DefinitionNotFound: There is no such version.
+        """
+        document: dict[str, Any] | None = await self._pool.value(
+            "select document from workflow.definition_versions where id = %s", [version_id], repeatable=True
+        )
+        if document is None:
+            raise DefinitionNotFound(f"Workflow definition not found: version id {version_id}")
+        return document
 
     async def graph(self, name: str) -> tuple[int, list[GraphNode]]:
         """The steps of the version that a start of `name` would use, in its order; and the number of that version.

@@ -63,7 +63,14 @@ class Workflows:
         """
         document = orjson.dumps(
             [
-                {"name": s.name, "version": s.version, "input": s.input, "labels": s.labels, "priority": s.priority}
+                {
+                    "name": s.name,
+                    "version": s.version,
+                    "hash": s.hash,
+                    "input": s.input,
+                    "labels": s.labels,
+                    "priority": s.priority,
+                }
                 for s in starts
             ]
         )

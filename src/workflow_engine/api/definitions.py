@@ -1,0 +1,111 @@
+"""Reading definitions: Postgres says which version and which content is meant; where the content comes from is a matter
+of speed.
+
+It is looked for in the memory of this process, then in Redis, then in Postgres. Memory and Redis count only with the
+present generation of the cache, which is asked for on each lookup, so that clearing the cache clears it on every
+engine. Without Redis everything comes from Postgres.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from typing import Any, TypeAlias
+
+import orjson
+
+from workflow_engine.api.remembered import Remembered
+from workflow_engine.definition.compile import CompiledDefinition
+from workflow_engine.definition.json_data import content_hash
+from workflow_engine.errors import RedisUnavailable
+from workflow_engine.mirror.definitions import DefinitionCache
+from workflow_engine.observability import metrics
+from workflow_engine.records import DefinitionVersion
+from workflow_engine.store.store import Store
+
+_REGISTERED = 10_000
+_DOCUMENT_BYTES = 8 * 1024 * 1024
+
+
+Content: TypeAlias = tuple[str, str]
+"""A name and the hash of a document of that name."""
+
+
+class DefinitionReader:
+    """Definitions, as the API reads them."""
+
+    def __init__(self, store: Store, cache: DefinitionCache) -> None:
+        self._store = store
+        self._cache = cache
+        self._generation: str | None = None
+        self._forget()
+
+    async def versions(self, definitions: Iterable[CompiledDefinition]) -> dict[Content, int]:
+        """The numbers of the versions with these contents, as far as they are remembered."""
+        try:
+            self._follow(await self._cache.generation())
+        except RedisUnavailable:
+            self._follow(None)
+        found = {(d.name, d.hash): self._versions.get((d.name, d.hash)) for d in definitions}
+        return {content: version for content, version in found.items() if version is not None}
+
+    def remember(self, versions: Mapping[Content, int]) -> None:
+        """Note which numbers contents have."""
+        for content, version in versions.items():
+            self._versions.put(content, version)
+
+    async def document(self, name: str, version: int | None = None) -> tuple[DefinitionVersion, Mapping[str, Any]]:
+        """The document of the version that a start of `name` at `version` would use.
+
+        Raises:
+            DefinitionNotFound: The name or the version is unknown.
+        """
+        found = await self._store.definitions.resolve(name, version)
+        cached = await self._cached(found)
+        if not isinstance(cached, str):
+            metrics.definition_cache_hits.inc()
+            return found, cached
+        metrics.definition_cache_misses.labels(cached).inc()
+        document = await self._store.definitions.document(found.id)
+        # Numbers that JSON writes in two ways come back from Postgres with another hash: not worth keeping.
+        if self._generation is not None and content_hash(document) == found.hash:
+            self._remember(found, document)
+            with suppress(RedisUnavailable):
+                await self._cache.put(
+                    name, found.version, generation=self._generation, hash=found.hash, document=document
+                )
+        return found, document
+
+    async def _cached(self, wanted: DefinitionVersion) -> Mapping[str, Any] | str:
+        """What is cached of a version if it is right, else the reason why it is not used."""
+        key = (wanted.name, wanted.version, wanted.hash)
+        try:
+            if self._documents.get(key) is not None:
+                self._follow(await self._cache.generation())
+                return self._documents.get(key) or "stale"
+            generation, entry = await self._cache.get(wanted.name, wanted.version)
+        except RedisUnavailable:
+            self._follow(None)
+            return "redis"
+        self._follow(generation)
+        if entry is None:
+            return "none"
+        if entry.generation != generation:
+            return "stale"
+        document = entry.document
+        if entry.hash != wanted.hash or not isinstance(document, dict) or content_hash(document) != wanted.hash:
+            return "wrong"
+        self._remember(wanted, document)
+        return document
+
+    def _remember(self, version: DefinitionVersion, document: Mapping[str, Any]) -> None:
+        self._documents.put((version.name, version.version, version.hash), document, size=len(orjson.dumps(document)))
+
+    def _follow(self, generation: str | None) -> None:
+        if generation is None or generation != self._generation:
+            self._forget()
+        self._generation = generation
+
+    def _forget(self) -> None:
+        self._versions: Remembered[Content, int] = Remembered(_REGISTERED)
+        self._documents: Remembered[tuple[str, int, str], Mapping[str, Any]] = Remembered(_DOCUMENT_BYTES)
