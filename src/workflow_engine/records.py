@@ -336,6 +336,7 @@ class Completion:
     delay: float | None = None  # seconds until the next attempt
     record: Any = None
     logs: list[dict[str, Any]] | None = None  # what the handler logged
+    workflow_id: str | None = None  # for log lines about it
 
 
 @dataclass(frozen=True, slots=True)

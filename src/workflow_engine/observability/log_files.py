@@ -75,6 +75,7 @@ class LogFile:
     def close(self) -> None:
         with self._guard, suppress(OSError):
             os.close(self._file)
+            self._file = -1  # whoever still writes must not hit a file that gets this number next
 
     def _open(self) -> int:
         self.path.parent.mkdir(parents=True, exist_ok=True)

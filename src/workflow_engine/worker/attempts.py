@@ -154,7 +154,10 @@ class Attempts:
             # Cancelled only by `revoke` and `release_all`; the latter hands the task to another worker.
             completion = None if attempt.revoked else _released(claim)
         except StoreUnavailable as error:
-            self._log.warning("plan not readable, task released", task_id=claim.task_id, error=error.detail)
+            self._log.warning(
+                "plan not readable, task released", workflow_id=claim.workflow_id, task_id=claim.task_id,
+                error=error.detail,
+            )  # fmt: skip
             completion = _released(claim)
         except Exception:  # a bug of ours: say so, and let another attempt or worker try
             self._log.exception("attempt broke", workflow_id=claim.workflow_id, task_id=claim.task_id)
@@ -201,4 +204,6 @@ class Attempts:
 
 
 def _released(claim: Claim) -> Completion:
-    return Completion(claim.task_id, claim.attempt, claim.lease_token, AttemptOutcome.RELEASED)
+    return Completion(
+        claim.task_id, claim.attempt, claim.lease_token, AttemptOutcome.RELEASED, workflow_id=claim.workflow_id
+    )

@@ -176,4 +176,4 @@ def _default_policy(claim: Claim, handler: Handler | None) -> RetryPolicy:
 
 
 def _completion(claim: Claim, outcome: AttemptOutcome, **fields: Any) -> Completion:
-    return Completion(claim.task_id, claim.attempt, claim.lease_token, outcome, **fields)
+    return Completion(claim.task_id, claim.attempt, claim.lease_token, outcome, workflow_id=claim.workflow_id, **fields)

@@ -22,7 +22,7 @@ from workflow_engine.errors import StoreUnavailable
 from workflow_engine.handlers.base import Handler
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.observability import metrics
-from workflow_engine.observability.logs import output
+from workflow_engine.observability.logs import output, write_task_line
 from workflow_engine.observability.transitions import Transitions
 from workflow_engine.queue.listening import listen
 from workflow_engine.queue.registry import WorkerRegistry
@@ -39,6 +39,8 @@ from workflow_engine.worker.turns import Turns
 _FLUSH_SECONDS = 15.0  # how long a stopping worker tries to deliver its last results while Postgres is away
 _HURRIED_FLUSH_SECONDS = 2.0  # the same when it was told to stop twice
 _AGAIN_SECONDS = 0.005  # first pause before asking again for what another transaction had locked; doubles
+_ANNOUNCE_SECONDS = 1.0  # until the next try to say that it is active again
+_ACTIVE: tuple[WorkerStatus, str | None] = (WorkerStatus.ACTIVE, None)
 _CHANNEL = "workflow_worker"  # workflow.end_workflows names workers here whose leases it voided
 
 
@@ -86,6 +88,7 @@ class Worker:
         self._held_up = 0  # turns in a row that found everything claimable locked
         self._draining = False
         self._held_back: str | None = None  # why it claims nothing for now
+        self._announced = _ACTIVE
         self._recycling = False
         self._flush_seconds = _FLUSH_SECONDS
         self._turn_limit: asyncio.Timeout | None = None  # of the turn in flight
@@ -115,11 +118,6 @@ class Worker:
         return self._recycling
 
     @property
-    def held_back(self) -> bool:
-        """Whether it claims nothing for now."""
-        return self._held_back is not None
-
-    @property
     def running(self) -> int:
         """Attempts in progress."""
         return len(self._attempts)
@@ -129,16 +127,15 @@ class Worker:
         """Whether it ever got a task to run."""
         return self._attempts.ever_started
 
-    async def hold_back(self, reason: str) -> None:
+    def hold_back(self, reason: str) -> None:
         """Claim nothing until `go_on`; what runs goes on."""
         self._held_back = reason
-        await self._announce(WorkerStatus.DRAINING, reason)
+        self._wake.set()
 
-    async def go_on(self) -> None:
-        """Claim again. Without effect while Postgres is away, which would refuse the claims."""
-        if not self._draining and await self._announce(WorkerStatus.ACTIVE):
-            self._held_back = None
-            self._wake.set()
+    def go_on(self) -> None:
+        """Claim again."""
+        self._held_back = None
+        self._wake.set()
 
     def recycle(self) -> None:
         """Drain; whoever runs this worker then begins it again. A `stop` in between wins."""
@@ -168,7 +165,6 @@ class Worker:
         self._wake.set()
 
     async def _work(self, registry: WorkerRegistry) -> None:
-        announced = False
         while True:
             self._wake.clear()
             seen = self._notified
@@ -176,11 +172,9 @@ class Worker:
                 await self._register(registry)
             if self._worker_id is None:
                 return
-            if self._draining and not announced:
-                announced = True
-                await self._announce(WorkerStatus.DRAINING, "memory" if self._recycling else "stopping")
+            await self._announce_changes()
             batch = self._attempts.take_ended()
-            want = 0 if self._draining or self.held_back else self._settings.worker_concurrency - len(self._attempts)
+            want = self._settings.worker_concurrency - len(self._attempts) if self._announced == _ACTIVE else 0
             if not batch and want <= 0:
                 if self._draining and not self._attempts:
                     return
@@ -192,7 +186,7 @@ class Worker:
             if not turn.registered:
                 self._worker_id = None
                 continue
-            if self._draining:  # told to stop while the turn was in flight
+            if self._draining or self._held_back:  # told to stop while the turn was in flight
                 self._attempts.hand_back(turn.claims)
             else:
                 self._attempts.start(turn.claims)
@@ -221,9 +215,14 @@ class Worker:
         for position in turn.stale:
             metrics.stale_results.inc()
             refused = batch[position]
-            self._log.warning(
-                "stale result refused", task_id=refused.task_id, attempt=refused.attempt, outcome=refused.outcome
-            )
+            facts = {
+                "workflow_id": refused.workflow_id,
+                "task_id": refused.task_id,
+                "attempt": refused.attempt,
+                "outcome": refused.outcome,
+            }
+            self._log.warning("stale result refused", **facts)
+            write_task_line("warning", "stale result refused", {**facts, "worker": self.name})
         return turn
 
     def _limit_turn(self) -> None:
@@ -286,8 +285,7 @@ class Worker:
             log=self._log,
         )
         self._leases.start()
-        if self._held_back:
-            await self._announce(WorkerStatus.DRAINING, self._held_back)
+        self._announced = _ACTIVE  # as a new row is
         self._log.info(
             "worker registered", worker_id=self._worker_id, queues=self._settings.queue_names,
             concurrency=self._settings.worker_concurrency, task_types=self._types,
@@ -325,6 +323,20 @@ class Worker:
         return set(self._attempts.held().values())
 
     # Leaving ----------------------------------------------------------------------------------------------------------
+
+    async def _announce_changes(self) -> None:
+        """Say what others see of this worker, between two turns: a turn that finds it draining claims nothing."""
+        status = _ACTIVE
+        if self._draining:
+            status = (WorkerStatus.DRAINING, "memory" if self._recycling else "stopping")
+        elif self._held_back:
+            status = (WorkerStatus.DRAINING, self._held_back)
+        if status == self._announced:
+            return
+        if await self._announce(*status) or status != _ACTIVE:
+            self._announced = status
+        else:  # nothing is claimed before Postgres knows; the next try is soon
+            asyncio.get_running_loop().call_later(_ANNOUNCE_SECONDS, self._wake.set)
 
     async def _announce(self, status: WorkerStatus, reason: str | None = None) -> bool:
         if self._worker_id is None:

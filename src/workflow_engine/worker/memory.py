@@ -61,12 +61,12 @@ class MemoryWatch:
         """Look until the worker drains."""
         while not self._worker.draining:
             try:
-                await self.look_once(resident_bytes())
+                self.look_once(resident_bytes())
             except Exception:  # a bug must not end the watch
                 self._log.exception("memory watch failed")
             await asyncio.sleep(_LOOK_SECONDS)
 
-    async def look_once(self, rss: int) -> None:
+    def look_once(self, rss: int) -> None:
         """Decide by so many bytes in use."""
         metrics.worker_memory_rss.set(rss)
         if self._limit is None:
@@ -77,13 +77,12 @@ class MemoryWatch:
                 "memory_limit_near", rss=rss, limit=self._limit, running=self._worker.running,
                 hint="No tasks are claimed for now. Raise the memory limit, or lower WORKER_CONCURRENCY.",
             )  # fmt: skip
-            await self._worker.hold_back("memory")
+            self._worker.hold_back("memory")
             _give_back()
         elif self._near and rss < FAR * self._limit:
-            await self._worker.go_on()
-            self._near = self._worker.held_back
-            if not self._near:
-                self._log.info("memory below the limit again", rss=rss, limit=self._limit)
+            self._near = False
+            self._log.info("memory below the limit again", rss=rss, limit=self._limit)
+            self._worker.go_on()
         elif self._near and (rss >= FULL * self._limit or self._idles()):
             self._recycle(rss)
 

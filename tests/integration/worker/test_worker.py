@@ -196,6 +196,44 @@ async def test_a_draining_worker_lets_its_tasks_finish_within_the_grace_time(
     assert (await engine.store.workflows.get(workflow_id)).output == {"a": "done"}
 
 
+async def test_a_worker_told_to_stop_while_it_recycles_stops(engine: Engine, start_worker: StartWorker) -> None:
+    started, finish = asyncio.Event(), asyncio.Event()
+
+    async def patient(inputs: dict[str, Any], ctx: TaskContext) -> str:
+        started.set()
+        await finish.wait()
+        return "done"
+
+    workflow_id = await engine.start(chain({"id": "a", "type": "work"}))
+    async with start_worker({"work": patient}) as worker:
+        await asyncio.wait_for(started.wait(), 10)
+        worker.recycle()
+        assert worker.recycling
+        worker.stop()
+        assert not worker.recycling
+        finish.set()  # the first word to stop leaves what runs its time
+    assert (await engine.store.workflows.get(workflow_id)).output == {"a": "done"}
+
+
+async def test_a_worker_that_is_held_back_claims_nothing_until_it_may_go_on(
+    engine: Engine, start_worker: StartWorker
+) -> None:
+    async def shown(status: str, reason: str | None) -> bool:
+        (listed,) = await engine.store.workers.list()
+        return (listed.status, listed.status_reason) == (status, reason)
+
+    async with start_worker({"work": nothing}) as worker:
+        await eventually_async(engine.store.workers.list)
+        worker.hold_back("memory")
+        await eventually_async(lambda: shown("draining", "memory"))
+        workflow_id = await engine.start(chain({"id": "a", "type": "work"}))
+        await asyncio.sleep(0.2)
+        assert (await engine.store.workflows.get(workflow_id)).status == "pending"
+        worker.go_on()
+        assert (await engine.ended(workflow_id)).status == "succeeded"
+        assert await shown("active", None)
+
+
 async def test_a_worker_that_postgres_forgot_registers_again_and_goes_on(
     engine: Engine, start_worker: StartWorker, settings: Settings
 ) -> None:
