@@ -20,6 +20,7 @@ begin
         perform workflow.end_workflows(array[p_workflow_id], 'cancelled', workflow.clock(), jsonb_build_object(
             'type', 'cancelled', 'message', coalesce(p_reason, 'Cancelled on request.'), 'retryable', false,
             'attempt', 0, 'details', '{}'::jsonb));
+        perform workflow.free_resources(array[p_workflow_id], workflow.clock());
     end if;
     return v_status;
 end

@@ -63,13 +63,16 @@ begin
           and t.job_id = any(v_jobs) and t.status = 'pending'
         for no key update skip locked);
     v_workflows := array(select distinct t.workflow_id from workflow.tasks t where t.id = any(v_tasks));
+    v_paused := workflow.is_paused();
+    if exists (select 1 from workflow.resources) then  -- some definition names a lock or limit
+        v_tasks := workflow.take_resources(v_tasks, v_jobs, v_paused, v_now);
+    end if;
 
     -- The first claim of a workflow starts it, unless the engine is paused; one that is being cancelled or started right
     -- now is left for later.
-    v_paused := workflow.is_paused();
     v_starting := array(
         select w.id from workflow.workflows w
-        where w.id = any(v_workflows) and w.status = 'pending' and w.paused_at is null and not v_paused
+        where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks))) and w.status = 'pending' and w.paused_at is null and not v_paused
         for no key update skip locked);
     if v_starting <> '{}' then
         update workflow.workflows w set status = 'running', started_at = v_now where w.id = any(v_starting);

@@ -1,5 +1,6 @@
 -- Ends live workflows at once: tasks that have not ended are cancelled, their jobs removed, their leases void (the late
--- result of a running one is stale, and its worker is told to stop it). The caller holds the workflow rows.
+-- result of a running one is stale, and its worker is told to stop it). The caller holds the workflow rows, and at its own
+-- end calls workflow.free_resources.
 create or replace function workflow.end_workflows(
     p_workflows uuid[], p_status text, p_now timestamptz, p_error jsonb default null) returns void
 language plpgsql volatile

@@ -114,7 +114,8 @@ begin
         cross join lateral (
             select w.id from workflow.workflows w
             where w.id = t.workflow_id and w.paused_at is null and not (v_paused and w.status = 'pending') offset 0) w
-        where j.id = any(v_seen) and not exists (select 1 from workflow.waits x where x.task_id = t.id offset 0));
+        where j.id = any(v_seen) and not exists (
+            select 1 from workflow.waits x where x.task_id = t.id and x.woken_at is null offset 0));
     with free as (
         update procrastinate_jobs j set scheduled_at = null
         where j.id = any(array(
@@ -131,8 +132,8 @@ end
 $$;
 comment on function workflow.unpark is 'Internal: unpark what nothing holds back any more';
 
--- The leader's part in holding back: ends a pause whose time is over, parks more of what a paused engine does not start,
--- and unparks what nothing holds back any more. Bounded.
+-- The leader's part in holding back: ends a pause whose time is over, parks more of what a paused engine does not start, and
+-- unparks what nothing holds back any more. Bounded.
 --
 -- Returns {"resumed": 0 or 1, "parked", "unparked", "last"}: call again with p_after = last.
 create or replace function workflow.sweep_held(p_after bigint default null, p_limit integer default 10000) returns jsonb

@@ -114,17 +114,22 @@ set search_path = public, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_workflow workflow.workflows := workflow.live_workflow(p_workflow_id);
+    v_workflow  workflow.workflows := workflow.live_workflow(p_workflow_id);
+    v_lines     text[];
 begin
     if v_workflow.paused_at is null then
         update workflow.workflows w set paused_at = workflow.clock() where w.id = p_workflow_id
         returning * into v_workflow;
         insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.paused', v_workflow.paused_at);
         -- Its place in the lines for locks and limits is kept by the time since which each task is pending.
+        v_lines := array(
+            select distinct x.kind || ' ' || x.key from workflow.waits x where x.workflow_id = p_workflow_id);
+        perform workflow.lock_resources(v_lines);
         delete from workflow.waits x where x.workflow_id = p_workflow_id;
         update procrastinate_jobs j set scheduled_at = workflow.never()
         where j.status = 'todo' and j.scheduled_at is null and j.id = any(array(
             select t.job_id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'pending'));
+        perform workflow.wake_waiters(v_lines, workflow.clock());  -- who was woken passes it on
     end if;
     return jsonb_build_object('id', v_workflow.id, 'status', v_workflow.status, 'paused_at', v_workflow.paused_at);
 end

@@ -1,7 +1,7 @@
 -- Stores a version of a definition unless its content is already one; returns the version's number.
 --
 -- p_steps  JSON list, one object per step in order: id, type, queue, priority, dependencies, ordering, successors, refs,
---          uses_input, tolerated (see workflow.definition_steps).
+--          uses_input, tolerated, resources? (see workflow.definition_steps).
 -- Concurrent callers of one name are serialised by its definitions row. Registering also enables a disabled name.
 create or replace function workflow.register_definition(
     p_name text, p_document jsonb, p_hash text, p_plan jsonb, p_steps jsonb) returns integer
@@ -33,13 +33,20 @@ begin
     returning id into v_version_id;
 
     insert into workflow.definition_steps
-        (version_id, step_index, id, type, queue, priority, dependencies, ordering, successors, refs, uses_input, tolerated)
+        (version_id, step_index, id, type, queue, priority, dependencies, ordering, successors, refs, uses_input, tolerated,
+         resources)
     select v_version_id, ord - 1, s.id, s.type, s.queue, s.priority, s.dependencies, s.ordering, s.successors, s.refs,
-           s.uses_input, s.tolerated
+           s.uses_input, s.tolerated, coalesce(s.resources, '[]')
     from rows from (jsonb_to_recordset(p_steps) as (
         id text, type text, queue text, priority integer, dependencies integer[], ordering integer[],
-        successors integer[], refs integer[], uses_input boolean, tolerated boolean)) with ordinality
-        as s(id, type, queue, priority, dependencies, ordering, successors, refs, uses_input, tolerated, ord);
+        successors integer[], refs integer[], uses_input boolean, tolerated boolean,
+        resources jsonb)) with ordinality
+        as s(id, type, queue, priority, dependencies, ordering, successors, refs, uses_input, tolerated, resources, ord);
+
+    insert into workflow.resources (kind, key)
+    select distinct r ->> 'kind', r ->> 'key' from jsonb_array_elements(p_steps) s, jsonb_array_elements(s -> 'resources') r
+    order by 1, 2
+    on conflict do nothing;
     return v_version;
 end
 $$;

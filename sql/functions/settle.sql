@@ -19,16 +19,17 @@ as $$
 declare
     v_now       timestamptz;
     v_tasks     bigint[] := array(select c.task_id from unnest(p_completions) c);
+    v_workflows uuid[];
     v_settled   integer;
     v_again     workflow.ready_task[];
     v_ended     workflow.ended_task[];
 begin
     -- Workflows first, by id: whoever holds a workflow row owns every transition of its tasks but the claim.
-    perform 1
-    from workflow.workflows w
-    where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)))
-    order by w.id
-    for no key update;
+    v_workflows := array(
+        select w.id from workflow.workflows w
+        where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)))
+        order by w.id
+        for no key update);
 
     v_now := workflow.clock();
 
@@ -101,6 +102,7 @@ begin
     if v_ended is not null then
         perform workflow.advance(v_ended, v_now);
     end if;
+    perform workflow.free_resources(v_workflows, v_now);
 
     if v_settled = cardinality(p_completions) then
         return '{}';

@@ -218,6 +218,40 @@ class LogEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class LockPlace:
+    """A task that holds a lock or units of a limit, or waits for them."""
+
+    workflow_id: UUID
+    task_id: int
+    step: str
+    scope: str
+    units: int
+    since: datetime  # held, or pending since
+
+
+@dataclass(frozen=True, slots=True)
+class LockInUse:
+    """A lock or limit that somebody holds or waits for."""
+
+    kind: str
+    key: str
+    used: int
+    holding: int
+    waiting: int
+    holders: list[LockPlace]  # at most 100
+    waiters: list[LockPlace]  # in order, at most 100
+
+
+@dataclass(frozen=True, slots=True)
+class ReleasedLocks:
+    """What an operator took away from a workflow."""
+
+    workflow_id: UUID
+    locks: list[str]
+    tasks: int  # that lost their lease
+
+
+@dataclass(frozen=True, slots=True)
 class Worker:
     """A registered worker process."""
 

@@ -27,11 +27,11 @@ LEASE_SECONDS = 30.0
 TYPES = ("noop", "http")
 WORK_TABLES = (
     "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
-    "workflow.replaced_tasks", "workflow.task_logs", "procrastinate_jobs",
+    "workflow.replaced_tasks", "workflow.task_logs", "workflow.holds", "workflow.waits", "procrastinate_jobs",
 )  # fmt: skip
 OTHER_TABLES = (
     "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_versions",
-    "workflow.definitions", "procrastinate_workers",
+    "workflow.definitions", "workflow.resources", "procrastinate_workers",
 )  # fmt: skip
 
 
@@ -85,8 +85,12 @@ def step(
     priority: int = 0,
     refs: Sequence[str] = (),
     uses_input: bool = False,
+    locks: Sequence[str] = (),
+    workflow_locks: Sequence[str] = (),
+    limits: Mapping[str, tuple[int, int]] = {},
+    resources: Sequence[Mapping[str, Any]] = (),
 ) -> dict[str, Any]:
-    """A step of a definition. `ordering` names those in `after` that only order."""
+    """A step of a definition. `ordering` names those in `after` that only order, `limits` has capacity and units."""
     return {
         "after": [*after, *(name for name in ordering if name not in after)],
         "ordering": ordering,
@@ -96,7 +100,17 @@ def step(
         "priority": priority,
         "refs": refs,
         "uses_input": uses_input,
+        "resources": [
+            *resources,
+            *(resource("lock", key) for key in locks),
+            *(resource("lock", key, scope="workflow") for key in workflow_locks),
+            *(resource("limit", key, capacity=capacity, units=units) for key, (capacity, units) in limits.items()),
+        ],
     }
+
+
+def resource(kind: str, key: str, *, scope: str = "task", capacity: int = 1, units: int = 1) -> dict[str, Any]:
+    return {"kind": kind, "key": key, "scope": scope, "capacity": capacity, "units": units}
 
 
 class Engine:
@@ -159,6 +173,7 @@ class Engine:
                 "refs": [position[r] for r in s["refs"]],
                 "uses_input": s["uses_input"],
                 "tolerated": s["tolerated"],
+                "resources": s["resources"],
             }
             for key, s in steps.items()
         ]
@@ -224,6 +239,10 @@ class Engine:
     def pin_definition(self, name: str, version: int | None) -> dict[str, Any]:
         pinned: dict[str, Any] = self.value("select workflow.pin_definition(%s, %s::integer)", name, version)
         return pinned
+
+    def release_locks(self, workflow: UUID) -> dict[str, Any]:
+        answer: dict[str, Any] = self.value("select workflow.release_locks(%s)", workflow)
+        return answer
 
     # Worker -----------------------------------------------------------------------------------------------------------
 
@@ -351,6 +370,10 @@ class Engine:
         )
         return answer
 
+    def sweep_waiters(self, after: str | None = None, *, limit: int = 100) -> dict[str, Any]:
+        answer: dict[str, Any] = self.value("select workflow.sweep_waiters(%s, %s)", after, limit)
+        return answer
+
     def sweep_leaked_jobs(self) -> int:
         return int(self.value("select workflow.sweep_leaked_jobs()"))
 
@@ -417,6 +440,17 @@ class Engine:
             )
         }
 
+    def holders(self, key: str) -> list[UUID]:
+        """Workflows that hold a lock or units of a limit."""
+        return [r["workflow_id"] for r in self.rows(
+            "select workflow_id from workflow.holds where key = %s order by acquired_at, task_id", key)]  # fmt: skip
+
+    def line(self, key: str) -> list[UUID]:
+        """Workflows that wait for a lock or limit, in order; not those that were woken."""
+        return [r["workflow_id"] for r in self.rows(
+            "select workflow_id from workflow.waits where key = %s and woken_at is null"
+            " order by priority desc, since, task_id", key)]  # fmt: skip
+
     def jobs(self) -> list[dict[str, Any]]:
         return self.rows("select * from procrastinate_jobs order by id")
 
@@ -430,6 +464,8 @@ class Engine:
                 ("workflow.attempt_history", "task_id, attempt"),
                 ("workflow.events", "workflow_id, seq"),
                 ("workflow.records", "id"),
+                ("workflow.holds", "kind, key, task_id"),
+                ("workflow.waits", "kind, key, task_id"),
                 ("procrastinate_jobs", "id"),
             )
         }

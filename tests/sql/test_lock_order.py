@@ -24,14 +24,17 @@ EXPIRED = "31 seconds"
 
 @dataclass
 class Scene:
-    """Two workflows of three independent steps: one running, one pending and one scheduled task each."""
+    """Two workflows: one running, one pending and one scheduled task each, and one that has a lock or waits for it."""
 
     running: list[Claim]
     workflows: list[UUID]
 
 
 def set_scene(engine: Engine) -> Scene:
-    engine.define({"run": [], "wait": [], "later": [], "behind": ["run", "wait", "later"]})
+    engine.define({
+        "run": {"limits": {"some": (2, 1)}}, "wait": [], "later": [], "locked": {"locks": ["x"]},
+        "behind": ["run", "wait", "later"],
+    })  # fmt: skip
     workflows = [engine.start(), engine.start()]
     claims = engine.claim()
     engine.finish(
@@ -57,6 +60,8 @@ CALLS: dict[str, Callable[[Engine, Scene], object]] = {
     "pause workflow": lambda e, s: quietly(lambda: e.pause_workflow(s.workflows[0]), e, "WF409"),
     "resume workflow": lambda e, s: quietly(lambda: e.resume_workflow(s.workflows[0]), e, "WF409"),
     "held": lambda e, s: e.sweep_held(),
+    "waiters": lambda e, s: e.sweep_waiters(),
+    "release locks": lambda e, s: e.release_locks(s.workflows[0]),
 }
 
 
@@ -154,9 +159,17 @@ def test_cancel_and_a_completion_at_once_have_one_winner(
 def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anything(
     engine: Engine, connect: Callable[[], Engine]
 ) -> None:
-    engine.define({"top": [], "l": ["top"], "m": ["top"], "r": ["top"], "end": ["l", "m", "r"]}, fail_fast=False)
+    engine.define({
+        "top": {"workflow_locks": ["whole"]},
+        "l": {"after": ["top"], "locks": ["x", "y"], "limits": {"some": (3, 2)}},
+        "m": {"after": ["top"], "locks": ["y"]},
+        "r": {"after": ["top"], "limits": {"some": (4, 1)}},
+        "end": ["l", "m", "r"],
+    }, fail_fast=False)  # fmt: skip
     engine.define({"new": [], "top": [], "l": ["top"], "m": ["top"], "end": ["l", "m", "new"]}, fail_fast=False)
-    workflows = [engine.start(version=1) for _ in range(12)]
+    engine.define({"top": [], "l": ["top"], "m": {"after": ["top"], "locks": ["x"]}, "end": ["l", "m"]}, name="other")
+    engine.define({"top": {"locks": ["x"]}, "l": ["top"], "end": ["l"]}, name="other")
+    workflows = [engine.start(name, version=1) for _ in range(8) for name in ("flow", "other")]
     tasks = [row["id"] for row in engine.rows("select id from workflow.tasks")]
     stop = threading.Event()
 
@@ -178,6 +191,8 @@ def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anyt
             leader.sweep_lost_jobs(max_crashes=10**6)
             leader.recover_orphaned(max_crashes=10**6)
             leader.wake_due()
+            leader.sweep_held()
+            leader.sweep_waiters()
 
     def operate(operator: Engine, seed: int) -> None:
         chance = random.Random(seed)
@@ -186,6 +201,9 @@ def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anyt
             for operate_on in (
                 partial(operator.retry_task, task, 60),
                 partial(operator.pin, workflow, chance.choice((1, 2))),
+                partial(operator.pause_workflow, workflow),
+                partial(operator.release_locks, workflow),
+                partial(operator.resume_workflow, workflow),
                 partial(operator.cancel, workflow),
                 partial(operator.retry, workflow, force=True),
             ):
@@ -210,6 +228,10 @@ def test_crowd_of_workers_operators_and_leaders_neither_deadlocks_nor_loses_anyt
     for workflow in workflows:
         if engine.status(workflow) in {"failed", "cancelled"}:
             engine.retry(workflow, force=True)
+        if engine.status(workflow) != "succeeded":
+            engine.resume_workflow(workflow)
+    engine.sweep_held()
+    engine.sweep_waiters()
     while engine.wake_due() + len(claims := engine.claim()):
         engine.finish(*(c.succeeded() for c in claims))
     assert {engine.status(w) for w in workflows} == {"succeeded"}

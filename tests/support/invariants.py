@@ -36,7 +36,26 @@ INVARIANTS = {
         join workflow.workflows w on w.id = t.workflow_id
         where t.status = 'pending' and j.scheduled_at is not null and w.paused_at is null
           and not (w.status = 'pending' and (select paused_at from workflow.engine) is not null)
-          and not exists (select 1 from workflow.waits x where x.task_id = t.id)""",
+          and not exists (select 1 from workflow.waits x where x.task_id = t.id and x.woken_at is null)""",
+    "no lock or unit is held without a running attempt or a live workflow": """
+        select h.* from workflow.holds h
+        left join workflow.tasks t on t.id = h.task_id
+        left join workflow.workflows w on w.id = h.workflow_id
+        where h.workflow_id is distinct from t.workflow_id
+           or h.scope = 'task' and (t.status is distinct from 'running' or t.attempt <> h.attempt)
+           or h.scope = 'workflow' and w.status is distinct from 'running'""",
+    "a running attempt holds what its step names": """
+        select t.id, r.* from workflow.tasks t
+        join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+        cross join lateral jsonb_to_recordset(s.resources) as r(kind text, key text)
+        where t.status = 'running' and not exists (
+            select 1 from workflow.holds h where h.kind = r.kind and h.key = r.key
+              and (h.task_id = t.id or h.scope = 'workflow' and h.workflow_id = t.workflow_id))""",
+    "a lock has one holder": """
+        select h.key from workflow.holds h where h.kind = 'lock' group by 1 having count(*) > 1""",
+    "who waits is pending": """
+        select x.task_id from workflow.waits x left join workflow.tasks t on t.id = x.task_id
+        where t.status is distinct from 'pending' or t.workflow_id <> x.workflow_id""",
     "no job without its task": """
         select j.id from procrastinate_jobs j where not exists (
             select 1 from workflow.tasks t

@@ -16,6 +16,7 @@ from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
     graph,
     health,
+    locks,
     logs,
     orphans,
     pausing,
@@ -41,6 +42,7 @@ _TAGS = [
     {"name": "tasks", "description": "One step inside one workflow each."},
     {"name": "task-types", "description": "The registered kinds of work, and what operators set for them."},
     {"name": "workers", "description": "The processes that run tasks."},
+    {"name": "locks", "description": "What tasks must get before they may run, shared by all workflows."},
     {"name": "engine", "description": "The engine as a whole."},
     {"name": "health", "description": "For people and for probes."},
 ]
@@ -75,6 +77,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         tasks.router,
         workers.router,
         pausing.router,
+        locks.router,
     ):
         app.include_router(routes, dependencies=[Depends(show_operation)])
     app.include_router(health.router, prefix=API)

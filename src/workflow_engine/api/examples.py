@@ -205,6 +205,34 @@ WORKFLOW_PAUSED: dict[str, Any] = {
     "links": _LINKS,
 }
 WORKFLOW_RESUMED: dict[str, Any] = {**WORKFLOW_PAUSED, "paused": False, "since": None}
+LOCK: dict[str, Any] = {
+    "kind": "lock",
+    "key": "ledger",
+    "used": 1,
+    "holding": 1,
+    "waiting": 1,
+    "holders": [
+        {
+            "workflow_id": _ID,
+            "task_id": _TASK,
+            "step": "fetch",
+            "scope": "workflow",
+            "units": 1,
+            "since": _STARTED,
+        }
+    ],
+    "waiters": [
+        {
+            "workflow_id": "0198c2f4-6b21-7d02-8a51-6d1c5b9e4f10",
+            "task_id": "6553600",
+            "step": "fetch",
+            "scope": "task",
+            "units": 1,
+            "since": _FETCHED,
+        }
+    ],
+}
+LOCKS_RELEASED: dict[str, Any] = {"id": _ID, "locks": ["ledger"], "tasks": 1, "links": _LINKS}
 WORKER: dict[str, Any] = {
     "id": "1",
     "name": "worker-1",

@@ -413,6 +413,38 @@ class PausedWorkflow(_Shape):
     links: dict[str, str]
 
 
+class LockPlace(_Shape):
+    """A task that holds a lock or units of a limit, or waits for them."""
+
+    workflow_id: str
+    task_id: str
+    step: str
+    scope: Literal["task", "workflow"]
+    units: int
+    since: datetime = Field(description="Held, or pending, since.")
+
+
+class Lock(_Shape):
+    """A lock or limit that somebody holds or waits for."""
+
+    kind: Literal["lock", "limit"]
+    key: str
+    used: int = Field(description="Units in use.")
+    holding: int = Field(description="How many hold it.")
+    waiting: int = Field(description="How many wait for it.")
+    holders: list[LockPlace] = Field(description="At most 100.")
+    waiters: list[LockPlace] = Field(description="In the order in which they are next; at most 100.")
+
+
+class ReleasedLocks(_Shape):
+    """What was taken away from a workflow."""
+
+    id: str
+    locks: list[str]
+    tasks: int = Field(description="How many running tasks lost their lease with it.")
+    links: dict[str, str]
+
+
 class Worker(_Shape):
     """A registered worker process."""
 

@@ -14,11 +14,14 @@ from workflow_engine.observability import span_names
 from workflow_engine.records import (
     Attempt,
     EngineState,
+    LockInUse,
+    LockPlace,
     OrphanedTask,
     PausedWorkflow,
     PinnedDefinition,
     Reason,
     Recovery,
+    ReleasedLocks,
     SlowAttempt,
     StartedWorkflow,
     Task,
@@ -148,6 +151,38 @@ def versions(versions: Iterable[Version]) -> list[dict[str, Any]]:
         }
         for name, its in ((name, list(group)) for name, group in itertools.groupby(versions, lambda v: v.name))
     ]
+
+
+def lock(lock: LockInUse) -> dict[str, Any]:
+    return {
+        "kind": lock.kind,
+        "key": lock.key,
+        "used": lock.used,
+        "holding": lock.holding,
+        "waiting": lock.waiting,
+        "holders": [_lock_place(place) for place in lock.holders],
+        "waiters": [_lock_place(place) for place in lock.waiters],
+    }
+
+
+def _lock_place(place: LockPlace) -> dict[str, Any]:
+    return {
+        "workflow_id": str(place.workflow_id),
+        "task_id": str(place.task_id),
+        "step": place.step,
+        "scope": place.scope,
+        "units": place.units,
+        "since": place.since,
+    }
+
+
+def released_locks(released: ReleasedLocks) -> dict[str, Any]:
+    return {
+        "id": str(released.workflow_id),
+        "locks": released.locks,
+        "tasks": released.tasks,
+        "links": links(released.workflow_id),
+    }
 
 
 def task(task: Task) -> dict[str, Any]:

@@ -158,6 +158,7 @@ def _plan_step(
         retries=step.retries,
         timeout=step.timeout,
         on_error=step.on_error,
+        resources=step.resources,
     )
 
 

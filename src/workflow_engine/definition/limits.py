@@ -12,6 +12,10 @@ MAX_ATTEMPTS = 1_000
 MAX_BACKOFF = 1_000.0
 MAX_PRIORITY = 1_000_000
 """Either way. Far inside 32 bits: a task's priority is the sum of its step's and its workflow's."""
+MAX_RESOURCES = 16
+"""Locks of one step, and as many limits."""
+MAX_UNITS = 100_000
+"""Of a limit."""
 MAX_LABELS = 64
 MAX_LABEL_VALUE = 1_024
 """Characters."""

@@ -7,6 +7,7 @@ from dataclasses import dataclass, fields
 from functools import cached_property
 from typing import Any, Literal
 
+from workflow_engine.definition.resources import Resource
 from workflow_engine.definition.retries import RetryPolicy
 from workflow_engine.definition.templates import Template
 
@@ -36,6 +37,7 @@ class PlanStep:
         retries: None = the handler's, else the engine's.
         timeout: Seconds for one attempt; None = the task type's, else the engine's.
         on_error: `continue`: its failure does not fail the workflow.
+        resources: The locks and limits that it must get before it may run.
     """
 
     index: int
@@ -55,18 +57,21 @@ class PlanStep:
     retries: RetryPolicy | None
     timeout: float | None
     on_error: OnError
+    resources: tuple[Resource, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         return {field.name: _to_json(getattr(self, field.name)) for field in fields(self)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PlanStep:
-        known = {field.name: data[field.name] for field in fields(cls)}
+        known = {field.name: data[field.name] for field in fields(cls) if field.name != "resources"}
         for name in ("dependencies", "ordering", "successors", "references"):
             known[name] = tuple(known[name])
         for name in ("inputs", "output", "idempotency_key"):
             known[name] = None if known[name] is None else Template(known[name])
         known["retries"] = None if known["retries"] is None else RetryPolicy.from_json(known["retries"])
+        # A plan from before there were any has none.
+        known["resources"] = tuple(Resource.from_json(resource) for resource in data.get("resources", ()))
         return cls(**known)
 
 
@@ -112,7 +117,7 @@ class Plan:
 def _to_json(value: Any) -> Any:
     if isinstance(value, Template):
         return value.source
-    if isinstance(value, PlanStep | RetryPolicy):
+    if isinstance(value, PlanStep | RetryPolicy | Resource):
         return value.to_json()
     if isinstance(value, tuple):
         return [_to_json(item) for item in value]

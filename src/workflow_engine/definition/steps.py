@@ -20,6 +20,7 @@ from workflow_engine.definition.limits import (
 )
 from workflow_engine.definition.own_fields import OwnFields
 from workflow_engine.definition.plan import OnError
+from workflow_engine.definition.resources import Resource, read_resources
 from workflow_engine.definition.retries import Jitter, RetryPolicy
 from workflow_engine.definition.scope import json_type, step_alias
 from workflow_engine.definition.step_types import BUILT_IN_TYPES, StepType, check_own_fields
@@ -38,10 +39,10 @@ _CEL_RESERVED = frozenset(
 
 _COMMON_FIELDS = (
     "id", "type", "name", "description", "depends_on", "when", "inputs", "output", "retries", "timeout", "on_error",
-    "queue", "priority", "idempotency_key",
+    "queue", "priority", "idempotency_key", "locks", "limits",
 )  # fmt: skip
 _LATER_FIELDS = (
-    "trigger_rule", "output_schema", "timeouts", "for_each", "loop", "limits", "locks", "compensate",
+    "trigger_rule", "output_schema", "timeouts", "for_each", "loop", "compensate",
 )  # fmt: skip
 _LATER_TYPES = ("tool", "switch", "block", "workflow", "wait", "signal", "approval", "emit", "terminate")
 _RETRY_FIELDS = (
@@ -76,6 +77,7 @@ class StepRecord:
     queue: str
     priority: int
     idempotency_key: str | None
+    resources: tuple[Resource, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,6 +169,7 @@ class _StepReader:
             queue=_read_queue(step) or self._defaults.queue,
             priority=step.integer("priority", -MAX_PRIORITY, MAX_PRIORITY) or 0,
             idempotency_key=step.text("idempotency_key"),
+            resources=read_resources(step),
         )
 
     def _read_id(self, step: Fields) -> str | None:

@@ -1,4 +1,4 @@
-"""Ends pauses whose time is over, and frees what nothing holds back any more."""
+"""Frees what nothing holds back any more: pauses that are over, locks and limits that are free."""
 
 from __future__ import annotations
 
@@ -7,7 +7,9 @@ from workflow_engine.store.store import Store
 
 
 class HeldTasks:
-    """Whoever resumes frees at once what was held back, up to a bound; this does the rest, a part at a time."""
+    """Whoever resumes frees at once what was held back, up to a bound; this does the rest, a part at a time. Whoever
+    frees a lock wakes the next in line; this finds whom a locked row kept from it, and who waits behind a task that was
+    woken but that no worker claims."""
 
     name = "held tasks"
     patience = 0.0
@@ -15,8 +17,10 @@ class HeldTasks:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.every = settings.poll_seconds
         self._after: int | None = None  # goes round the parked jobs
+        self._after_line: str | None = None  # and round the lines
         self._maintenance = store.maintenance
 
     async def sweep_once(self) -> dict[str, int]:
         done, self._after = await self._maintenance.sweep_held(self._after)
-        return done
+        woken, self._after_line = await self._maintenance.sweep_waiters(self._after_line)
+        return done | {"woken": woken}

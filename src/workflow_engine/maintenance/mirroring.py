@@ -98,6 +98,7 @@ class LockMirror:
     def __init__(self, settings: Settings, store: Store, mirror: Mirror, epoch: int) -> None:
         self._every = min(settings.sweep_seconds, _LOCKS_SECONDS)
         self._mirrored = store.mirrored
+        self._locks = store.locks
         self._keys = LockKeys(mirror, epoch)
         self._definitions = DefinitionCache(mirror)
         self._owed: set[UUID] = set()  # workflows whose release Postgres has not recorded yet
@@ -125,13 +126,13 @@ class LockMirror:
             self._log.exception("lock keys failed")
 
     async def _release(self, workflow: UUID) -> None:
-        released = await self._mirrored.release_locks(workflow)
+        released = await self._locks.release(str(workflow))
         self._owed.discard(workflow)
-        if released["locks"]:
+        if released.locks:
             metrics.locks_released_externally.inc()
             self._log.warning(
                 "lock released externally",
                 workflow_id=str(workflow),
-                locks=",".join(released["locks"]),
-                tasks=released["tasks"],
+                locks=",".join(released.locks),
+                tasks=released.tasks,
             )

@@ -172,6 +172,7 @@ def _graph(plan: Plan) -> list[dict[str, Any]]:
             "refs": list(step.references),
             "uses_input": step.uses_input,
             "tolerated": step.on_error == "continue",
+            "resources": [resource.to_json() for resource in step.resources],
         }
         for step in plan.steps
     ]

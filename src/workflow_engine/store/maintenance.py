@@ -53,6 +53,19 @@ class Maintenance:
         after = answer.pop("last")
         return answer, after
 
+    async def sweep_waiters(self, after: str | None, *, limit: int = 100) -> tuple[int, str | None]:
+        """Wake those who wait for a lock or limit that is free.
+
+        Args:
+            after: Go on after this resource: the answer of the call before.
+            limit: Look at the lines for so many resources.
+
+        Returns:
+            How many were woken, and the `after` to go on with; None when all lines were seen.
+        """
+        answer = await self._pool.value("select workflow.sweep_waiters(%s, %s)", [after, limit], repeatable=True)
+        return answer["woken"], answer["last"]
+
     async def sweep_leaked_jobs(self, *, limit: int = 500) -> int:
         """Remove claimed jobs that no running task stands behind; returns how many."""
         return int(await self._pool.value("select workflow.sweep_leaked_jobs(%s)", [limit], repeatable=True))

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-from uuid import UUID
-
 from workflow_engine.records import HeldLocks, PendingQueue
 from workflow_engine.store.pool import Pool
 
@@ -24,10 +21,3 @@ class Mirrored:
         return await self._pool.rows(
             HeldLocks, "select workflow_id, holder, acquired_at, what, seconds from workflow.held_locks()"
         )
-
-    async def release_locks(self, workflow_id: UUID) -> dict[str, Any]:
-        """Take its locks away from a workflow; returns `locks` and how many `tasks` lost their lease."""
-        released: dict[str, Any] = await self._pool.value(
-            "select workflow.release_locks(%s)", [workflow_id], repeatable=True
-        )
-        return released

@@ -5,6 +5,7 @@ from __future__ import annotations
 from workflow_engine.records import Gauges, QueueGauges
 from workflow_engine.store.definitions import Definitions
 from workflow_engine.store.engine import Engine
+from workflow_engine.store.locks import Locks
 from workflow_engine.store.maintenance import Maintenance
 from workflow_engine.store.mirrored import Mirrored
 from workflow_engine.store.orphans import Orphans
@@ -31,6 +32,7 @@ class Store:
         self.tasks = Tasks(pool)
         self.orphans = Orphans(pool)
         self.workers = Workers(pool)
+        self.locks = Locks(pool)
         self.task_types = TaskTypes(pool)
         self.task_durations = TaskDurations(pool)
         self.maintenance = Maintenance(pool)

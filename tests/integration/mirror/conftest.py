@@ -75,14 +75,6 @@ def lead(database_url: str, valkey: Valkey, store: Store, mirror: Mirror) -> Lea
     return leading
 
 
-# STUB until workflow.release_locks lands
-_RELEASE = """
-create function workflow.release_locks(p_workflow_id uuid) returns jsonb language sql as $$
-    with released as (delete from workflow.holds where workflow_id = p_workflow_id and kind = 'lock' returning key)
-    select jsonb_build_object('id', p_workflow_id, 'locks', coalesce(jsonb_agg(key), '[]'), 'tasks', 1) from released
-$$"""
-
-
 class Truth:
     """The database, for the test's own statements."""
 
@@ -121,7 +113,5 @@ async def truth(database_url: str, store: Store) -> AsyncIterator[Truth]:
     ):
         await store.definitions.register(compile_definition(document, task_types={"noop"}))
     truth = Truth(database_url)
-    if truth.rows("select to_regproc('workflow.release_locks') is null as missing")[0]["missing"]:
-        truth.run(_RELEASE)
     yield truth
     truth.connection.close()

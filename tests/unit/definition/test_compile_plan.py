@@ -85,6 +85,7 @@ def test_the_stored_plan_has_the_agreed_form() -> None:
                 },
                 "timeout": 60.0,
                 "on_error": "fail",
+                "resources": [],
             }
         ],
     }

@@ -1,0 +1,365 @@
+-- Locks and limits. A step may name some; a claim takes all of them for its attempt, or none and lets the task wait.
+--
+-- A taken unit is a row of workflow.holds, deleted in the commit that ends the attempt (scope task) or the workflow (scope
+-- workflow), whatever ended it; so nothing can leak. A step obeys the capacity that it declares itself. A lock with scope
+-- workflow lets every task of its workflow pass.
+--
+-- A task that waits has a row of workflow.waits for each of its locks and limits, and its job is parked. Whoever frees units
+-- wakes who fits, in order: the highest priority, then who has been pending longest. The woken compete for their claim
+-- like all others; until they are claimed (at most some seconds) they count as holders, so that nobody is woken in vain. One
+-- that is claimed by then finds too little free only if another was quicker, and waits again, at its old place.
+--
+-- Who gives or frees units of a resource holds its row in workflow.resources. So a waiter that came in the meantime is seen,
+-- and two claims cannot both take the last unit.
+
+-- Takes what some pending tasks need, for the attempts that are about to begin; the caller has locked the tasks and their
+-- jobs (p_jobs, in the order of the claim). A task gets all that it needs or waits.
+--
+-- Waits for no lock: what another transaction holds (a workflow, a resource) is left for later.
+--
+-- Returns those of the tasks that may be claimed, now and in this transaction; their workflows are then locked.
+create or replace function workflow.take_resources(
+    p_tasks bigint[], p_jobs bigint[], p_paused boolean, p_now timestamptz) returns bigint[]
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_needs     workflow.need[];
+    v_workflows uuid[];
+    v_locked    text[];                 -- resources whose row is ours, as 'kind key'
+    v_used      jsonb;                  -- units in use, by 'kind key'
+    v_own       text[];                 -- locks held by a whole workflow, as 'key workflow'
+    v_task      record;
+    v_need      workflow.need;
+    v_take      workflow.need[];
+    v_fits      boolean;
+    v_name      text;
+    v_granted   bigint[] := '{}';
+    v_waiting   bigint[] := '{}';
+    v_holds     workflow.need[] := '{}';
+    v_waits     workflow.need[] := '{}';
+    v_passed_on text[];
+begin
+    v_needs := array(
+        select row(t.id, t.job_id, t.workflow_id, t.attempt + 1, t.priority, t.pending_since, r.kind, r.key, r.scope,
+                   r.capacity, r.units)::workflow.need
+        from workflow.tasks t
+        cross join lateral (
+            select s.resources from workflow.definition_steps s
+            where s.version_id = t.version_id and s.step_index = t.step_index and s.resources <> '[]' offset 0) s
+        cross join lateral jsonb_to_recordset(s.resources) as r(kind text, key text, scope text, capacity integer, units integer)
+        where t.id = any(p_tasks));
+    if v_needs = '{}' then
+        return p_tasks;
+    end if;
+
+    -- A cancel, a pause or another claim of the same workflow is under way, or it may not go on: left for later.
+    v_workflows := array(
+        select w.id from workflow.workflows w
+        where w.id = any(array(select n.workflow_id from unnest(v_needs) n))
+          and w.paused_at is null and (w.status = 'running' or w.status = 'pending' and not p_paused)
+        for no key update skip locked);
+    v_locked := array(
+        select r.kind || ' ' || r.key from workflow.resources r
+        where (r.kind, r.key) in (
+            select distinct n.kind, n.key from unnest(v_needs) n where n.workflow_id = any(v_workflows))
+        order by r.kind, r.key
+        for update skip locked);
+
+    -- Looked at only now: what was freed or taken before is seen, and nothing changes until we commit.
+    v_used := (
+        select coalesce(jsonb_object_agg(u.name, u.units), '{}')
+        from (select h.kind || ' ' || h.key as name, sum(h.units) as units from workflow.holds h
+              where (h.kind, h.key) in (select distinct n.kind, n.key from unnest(v_needs) n)
+              group by 1) u);
+    v_own := array(
+        select h.key || ' ' || h.workflow_id from workflow.holds h
+        where h.kind = 'lock' and h.scope = 'workflow' and h.workflow_id = any(v_workflows));
+
+    for v_task in
+        select n.task_id, n.workflow_id, array_agg(n order by n.kind, n.key) as needs
+        from unnest(v_needs) n
+        where n.workflow_id = any(v_workflows)
+        group by 1, 2, n.job_id
+        order by array_position(p_jobs, n.job_id)
+    loop
+        v_take := '{}';
+        v_fits := true;
+        foreach v_need in array v_task.needs loop
+            v_name := v_need.kind || ' ' || v_need.key;
+            v_fits := case when v_name = any(v_locked) then v_fits end;
+            exit when v_fits is null;
+            continue when v_need.kind = 'lock' and v_need.key || ' ' || v_need.workflow_id = any(v_own);
+            v_take := v_take || v_need;
+            v_fits := v_fits and coalesce((v_used ->> v_name)::integer, 0) + v_need.units <= v_need.capacity;
+        end loop;
+        if v_fits then
+            v_granted := v_granted || v_task.task_id;
+            v_holds := v_holds || v_take;
+            foreach v_need in array v_take loop
+                v_name := v_need.kind || ' ' || v_need.key;
+                v_used := v_used || jsonb_build_object(
+                    v_name, coalesce((v_used ->> v_name)::integer, 0) + v_need.units);
+                if v_need.scope = 'workflow' then
+                    v_own := v_own || (v_need.key || ' ' || v_need.workflow_id);
+                end if;
+            end loop;
+        elsif not v_fits then
+            v_waiting := v_waiting || v_task.task_id;
+            v_waits := v_waits || v_take;
+        end if;
+    end loop;
+
+    -- Who was woken and must wait again passes on what it was woken for.
+    with gone as (
+        delete from workflow.waits x where x.task_id = any(v_granted || v_waiting)
+        returning x.task_id, x.kind, x.key, x.woken_at
+    )
+    select array_agg(distinct g.kind || ' ' || g.key) into v_passed_on
+    from gone g where g.woken_at is not null and g.task_id = any(v_waiting);
+
+    insert into workflow.holds (kind, key, task_id, attempt, workflow_id, scope, units, acquired_at)
+    select n.kind, n.key, n.task_id, n.attempt, n.workflow_id, n.scope, n.units, p_now from unnest(v_holds) n;
+    insert into workflow.waits (kind, key, task_id, workflow_id, scope, capacity, units, priority, since)
+    select n.kind, n.key, n.task_id, n.workflow_id, n.scope, n.capacity, n.units, n.priority, n.since from unnest(v_waits) n;
+    update procrastinate_jobs j set scheduled_at = workflow.never()
+    where j.id = any(array(select n.job_id from unnest(v_waits) n)) and j.status = 'todo';
+
+    -- Tasks that waited for a lock which their own workflow has now may pass.
+    perform workflow.wake_own(array(
+        select n.key || ' ' || n.workflow_id from unnest(v_holds) n where n.scope = 'workflow'));
+    perform workflow.wake_waiters(array(select p from unnest(v_passed_on) p where p = any(v_locked)), p_now);
+
+    return array(
+        select t from unnest(p_tasks) t
+        where t = any(v_granted) or not exists (select 1 from unnest(v_needs) n where n.task_id = t));
+end
+$$;
+comment on function workflow.take_resources is 'Internal: take the locks and limits of tasks that are about to be claimed';
+
+-- Unparks tasks that wait for a lock which their own workflow holds as a whole; p_locks has 'key workflow'. What else they
+-- need is seen to at their claim.
+create or replace function workflow.wake_own(p_locks text[]) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_mergejoin = off
+as $$
+declare
+    v_tasks bigint[];
+    v_queue text;
+begin
+    v_tasks := array(
+        select x.task_id from workflow.waits x
+        where x.workflow_id = any(array(select substring(p from '[^ ]+$')::uuid from unnest(p_locks) p))
+          and x.kind = 'lock' and x.key || ' ' || x.workflow_id = any(p_locks));
+    if v_tasks = '{}' then
+        return;
+    end if;
+    for v_queue in
+        with woken as (
+            update procrastinate_jobs j set scheduled_at = null
+            where j.id = any(array(
+                select j.id from procrastinate_jobs j
+                where j.id = any(array(select t.job_id from workflow.tasks t where t.id = any(v_tasks)))
+                  and j.status = 'todo' and j.scheduled_at = workflow.never()
+                for update skip locked))
+            returning j.queue_name
+        )
+        select distinct w.queue_name from woken w
+    loop
+        perform workflow.wake_queue(v_queue);
+    end loop;
+    delete from workflow.waits x where x.task_id = any(v_tasks);
+end
+$$;
+comment on function workflow.wake_own is 'Internal: unpark tasks that wait for a lock of their own workflow';
+
+-- Frees what nothing justifies any more: holds of these workflows whose attempt or workflow has ended, places in line of
+-- tasks that are not pending; then wakes who waits for it. The last step of every transaction that ends attempts, once;
+-- the caller holds the workflow rows.
+create or replace function workflow.free_resources(p_workflows uuid[], p_now timestamptz) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_mergejoin = off
+as $$
+declare
+    v_freed text[];
+begin
+    if not exists (select 1 from workflow.resources) then
+        return;  -- no definition names any
+    end if;
+    with ended as (
+        delete from workflow.holds h
+        where h.workflow_id = any(p_workflows) and case h.scope
+            when 'task' then (
+                select count(*) from workflow.tasks t
+                where t.id = h.task_id and t.status = 'running' and t.attempt = h.attempt) = 0
+            else (
+                select count(*) from workflow.workflows w where w.id = h.workflow_id and w.finished_at is null) = 0 end
+        returning h.kind, h.key
+    ), left_line as (
+        delete from workflow.waits x
+        where x.workflow_id = any(p_workflows) and (
+            select count(*) from workflow.tasks t where t.id = x.task_id and t.status = 'pending') = 0
+        returning x.kind, x.key
+    )
+    select array_agg(distinct f.kind || ' ' || f.key) into v_freed
+    from (select e.kind, e.key from ended e union all select l.kind, l.key from left_line l) f;
+    if v_freed is not null then
+        perform workflow.lock_resources(v_freed);
+        perform workflow.wake_waiters(v_freed, p_now);
+    end if;
+end
+$$;
+comment on function workflow.free_resources is 'Internal: free what ended attempts and workflows held, and wake who waits for it';
+
+-- Locks the rows of some resources, named as 'kind key', in order; waits for them.
+create or replace function workflow.lock_resources(p_names text[]) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_mergejoin = off
+as $$
+begin
+    perform 1 from workflow.resources r
+    where (r.kind, r.key) in (select n.kind, n.key from workflow.resource_names(p_names) n)
+    order by r.kind, r.key
+    for update;
+end
+$$;
+comment on function workflow.lock_resources is 'Internal: lock the rows of some resources, in order';
+
+-- 'kind key' taken apart.
+create or replace function workflow.resource_names(p_names text[]) returns table (kind text, key text)
+language sql immutable parallel safe
+as $$
+    select distinct split_part(n, ' ', 1), substring(n from position(' ' in n) + 1) from unnest(p_names) n
+$$;
+comment on function workflow.resource_names is 'Internal: kind and key of resources named in one text';
+
+-- Wakes those who wait for some resources (named as 'kind key'; the caller holds their rows), in order, as far as it fits.
+-- One that lacks another resource as well is passed over, and woken when that one is free.
+create or replace function workflow.wake_waiters(p_names text[], p_now timestamptz) returns integer
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set enable_sort = off
+set jit = off
+as $$
+declare
+    v_paused    boolean;
+    v_name      record;
+    v_wait      record;
+    v_used      integer;
+    v_job       record;
+    v_places    text[];
+    v_queues    text[] := '{}';
+    v_count     integer := 0;
+begin
+    for v_name in select n.kind, n.key from workflow.resource_names(p_names) n loop
+        v_paused := coalesce(v_paused, workflow.is_paused());
+        v_used := workflow.used_units(v_name.kind, v_name.key, p_now);
+        for v_wait in
+            select x.task_id, x.workflow_id, x.capacity, x.units from workflow.waits x
+            where x.kind = v_name.kind and x.key = v_name.key and x.woken_at is null
+            order by x.priority desc, x.since, x.task_id
+            limit 1000
+        loop
+            exit when v_used + v_wait.units > v_wait.capacity;
+            continue when exists (
+                select 1 from workflow.waits x
+                where x.task_id = v_wait.task_id and (x.kind, x.key) <> (v_name.kind, v_name.key)
+                  and workflow.used_units(x.kind, x.key, p_now) + x.units > x.capacity);
+            continue when not exists (
+                select 1 from workflow.workflows w
+                where w.id = v_wait.workflow_id and w.paused_at is null and not (v_paused and w.status = 'pending'));
+            -- First the job: who claims the task, or ends it, has that, and is not waited for.
+            select j.id, j.queue_name into v_job
+            from procrastinate_jobs j
+            where j.id = (select t.job_id from workflow.tasks t where t.id = v_wait.task_id)
+              and j.status = 'todo' and j.scheduled_at = workflow.never()
+            for update skip locked;
+            continue when not found;
+            v_places := array(
+                select x.key from workflow.waits x where x.task_id = v_wait.task_id for update skip locked);
+            continue when cardinality(v_places) < (
+                select count(*) from workflow.waits x where x.task_id = v_wait.task_id);
+            update procrastinate_jobs j set scheduled_at = null where j.id = v_job.id;
+            update workflow.waits x set woken_at = p_now where x.task_id = v_wait.task_id;
+            v_used := v_used + v_wait.units;
+            v_queues := v_queues || v_job.queue_name::text;
+            v_count := v_count + 1;
+        end loop;
+    end loop;
+    perform workflow.wake_queue(q) from (select distinct q from unnest(v_queues) q) q;
+    return v_count;
+end
+$$;
+comment on function workflow.wake_waiters is 'Internal: wake who waits for resources that have units free';
+
+-- How many units of a resource are in use, or kept for a task that was woken within the last seconds and is about to be
+-- claimed. If it is not, since no worker is there for it, others need not wait for that.
+create or replace function workflow.used_units(p_kind text, p_key text, p_now timestamptz) returns integer
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+begin
+    return coalesce((select sum(h.units) from workflow.holds h where h.kind = p_kind and h.key = p_key), 0)
+         + coalesce((
+               select sum(x.units) from workflow.waits x
+               where x.kind = p_kind and x.key = p_key and x.woken_at > p_now - interval '5 seconds'), 0);
+end
+$$;
+comment on function workflow.used_units is 'Internal: units of a resource that are in use';
+
+-- Looks after the lines for up to p_limit resources, from after p_after on: wakes who fits. Finds what slipped through when a
+-- row was locked, and those behind a task that was woken but that no worker claims. Waits for no lock.
+--
+-- Returns {"woken": count, "last": resource to go on after, or null at the end}.
+create or replace function workflow.sweep_waiters(p_after text default null, p_limit integer default 100) returns jsonb
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_mergejoin = off
+as $$
+declare
+    v_now   timestamptz := workflow.clock();
+    v_names text[];
+    v_mine  text[];
+begin
+    -- Steps from resource to resource in the index of the lines, however long each is.
+    with recursive line as (
+        (select x.kind, x.key from workflow.waits x
+         where x.woken_at is null and (p_after is null or (x.kind, x.key) > (
+                   split_part(p_after, ' ', 1), substring(p_after from position(' ' in p_after) + 1)))
+         order by x.kind, x.key limit 1)
+        union all
+        select n.kind, n.key from line l
+        cross join lateral (
+            select x.kind, x.key from workflow.waits x
+            where x.woken_at is null and (x.kind, x.key) > (l.kind, l.key) order by x.kind, x.key limit 1) n
+    )
+    select array_agg(l.kind || ' ' || l.key) into v_names from (select * from line limit p_limit) l;
+    if v_names is null then
+        return '{"woken": 0, "last": null}';
+    end if;
+    v_mine := array(
+        select r.kind || ' ' || r.key from workflow.resources r
+        where (r.kind, r.key) in (select n.kind, n.key from workflow.resource_names(v_names) n)
+        order by r.kind, r.key
+        for update skip locked);
+    return jsonb_build_object(
+        'woken', workflow.wake_waiters(v_mine, v_now),
+        'last', case when cardinality(v_names) = p_limit then v_names[p_limit] end);
+end
+$$;
+comment on function workflow.sweep_waiters is 'Wake those who wait for a lock or limit that is free';

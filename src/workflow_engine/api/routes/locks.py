@@ -1,0 +1,50 @@
+"""Locks and limits: who holds them, who waits, and taking them away."""
+
+from __future__ import annotations
+
+from fastapi import APIRouter, Request, Response
+
+from workflow_engine.api import examples, parameters, schemas, views
+from workflow_engine.api.answers import API, json_answer
+from workflow_engine.api.operations import Answer, operation
+from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.services import services
+from workflow_engine.observability.logs import get_logger
+
+router = APIRouter(prefix=API)
+
+
+@router.get(
+    "/locks",
+    **operation(
+        "locks_list",
+        summary="Locks and limits in use: who holds them and who waits",
+        tag="locks",
+        answers={200: Answer("All of them.", list[schemas.Lock], [examples.LOCK])},
+    ),
+)
+async def list_locks(request: Request) -> Response:
+    """Locks first, by key. Exact, from Postgres; the keys `workflow:lock:*` in Redis only show it."""
+    read_parameters(request, [parameters.PRETTY])
+    return json_answer(request, [views.lock(lock) for lock in await services(request).store.locks.list()])
+
+
+@router.post(
+    "/workflows/{workflow_id}/release-locks",
+    **operation(
+        "workflows_release_locks",
+        summary="Take the locks of a workflow away from it",
+        tag="workflows",
+        answers={200: Answer("Released.", schemas.ReleasedLocks, examples.LOCKS_RELEASED)},
+        problems=(404,),
+    ),
+)
+async def release_locks(request: Request, workflow_id: WorkflowId) -> Response:
+    """Use with caution. A running task that works under one of them is stopped and tried again later, which spends no
+    try; its late result is void. Without effect when it holds none."""
+    read_parameters(request, [parameters.PRETTY])
+    released = await services(request).store.locks.release(workflow_id)
+    if released.locks:
+        get_logger("api").warning("locks released", workflow_id=workflow_id, locks=released.locks, tasks=released.tasks)
+    return json_answer(request, views.released_locks(released))
