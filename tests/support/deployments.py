@@ -90,6 +90,7 @@ class Deployment:
         self._is_ready = is_ready
         self._grace = grace
         self._generation = 1
+        self._at_once = False  # and not one after the other
         self._started = 0
 
     @property
@@ -115,10 +116,11 @@ class Deployment:
             pod.child.stop(signal.SIGKILL)
 
     def reset(self) -> None:
-        """Want again what was wanted at the start; what runs so already stays."""
+        """Want again what was wanted at the start, soon; what runs so already stays."""
         self.replicas = self._replicas_at_start
         if self.env:
             self.restart(dict.fromkeys(self.env))
+            self._at_once = True
 
     async def tend(self) -> None:
         """One step towards what is wanted."""
@@ -135,9 +137,12 @@ class Deployment:
             if not pod.ready:
                 pod.ready = await asyncio.to_thread(self._is_ready, pod)
         outdated = [slot for slot, pod in enumerate(self.pods) if pod.generation != self._generation]
-        if outdated and all(pod.ready for pod in self.pods):
-            await self._stop(self.pods[outdated[0]])
-            self.pods[outdated[0]] = self._start(outdated[0])
+        if outdated and (self._at_once or all(pod.ready for pod in self.pods)):
+            replaced = outdated if self._at_once else outdated[:1]
+            self._at_once = False
+            await asyncio.gather(*(self._stop(self.pods[slot]) for slot in replaced))
+            for slot in replaced:
+                self.pods[slot] = self._start(slot)
 
     async def close(self) -> None:
         self.replicas = 0

@@ -78,6 +78,9 @@ class Stack(Users, Truth):
         self.ledger = Ledger(self.directory / "ledger.jsonl")
         self._desk = self.directory / "desk"  # where the operator sits
         self._desk.mkdir()
+        self._strict = self.directory / "strict"
+        self._strict.mkdir()
+        (self._strict / ".curlrc").write_text("fail-with-body\n")
         self._make_kubectl()
         self.model = SlowModel()
         self.definitions = self.directory / "definitions"
@@ -179,7 +182,14 @@ class Stack(Users, Truth):
     # The operator -----------------------------------------------------------------------------------------------------
 
     def shell(
-        self, command: str, *, code: int = 0, timeout: float = 120, server: str | None = None, **names: str
+        self,
+        command: str,
+        *,
+        code: int = 0,
+        timeout: float = 120,
+        server: str | None = None,
+        strict: bool = False,
+        **names: str,
     ) -> Shown:
         """Run a command of the runbook as it is written, but for addresses and placeholders.
 
@@ -189,13 +199,14 @@ class Stack(Users, Truth):
             code: The exit code it must have.
             timeout: Seconds it may take.
             server: Another engine than the first.
+            strict: Have curl end with an exit code when a request is refused.
             names: What is put for placeholders: `workflow_id="0198..."` for `{workflow_id}`.
         """
         text = self.written(command, server=server, **names)
         done = subprocess.run(
             ["bash", "-euo", "pipefail", "-c", text],
             cwd=self._desk,
-            env=self._environment(),
+            env=self._environment() | ({"CURL_HOME": str(self._strict)} if strict else {}),
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
@@ -251,7 +262,13 @@ class Stack(Users, Truth):
     def _environment(self) -> dict[str, str]:
         env = {name: value for name, value in os.environ.items() if not name.lower().endswith("_proxy")}
         path = os.pathsep.join([str(self.directory / "bin"), str(Path(sys.executable).parent), os.environ["PATH"]])
-        return {**env, "PATH": path, "STACK_DIRECTORY": str(self.directory), "WORKFLOW_SERVER": self.facts["url"]}
+        return {
+            **env,
+            "PATH": path,
+            "STACK_DIRECTORY": str(self.directory),
+            "WORKFLOW_SERVER": self.facts["url"],
+            "CURL_HOME": str(self._desk),
+        }
 
     def _make_kubectl(self) -> None:
         (self.directory / "bin").mkdir()

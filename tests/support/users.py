@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import uuid
 from collections.abc import Sequence
 from typing import Any
 
@@ -38,7 +39,7 @@ class Users:
         return [started["id"] for started in answer.json()]
 
     def start_many(self, documents: Sequence[Document]) -> list[str]:
-        started = self.try_start(documents, key="many")
+        started = self.try_start(documents, key=uuid.uuid4().hex)
         assert started is not None
         return started
 

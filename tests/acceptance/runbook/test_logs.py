@@ -36,6 +36,12 @@ def test_k03_the_lines_of_a_workflow_are_found_by_its_id(stack: Stack) -> None:
     lines = stack.shell(COMMANDS["Filter by workflow ID"], workflow_id=workflow).out.splitlines()
     assert lines
     assert all(f"workflow_id={workflow}" in line for line in lines)
+    for server in stack.engine_urls:  # one pod's log is only a part; this is all of it, wherever it is asked
+        whole = stack.shell(f"workflow-engine logs {workflow} --server {server}").out.splitlines()
+        text = f"curl -s '{server}/api/v1/workflows/{workflow}/logs?format=text'"
+        assert stack.shell(text).out.splitlines() == whole
+        assert all(f"workflow_id={workflow}" in line for line in whole)
+        assert any("task picked up" in line or "task.started" in line for line in whole)
 
 
 def test_k04_the_files_exist_are_followed_and_say_each_transition_once(stack: Stack) -> None:

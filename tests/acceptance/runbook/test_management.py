@@ -39,8 +39,8 @@ def test_p02_cancel_and_retry_as_the_management_section_has_them(stack: Stack) -
     assert stack.await_end(failed) == "failed"
 
 
-def test_q01_a_placeholder_that_was_left_in_is_answered_with_real_ids(stack: Stack) -> None:
-    stack.start(flow("q01", step("a")))
+def test_a_placeholder_that_was_left_in_is_answered_with_real_ids(stack: Stack) -> None:
+    stack.start(flow("placeholder", step("a")))
     for command in (COMMANDS["Cancel Workflow"], COMMANDS["Retry Failed Workflow"]):
         problem = stack.shell(command).json()  # curl makes workflow_id of {workflow_id}
         assert problem["status"] == 404

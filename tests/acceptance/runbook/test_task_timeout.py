@@ -48,6 +48,8 @@ def test_c03_slow_tasks_are_those_that_took_long_and_those_that_still_run_longes
 
     def slow(threshold: str) -> list[str]:
         command = COMMANDS["Identify slow tasks"].replace("60s", threshold)
+        if threshold != "60s":  # the others of this stack are many
+            command = command.replace("curl ", "curl '") + "&limit=1000'"
         found = stack.curl(command)
         durations = [attempt["duration"] for attempt in found]
         assert durations == sorted(durations, reverse=True)

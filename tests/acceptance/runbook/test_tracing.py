@@ -24,3 +24,12 @@ def test_l01_the_trace_has_every_attempt_with_its_times_and_exports_to_a_file(st
     assert by_step["a"]["run_s"] >= 0.1
     assert by_step["c"]["status"] == "failed"
     assert by_step["c"]["error"]["type"]
+    otlp = stack.shell(
+        "curl -s 'http://localhost:3003/api/v1/workflows/{workflow_id}/trace?format=otlp'", workflow_id=workflow
+    )
+    assert otlp.json()["resourceSpans"]
+    chrome = stack.shell(
+        "curl -s 'http://localhost:3003/api/v1/workflows/{workflow_id}/trace?format=chrome'", workflow_id=workflow
+    )
+    assert chrome.json()["traceEvents"]
+    assert all(len(span["trace_id"]) == 32 and len(span["span_id"]) == 16 for span in trace)
