@@ -103,6 +103,7 @@ create or replace function workflow.recover_orphaned(
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_asked     uuid[] := p_workflows;

@@ -8,6 +8,7 @@ create or replace function workflow.pin(p_workflow_id uuid, p_version integer) r
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_workflow      workflow.workflows := workflow.pinnable(p_workflow_id);
@@ -36,6 +37,7 @@ create or replace function workflow.unpin(p_workflow_id uuid) returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_workflow workflow.workflows := workflow.pinnable(p_workflow_id);

@@ -14,6 +14,7 @@ set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
+set jit = off
 as $$
 declare
     v_waiting   bigint[];

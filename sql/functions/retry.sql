@@ -13,6 +13,7 @@ set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
+set jit = off
 as $$
 declare
     v_now       timestamptz := workflow.clock();
@@ -62,6 +63,7 @@ set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
+set jit = off
 as $$
 declare
     v_ready workflow.ready_task[];

@@ -26,6 +26,8 @@ def grown(engine: Engine, other: Engine) -> Iterator[Engine]:
     for table in ("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "procrastinate_jobs"):
         engine.run(f"alter table {table} set (autovacuum_enabled = off)")
     engine.define({"a": [], "b": {"after": ["a"], "refs": ["a"]}, "c": ["b"]}, fail_fast=False)
+    engine.define({"a": [], "b": ["a"], "d": []}, fail_fast=False)
+    engine.pin_definition("flow", 1)
     for _ in range(8):  # Postgres keeps a generic plan from the sixth call on
         for _ in range(4):
             engine.start()
@@ -60,6 +62,15 @@ def grown(engine: Engine, other: Engine) -> Iterator[Engine]:
         engine.finish(claim.failed())
         engine.retry_task(claim.task_id, 60)
         engine.finish(*(c.skipped() for c in engine.claim()))
+        workflow = engine.start()
+        engine.pin(workflow, 2)
+        engine.unpin(workflow)
+        (claim,) = engine.claim()
+        engine.finish(claim.succeeded())
+        engine.cancel(workflow)
+        engine.pin(workflow, 2)
+        engine.retry(workflow, force=True)
+        engine.cancel(workflow)
     other.start_many([{"name": "flow"}] * WORKFLOWS)
     yield engine
     engine.run("analyze")  # the check of the invariants that follows joins whole tables
@@ -148,6 +159,19 @@ def test_cancel_and_retry_visit_their_workflow(grown: Engine) -> None:
     grown.finish(claim.failed())
     with rows_visited(grown, 100):
         grown.retry_task(claim.task_id, 60)
+
+
+def test_switching_to_another_version_visits_its_workflow(grown: Engine) -> None:
+    workflow = grown.start()
+    with rows_visited(grown, 100):
+        grown.pin(workflow, 2)
+    with rows_visited(grown, 100):
+        grown.unpin(workflow)
+    claim = grown.claim(1)[0]
+    grown.finish(claim.failed())
+    with rows_visited(grown, 100):
+        grown.pin(claim.workflow, 2)
+        grown.retry(claim.workflow)
 
 
 def test_start_visits_nothing_old(grown: Engine) -> None:
