@@ -2,7 +2,7 @@
 -- row; the workflow is pending or has ended, so none of its tasks runs.
 --
 -- It gets new tasks under a new base (see workflow.task_base), one for each step of the version. A task that succeeded stays
--- as it is, with its attempts and events, if its step is in the version with the same type and all that it depends on
+-- as it is, with its attempts, logs and events, if its step is in the version with the same type and all that it depends on
 -- there stays too. All others start anew; what there is of attempts at them is kept under their old ids
 -- (workflow.replaced_tasks). A workflow of which everything stays has succeeded.
 --
@@ -86,6 +86,8 @@ begin
 
     update workflow.attempt_history h set task_id = m.new
     from unnest(v_old, v_new) m(old, new) where h.task_id = any(v_old) and h.task_id = m.old;
+    update workflow.task_logs l set task_id = m.new
+    from unnest(v_old, v_new) m(old, new) where l.task_id = any(v_old) and l.task_id = m.old;
     update workflow.events e set task_id = m.new
     from unnest(v_old, v_new) m(old, new)
     where e.workflow_id = p_workflow_id and e.task_id = any(v_old) and e.task_id = m.old;

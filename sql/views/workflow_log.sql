@@ -7,8 +7,10 @@ select e.workflow_id, e.seq, e.at, e.type, e.task_id, e.attempt, s.id as step, s
        l.lines
 from workflow.events e
 left join lateral (
-    select t.version_id, t.step_index, t.attempt, t.worker_id from workflow.tasks t where t.id = e.task_id offset 0) t
-    on true
+    select t.version_id, t.step_index, t.attempt, t.worker_id from workflow.tasks t where t.id = e.task_id
+    union all
+    select r.version_id, r.step_index, null, null from workflow.replaced_tasks r where r.id = e.task_id
+    offset 0) t on true
 left join lateral (
     select s.id, s.type from workflow.definition_steps s
     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s on true

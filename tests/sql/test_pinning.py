@@ -150,6 +150,22 @@ def test_attempts_at_what_started_anew_are_kept_under_their_old_ids(engine: Engi
     assert refused(lambda: engine.retry_task(old)) == ("WF404", "task-not-found")
 
 
+def test_the_log_of_what_stays_stays_with_it_and_names_what_does_not(engine: Engine) -> None:
+    workflow = two_versions(engine)
+    engine.finish(engine.claim_one().succeeded(logs=[{"message": "hello"}]))
+    engine.finish(engine.claim_one().failed())
+    engine.pin(workflow, 2)
+    engine.retry(workflow)
+    log = engine.rows(
+        "select type, step, lines from workflow.workflow_log where workflow_id = %s and task_id > 0 order by seq",
+        workflow,
+    )
+    assert [(row["type"], row["step"], row["lines"]) for row in log][1:4:2] == [
+        ("task.succeeded", "a", [{"message": "hello"}]),
+        ("task.failed", "b", None),
+    ]
+
+
 def test_a_workflow_of_which_everything_stays_has_succeeded(engine: Engine) -> None:
     workflow = two_versions(engine, {"a": [], "bad": ["a"]}, {"a": []})
     engine.finish(engine.claim_one().succeeded({"n": 1}))

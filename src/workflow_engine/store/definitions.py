@@ -90,7 +90,7 @@ class Definitions:
             repeatable=True,
         )
         if version is None:
-            raise DefinitionNotFound(f"Workflow definition not found: {name}")
+            raise await self._not_found(name)
         nodes = await self._pool.rows(
             GraphNode,
             "select s.id as step, s.type,"
@@ -101,23 +101,6 @@ class Definitions:
             [name, version],
         )
         return version, nodes
-
-    async def input_schema(self, name: str, version: int | None = None) -> tuple[int, dict[str, Any] | None]:
-        """Which version a start of `name` at `version` would use, and the JSON Schema of its input, if it has one.
-
-        Raises:
-            DefinitionNotFound: The name or the version is unknown.
-        """
-        found = await self._pool.value(
-            "select jsonb_build_array(v.version, v.plan -> 'input_schema')"
-            " from workflow.definitions d join workflow.definition_versions v on v.name = d.name"
-            " where d.name = %s and v.version = coalesce(%s, d.pinned_version, d.latest_version)",
-            [name, version],
-            repeatable=True,
-        )
-        if found is None:
-            raise await self._not_found(name, version)
-        return found[0], found[1]
 
     async def pin(self, name: str, version: int | None) -> PinnedDefinition:
         """Let new workflows start on a version when they name none; None: on the latest again.
@@ -139,7 +122,7 @@ class Definitions:
             " is_default from workflow.version_list order by name, version",
         )
 
-    async def _not_found(self, name: str, version: int | None) -> DefinitionNotFound:
+    async def _not_found(self, name: str, version: int | None = None) -> DefinitionNotFound:
         """The error, with the versions that exist, or the nearest names."""
         latest, names = await self._pool.value(
             "select jsonb_build_array((select latest_version from workflow.definitions where name = %s),"

@@ -64,8 +64,9 @@ async def pin(request: Request, workflow_id: Pinnable) -> Response:
         return await _pin_definition(request, workflow_id, version)
     store = services(request).store
     found = await store.workflows.get(str(workflow))
-    _, schema = await store.definitions.input_schema(found.name, version)
-    validate_input(schema, found.input, "/input")
+    target = await store.definitions.resolve(found.name, version)
+    schema = (await store.definitions.document(target.id)).get("input_schema")
+    validate_input(schema if isinstance(schema, dict) else None, found.input, "/input")
     await store.workflows.pin(str(workflow), version)
     return await _pinned_workflow(request, workflow)
 
