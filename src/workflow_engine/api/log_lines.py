@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from workflow_engine.observability.events import describe
-from workflow_engine.observability.logs import logfmt_line
+from workflow_engine.observability.logs import as_utc, logfmt_line
 from workflow_engine.records import LogEvent
 from workflow_engine.states import TERMINAL_WORKFLOW_STATUSES
 from workflow_engine.store.workflows import Workflows
@@ -59,7 +59,7 @@ def log_lines(events: Iterable[LogEvent]) -> Iterator[dict[str, Any]]:
 def as_logfmt(workflow_id: str, line: dict[str, Any]) -> str:
     """A line as it stands in log files, and as `grep "workflow_id=<id>"` finds it."""
     head = {
-        "time": line["time"].astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z"),
+        "time": as_utc(line["time"]),
         "level": line["level"],
         "msg": line["message"],
         "workflow_id": workflow_id,

@@ -14,10 +14,11 @@ import time
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from workflow_engine.observability.events import describe
-from workflow_engine.observability.logs import get_logger, write_task_line
+from workflow_engine.observability.logs import as_utc, get_logger, write_task_line
 from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 
@@ -90,7 +91,7 @@ class Narrator:
             "type": line["step_type"],
             "attempt": line["attempt"],
             "worker": line["worker"],
-            "at": line["at"],
+            "at": as_utc(datetime.fromisoformat(line["at"])),
             **rest,
         }
         (self._log.warning if level == "warning" else self._log.info)(message, **fields)

@@ -151,8 +151,13 @@ class _SinkHandler(logging.Handler):
         _output.write(self.format(record) + "\n")
 
 
+def as_utc(moment: datetime) -> str:
+    """A time as all lines have it: UTC, RFC 3339, microseconds."""
+    return moment.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+
+
 def _now() -> str:
-    return datetime.now(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
+    return as_utc(datetime.now(UTC))
 
 
 def _add_time_and_role(role: str) -> Processor:

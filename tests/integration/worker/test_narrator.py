@@ -65,6 +65,7 @@ async def test_a_timed_out_workflow_is_told_with_the_runbooks_phrase_and_all_tha
     for field in ("level=warning", "role=engine", "step=a", "type=hang", "attempt=1", "error_type=timeout",
                   "timeout=0.05", f"worker={worker.name}", "outcome=failed", "task_id="):  # fmt: skip
         assert f" {field}" in line
+    assert re.search(r" at=\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d\.\d{6}Z ", line)
     (line,) = [line for line in (logs / "tasks.log").read_text().splitlines() if timeout in line]
     assert " module=narrator " not in line, "its worker has told it there"
 
