@@ -130,6 +130,10 @@ begin
                max(w.last_seen) filter (where w.status in ('dead', 'stopped')) as any_last_seen
         from (select distinct c.queue, c.type from claimable c) c left join worker w on true
         group by c.queue, c.type
+    ), served as materialized (
+        select coalesce(jsonb_agg(distinct q.queue order by q.queue), '[]') as queues
+        from worker w cross join lateral unnest(w.queues) q(queue)
+        where w.status = 'active'
     ), line as materialized (
         select q.queue, j.id, j.position
         from (select distinct s.queue from service s where s.able > 0 and s.busy >= s.slots) q
@@ -144,12 +148,13 @@ begin
                     else 'claimable' end as reason,
                case when s.live = 0 then s.any_last_seen else s.last_seen end as last_seen,
                jsonb_build_object(
-                   'queue', c.queue, 'type', c.type, 'workers', case when s.able > 0 then s.able else s.serving end,
+                   'queue', c.queue, 'type', c.type, 'served_queues', v.queues, 'workers', case when s.able > 0 then s.able else s.serving end,
                    'draining', s.draining, 'out_of_memory', s.out_of_memory, 'slots', coalesce(s.slots, 0), 'busy', coalesce(s.busy, 0),
                    'last_worker_seen_at', case when s.live = 0 then s.any_last_seen else s.last_seen end,
                    'ahead', coalesce(l.position - 1, 1000), 'more_ahead', l.id is null) as details
         from claimable c
         join service s on s.queue = c.queue and s.type = c.type
+        cross join served v
         left join line l on l.queue = c.queue and l.id = c.job_id
     ),
     -- How many tries there are in all: by the step, the task type, the handler, the engine.

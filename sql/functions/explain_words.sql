@@ -90,7 +90,9 @@ as $$
             'GET', format('workflows/%s/why', p_details -> 'holders' -> 0 ->> 'workflow_id'))
         when 'no_workers' then 'kubectl rollout restart deployment/workflow-workers -n agents'
         when 'no_worker_for_queue' then format(
-            'kubectl set env deployment/workflow-workers -n agents WORKFLOW_QUEUES=default,%s', p_details ->> 'queue')
+            'kubectl set env deployment/workflow-workers -n agents WORKFLOW_QUEUES=%s',
+            (select string_agg(q, ',' order by q) from (
+                select jsonb_array_elements_text(p_details -> 'served_queues') union select p_details ->> 'queue') x(q)))
         when 'workers_draining' then 'kubectl rollout status deployment/workflow-workers -n agents'
         when 'no_worker_for_type' then workflow.curl('GET', 'workers')
         when 'workers_busy' then format(

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from .engine import Engine, step
+from .engine import Engine
 from .test_plans import rows_visited
 
 
@@ -41,8 +41,8 @@ def test_without_attempts_every_number_is_zero(engine: Engine) -> None:
 
 
 def test_mean_and_percentiles_are_those_of_the_attempts_that_came_to_an_end_of_their_own(engine: Engine) -> None:
-    engine.define({"a": step(type="noop")}, name="quick")
-    engine.define({"a": step(type="http")}, name="long")
+    engine.define({"a": {"type": "noop"}}, name="quick")
+    engine.define({"a": {"type": "http"}}, name="long")
     for seconds in range(1, 11):
         engine.start("quick")
         end_after(engine, seconds)
@@ -92,7 +92,7 @@ def test_a_cut_sample_says_so_and_how_far_it_reaches(engine: Engine) -> None:
 
 
 def test_slow_attempts_come_longest_first_with_those_that_run(engine: Engine) -> None:
-    engine.define({"a": step(type="http")}, name="long")
+    engine.define({"a": {"type": "http"}}, name="long")
     ended = {}
     for seconds in (30, 200, 70):
         engine.start("long")

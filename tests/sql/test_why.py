@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from .engine import Engine, step
+from .engine import Claim, Engine
 
 BASE = "http://localhost:3003/api/v1"
 
@@ -27,38 +27,16 @@ def pending_reason(engine: Engine, workflow: UUID) -> str | None:
 
 
 def started(engine: Engine, **options: Any) -> UUID:
-    engine.define({"a": step(**options)})
+    engine.define({"a": options})
     return engine.start()
 
 
-def hold(engine: Engine, kind: str, task_id: int, workflow: UUID, *, units: int = 1) -> None:
-    engine.run("insert into workflow.resources values (%s, 'crm') on conflict do nothing", kind)
-    engine.run(
-        "insert into workflow.holds values (%s, 'crm', %s, 1, %s, 'task', %s, workflow.clock())",
-        kind, task_id, workflow, units,
-    )  # fmt: skip
-
-
-def let_wait(engine: Engine, kind: str, workflow: UUID, *, capacity: int = 1, units: int = 1) -> None:
-    task = engine.task(workflow, "a")
-    engine.run(
-        "insert into workflow.waits values (%s, 'crm', %s, %s, 'task', %s, %s, 0, workflow.clock())",
-        kind, task["id"], workflow, capacity, units,
-    )  # fmt: skip
-    park(engine, task)
-
-
-def park(engine: Engine, task: dict[str, Any]) -> None:
-    engine.run("update procrastinate_jobs set scheduled_at = workflow.never() where id = %s", task["job_id"])
-
-
-@pytest.fixture(autouse=True)
-def _as_before(engine: Engine) -> Any:
-    yield
-    for table in ("waits", "holds", "resources"):
-        engine.run(f"delete from workflow.{table}")
-    engine.run("update workflow.engine set paused_at = null, paused_until = null, paused_by = null")
-    engine.run("update procrastinate_jobs set scheduled_at = null where scheduled_at = workflow.never()")
+def holding_and_waiting(engine: Engine, **needs: Any) -> tuple[Claim, UUID]:
+    """An attempt that has the lock or limit crm, and a workflow that waits for it."""
+    engine.define({"a": needs})
+    engine.start()
+    workflow = engine.start()
+    return engine.claim_one(), workflow
 
 
 def test_a_blocked_task_names_the_steps_it_waits_for(engine: Engine) -> None:
@@ -82,33 +60,31 @@ def test_a_paused_engine_holds_back_what_has_not_started(engine: Engine) -> None
     running = started(engine)
     claim = engine.claim_one()
     workflow = engine.start()
-    engine.run("update workflow.engine set paused_at = workflow.clock() - interval '12 min', paused_by = 'kay'")
-    park(engine, engine.task(workflow, "a"))
+    engine.value("select workflow.pause(null, 'kay')")
     engine.set_clock("5 minutes")
 
     row = why(engine, workflow)
 
-    assert row["reason"] == "engine_paused"
+    assert (row["reason"], row["until"]) == ("engine_paused", None)
     assert row["explanation"] == (
         "The engine is paused since 5 min by kay, and nothing of this workflow was claimed before."
     )
-    assert (row["command"], row["until"]) == (f"curl -X POST {BASE}/resume", None)
+    assert row["command"] == f"curl -X POST {BASE}/resume"
     assert pending_reason(engine, workflow) == "paused"
     engine.set_clock("0")
     assert why(engine, running)["reason"] == "running"
-    engine.run("update workflow.engine set paused_until = workflow.clock() + interval '1 h'")
+    engine.value("select workflow.pause(interval '1 h', 'kay')")
     row = why(engine, workflow)
     assert row["explanation"].endswith("; it resumes by itself in 1 h.")
     assert row["until"] is not None
-    engine.run("update workflow.engine set paused_until = workflow.clock() - interval '1 s'")
-    assert why(engine, workflow)["reason"] == "lost_wakeup"  # parked, and the pause is over
+    engine.value("select workflow.resume()")
+    assert why(engine, workflow)["reason"] == "claimable"
     engine.finish(claim.succeeded())
 
 
 def test_a_paused_workflow_says_how_to_resume_it(engine: Engine) -> None:
     workflow = started(engine)
-    engine.run("update workflow.workflows set paused_at = workflow.clock() where id = %s", workflow)
-    park(engine, engine.task(workflow, "a"))
+    engine.value("select workflow.pause_workflow(%s)", workflow)
     engine.set_clock("95 seconds")
 
     row = why(engine, workflow)
@@ -116,48 +92,71 @@ def test_a_paused_workflow_says_how_to_resume_it(engine: Engine) -> None:
     assert (row["reason"], row["explanation"]) == ("workflow_paused", "The workflow is paused since 1 min 35 s.")
     assert row["command"] == f"curl -X POST {BASE}/workflows/{workflow}/resume"
     assert pending_reason(engine, workflow) == "paused"
+    engine.value("select workflow.resume_workflow(%s)", workflow)
+    engine.set_clock("0")
+    assert why(engine, workflow)["reason"] == "claimable"
 
 
 def test_a_lock_names_who_holds_it(engine: Engine) -> None:
-    holder = started(engine)
-    claim = engine.claim_one()
-    hold(engine, "lock", claim.task_id, holder)
-    workflow = engine.start()
-    let_wait(engine, "lock", workflow)
+    claim, workflow = holding_and_waiting(engine, locks=["crm"])
     engine.set_clock("20 seconds")
 
     row = why(engine, workflow)
 
     assert row["reason"] == "lock_held"
     assert row["explanation"] == (
-        f"Waits since 20 s for the lock crm, held by workflow {holder} (step a, on worker test) since 20 s."
+        f"Waits since 20 s for the lock crm, held by workflow {claim.workflow} (step a, on worker test) since 20 s."
     )
-    assert row["command"] == f"curl {BASE}/workflows/{holder}/why"
+    assert row["command"] == f"curl {BASE}/workflows/{claim.workflow}/why"
     assert row["details"]["holders"][0]["task_id"] == str(claim.task_id)
-    assert pending_reason(engine, workflow) == f"lock_held_by:{holder}"
-    engine.run("delete from workflow.holds")
-    row = why(engine, workflow)
-    assert row["explanation"] == "The lock crm is free; the task gets it in its turn, within seconds."
-    assert pending_reason(engine, workflow) is None
+    assert pending_reason(engine, workflow) == f"lock_held_by:{claim.workflow}"
     engine.set_clock("0")
     engine.finish(claim.succeeded())
+    assert why(engine, workflow)["reason"] == "claimable"  # woken
+
+
+def test_a_lock_of_a_whole_workflow_is_held_until_that_ends(engine: Engine) -> None:
+    engine.define({"a": {"workflow_locks": ["crm"]}, "b": ["a"]})
+    holder, workflow = engine.start(), engine.start()
+    engine.finish(engine.claim_one("a").succeeded())
+
+    row = why(engine, workflow, "a")
+
+    assert f"held by workflow {holder} (step a, until the workflow ends)" in row["explanation"]
+    engine.finish(engine.claim_one("b").succeeded())
+    assert why(engine, workflow, "a")["reason"] == "claimable"
 
 
 def test_a_full_limit_says_how_much_of_it_is_in_use(engine: Engine) -> None:
-    holder = started(engine)
-    claim = engine.claim_one()
-    hold(engine, "limit", claim.task_id, holder, units=3)
-    workflow = engine.start()
-    let_wait(engine, "limit", workflow, capacity=4, units=2)
+    claim, workflow = holding_and_waiting(engine, limits={"crm": (4, 3)})
 
     row = why(engine, workflow)
 
     assert row["reason"] == "limit_full"
     assert row["explanation"].startswith(
-        f"Waits since 0 s for the limit crm: 3 of 4 in use, 2 needed; longest by workflow {holder}"
+        f"Waits since 0 s for the limit crm: 3 of 4 in use, 3 needed; longest by workflow {claim.workflow}"
     )
     assert pending_reason(engine, workflow) == "rate_limited"
     engine.finish(claim.succeeded())
+
+
+def test_what_has_just_become_free_is_given_in_turn(engine: Engine) -> None:
+    claim, workflow = holding_and_waiting(engine, locks=["crm"])
+    engine.run("delete from workflow.holds")  # a moment that no transaction shows: who frees a lock wakes who waits
+
+    row = why(engine, workflow)
+
+    assert (row["reason"], row["command"], pending_reason(engine, workflow)) == ("resource_free", None, None)
+    assert row["explanation"] == "The lock crm is free; the task gets it in its turn, within seconds."
+    engine.cancel(workflow)
+    engine.finish(claim.succeeded())
+
+
+def test_a_job_that_is_parked_for_no_reason_is_lost(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.run("update procrastinate_jobs set scheduled_at = workflow.never()")
+    assert why(engine, workflow)["reason"] == "lost_wakeup"
+    engine.run("update procrastinate_jobs set scheduled_at = null")
 
 
 def test_without_any_worker_it_says_since_when(engine: Engine) -> None:
