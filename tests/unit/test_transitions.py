@@ -3,6 +3,7 @@
 import json
 import logging
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -115,6 +116,30 @@ def test_stdout_is_bounded_and_says_what_it_left_out_while_tasks_log_has_all(
     assert re.search(rf"count\W+{1000 - ORDINARY_PER_SECOND}\b", told)
     assert "one failure" in told, "failures have a bound of their own"
     assert (tmp_path / "tasks.log").read_text().count("task picked up") == 1000
+
+
+def test_a_disk_that_hangs_costs_lines_and_no_memory(
+    tmp_path: Path, output: Output, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflow_engine.observability.transitions._MOST_WAITING", 100)
+    hangs, goes_on = threading.Event(), threading.Event()
+    write = output.write_tasks
+
+    def hang(lines: str) -> None:
+        hangs.set()
+        goes_on.wait(10)
+        write(lines)
+
+    monkeypatch.setattr(output, "write_tasks", hang)
+    transitions = Transitions(output, "w")
+    transitions.picked_up(claim(), "fetch", "http")
+    assert hangs.wait(5)
+    for number in range(1000):
+        transitions.picked_up(claim(number), "fetch", "http")
+    goes_on.set()
+    transitions.close()
+    assert (tmp_path / "tasks.log").read_text().count("task picked up") == 101
+    assert re.search(r"task lines lost, writing them hangs\W+count\W+900\b", (tmp_path / "worker.log").read_text())
 
 
 def test_after_a_pause_a_line_is_written_at_once(tmp_path: Path, output: Output) -> None:

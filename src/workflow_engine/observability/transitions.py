@@ -23,6 +23,7 @@ from workflow_engine.records import Claim
 ORDINARY_PER_SECOND = 100
 FAILURES_PER_SECOND = 1000
 _FLUSH_SECONDS = 0.1
+_MOST_WAITING = 50_000  # lines for a disk that hangs; then they are dropped, and counted
 _MICROSECOND = 1000  # in nanoseconds
 
 _PICKED_UP = "task picked up"
@@ -47,6 +48,7 @@ class Transitions:
         self._guard = threading.Lock()
         self._tasks: list[str] = []
         self._main: list[str] = []
+        self._lost = 0
         self._wake = threading.Event()
         self._closing = threading.Event()
         self._thread = threading.Thread(target=self._run, name="transitions", daemon=True)
@@ -79,7 +81,10 @@ class Transitions:
     def _add(self, line: str, *, failure: bool) -> None:
         told, bound = (self._tells_failures, self._failures) if failure else (self._tells_ordinary, self._ordinary)
         with self._guard:
-            self._tasks.append(line)
+            if len(self._tasks) < _MOST_WAITING:
+                self._tasks.append(line)
+            else:
+                self._lost += 1
             if told and bound.admits():
                 self._main.append(line)
         if not self._wake.is_set():
@@ -99,10 +104,13 @@ class Transitions:
         with self._guard:
             tasks, self._tasks = self._tasks, []
             main, self._main = self._main, []
+            lost, self._lost = self._lost, 0
             left_out = self._ordinary.take_left_out(last) + self._failures.take_left_out(last)
         if left_out:
             where = "tasks.log" if self._output.has_tasks_file else None
-            main.append(self._form.left_out(self._now(), left_out, where))
+            main.append(self._form.counted(self._now(), "task lines left out", left_out, where))
+        if lost:
+            main.append(self._form.counted(self._now(), "task lines lost, writing them hangs", lost, None))
         if main:
             self._output.write("".join(main))
         if tasks:
@@ -168,9 +176,9 @@ class _Logfmt:
         rest = "".join(f" {name}={logfmt_value(value)}" for name, value in fields.items() if value is not None)
         return f"time={now} level={level} msg={logfmt_value(message)} {identity}{rest}\n"
 
-    def left_out(self, now: str, count: int, where: str | None) -> str:
+    def counted(self, now: str, message: str, count: int, where: str | None) -> str:
         place = f" all_in={where}" if where else ""
-        return f'time={now} level=info msg="task lines left out" count={count}{place} {self._tail}\n'
+        return f'time={now} level=info msg="{message}" count={count}{place} {self._tail}\n'
 
 
 class _Json:
@@ -201,8 +209,8 @@ class _Json:
         said = json_fields({"msg": message})[:-1]  # its last quote is in the identity
         return f'{{"time":"{now}","level":"{level}",{said}{identity}{"," if rest else ""}{rest}}}\n'
 
-    def left_out(self, now: str, count: int, where: str | None) -> str:
-        fields = {"msg": "task lines left out", "count": count, **({"all_in": where} if where else {})}
+    def counted(self, now: str, message: str, count: int, where: str | None) -> str:
+        fields = {"msg": message, "count": count, **({"all_in": where} if where else {})}
         return f'{{"time":"{now}","level":"info",{json_fields(fields)},{self._tail}}}\n'
 
 

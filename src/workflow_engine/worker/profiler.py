@@ -45,9 +45,6 @@ class MemoryProfiler:
         if self._always:
             tracemalloc.start(1)
 
-    def close(self) -> None:
-        tracemalloc.stop()
-
     def compare(self, before: int, claim: Claim, step_type: str, *, running: int) -> None:
         """Log an attempt during which the process has grown much beyond `before` bytes.
 
