@@ -87,15 +87,21 @@ begin
                 select o.name from workflow.workers o where o.id = t.worker_id and t.status = 'running' offset 0) o on true
             where h.kind = k.kind and h.key = k.key offset 0) h on true
         group by k.kind, k.key
+    ), circle as materialized (
+        select h.kind, h.key, workflow.lock_circle(p_workflow_id, h.key) as cycle
+        from held h where h.kind = 'lock' and h.holders -> 0 ->> 'scope' = 'workflow'
     ), resource as materialized (
         -- The one it lacks; of several the first by name.
         select distinct on (x.task_id) x.task_id, x.since,
                case when h.used + x.units <= x.capacity then 'resource_free'
+                    when c.cycle is not null then 'deadlock'
                     when x.kind = 'lock' then 'lock_held' else 'limit_full' end as reason,
                jsonb_build_object('kind', x.kind, 'key', x.key, 'capacity', x.capacity, 'units', x.units,
-                                  'used', h.used, 'holders', h.holders) as details
+                                  'used', h.used, 'holders', h.holders)
+               || case when c.cycle is not null then jsonb_build_object('cycle', c.cycle) else '{}' end as details
         from wait x join held h on h.kind = x.kind and h.key = x.key
-        order by x.task_id, h.used + x.units <= x.capacity, x.kind desc, x.key
+        left join circle c on c.kind = x.kind and c.key = x.key
+        order by x.task_id, h.used + x.units <= x.capacity, c.cycle is null, x.kind desc, x.key
     ),
     -- To be claimed: by which workers.
     claimable as materialized (
@@ -212,6 +218,7 @@ begin
                    when 'waiting_dependency' then x.begun
                    when 'workflow_paused' then greatest(x.paused_at, x.pending_since)
                    when 'engine_paused' then greatest(x.engine_paused_at, x.pending_since)
+                   when 'deadlock' then x.waits_since
                    when 'lock_held' then x.waits_since
                    when 'limit_full' then x.waits_since
                    when 'resource_free' then x.waits_since
@@ -235,6 +242,54 @@ begin
 end
 $$;
 comment on function workflow.explain is 'Why each task of a workflow that has not ended does not go on, and what helps';
+
+-- The workflows of a circle in which each waits for a lock that the next holds to its end: from the one that waits for the
+-- lock p_key back to itself. Null when there is none, or none within some hundred workflows.
+create or replace function workflow.lock_circle(p_workflow_id uuid, p_key text) returns uuid[]
+language plpgsql stable
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_reached   uuid[];                 -- in the order they were met
+    v_paths     jsonb := '{}';          -- how each was reached
+    v_from      uuid;
+    v_to        uuid;
+    v_at        integer := 1;
+begin
+    if not exists (select 1 from workflow.holds h
+                   where h.workflow_id = p_workflow_id and h.kind = 'lock' and h.scope = 'workflow') then
+        return null;  -- nobody can wait for it without end
+    end if;
+    v_reached := array(
+        select h.workflow_id from workflow.holds h
+        where h.kind = 'lock' and h.key = p_key and h.scope = 'workflow' and h.workflow_id <> p_workflow_id);
+    while v_at <= least(cardinality(v_reached), 500) loop
+        v_from := v_reached[v_at];
+        for v_to in
+            select distinct h.workflow_id
+            from workflow.waits x
+            cross join lateral (
+                select h.workflow_id from workflow.holds h
+                where h.kind = 'lock' and h.key = x.key and h.scope = 'workflow' and h.workflow_id <> v_from offset 0) h
+            where x.workflow_id = v_from and x.kind = 'lock' and x.woken_at is null
+        loop
+            if v_to = p_workflow_id then
+                return array[p_workflow_id]
+                    || array(select p::uuid from jsonb_array_elements_text(v_paths -> v_from::text) p)
+                    || v_from || p_workflow_id;
+            elsif not v_to = any(v_reached) then
+                v_reached := v_reached || v_to;
+                v_paths := v_paths || jsonb_build_object(
+                    v_to, coalesce(v_paths -> v_from::text, '[]') || to_jsonb(v_from));
+            end if;
+        end loop;
+        v_at := v_at + 1;
+    end loop;
+    return null;
+end
+$$;
+comment on function workflow.lock_circle is 'Internal: workflows that wait for each other, this one among them';
 
 -- The jobs of a queue that are claimed next, in their order.
 create or replace function workflow.front_of_queue(p_queue text, p_limit integer) returns bigint[]
@@ -284,6 +339,7 @@ begin
         when 'workers_busy' then 'workers_busy'
         when 'workflow_paused' then 'paused'
         when 'engine_paused' then 'paused'
+        when 'deadlock' then 'lock_held_by:' || (v_found.details -> 'holders' -> 0 ->> 'workflow_id')
         when 'lock_held' then 'lock_held_by:' || (v_found.details -> 'holders' -> 0 ->> 'workflow_id')
         when 'limit_full' then 'rate_limited'
         when 'waiting' then 'waiting_dependency'

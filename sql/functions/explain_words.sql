@@ -17,6 +17,11 @@ as $$
             workflow.in_words(p_now - p_since), coalesce(' by ' || (p_details ->> 'by'), ''),
             coalesce('; it resumes by itself in ' || workflow.in_words(p_until - p_now), ''))
         when 'workflow_paused' then format('The workflow is paused since %s.', workflow.in_words(p_now - p_since))
+        when 'deadlock' then format(
+            'Circular dependency detected: %s. Each of these workflows waits for a lock of the next; this one since %s for %s.',
+            (select string_agg(c, ' -> ' order by n)
+             from jsonb_array_elements_text(p_details -> 'cycle') with ordinality as x(c, n)),
+            workflow.in_words(p_now - p_since), p_details ->> 'key')
         when 'lock_held' then format(
             'Waits since %s for the lock %s, held by %s.', workflow.in_words(p_now - p_since), p_details ->> 'key',
             workflow.holder_in_words(p_details -> 'holders' -> 0, p_now))
@@ -84,6 +89,8 @@ as $$
         when 'waiting_dependency' then workflow.curl('GET', format('workflows/%s/dag', p_workflow_id))
         when 'engine_paused' then workflow.curl('POST', 'resume')
         when 'workflow_paused' then workflow.curl('POST', format('workflows/%s/resume', p_workflow_id))
+        when 'deadlock' then workflow.curl('POST', format(  -- the youngest; ids grow with time
+            'workflows/%s/cancel', (select max(c) from jsonb_array_elements_text(p_details -> 'cycle') c)))
         when 'lock_held' then workflow.curl(
             'GET', format('workflows/%s/why', p_details -> 'holders' -> 0 ->> 'workflow_id'))
         when 'limit_full' then workflow.curl(

@@ -127,6 +127,31 @@ def test_a_lock_of_a_whole_workflow_is_held_until_that_ends(engine: Engine) -> N
     assert why(engine, workflow, "a")["reason"] == "claimable"
 
 
+def test_a_circle_of_workflows_that_wait_for_each_other_is_named(engine: Engine) -> None:
+    for name, other in (("x", "y"), ("y", "z"), ("z", "x")):
+        engine.define({"a": {"workflow_locks": [name]}, "b": {"after": ["a"], "workflow_locks": [other]}}, name=name)
+    x, y, z = (engine.start(name) for name in "xyz")
+    engine.finish(*(c.succeeded() for c in engine.claim()))
+    assert engine.claim() == []
+
+    row = why(engine, y)
+
+    assert (row["step"], row["reason"]) == ("b", "deadlock")
+    assert row["explanation"] == (
+        f"Circular dependency detected: {y} -> {z} -> {x} -> {y}."
+        " Each of these workflows waits for a lock of the next; this one since 0 s for z."
+    )
+    assert row["command"] == f"curl -X POST {BASE}/workflows/{z}/cancel"
+    assert pending_reason(engine, y) == f"lock_held_by:{z}"
+    outside = engine.start("x")  # waits for one of them, but nobody waits for it
+    assert engine.claim() == []
+    assert why(engine, outside, "a")["reason"] == "lock_held"
+    engine.cancel(z)
+    assert why(engine, x)["reason"] == "lock_held"
+    assert why(engine, y)["reason"] == "claimable"
+    engine.finish(*(c.succeeded() for c in engine.claim()))
+
+
 def test_a_full_limit_says_how_much_of_it_is_in_use(engine: Engine) -> None:
     claim, workflow = holding_and_waiting(engine, limits={"crm": (4, 3)})
 
