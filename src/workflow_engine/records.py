@@ -243,6 +243,35 @@ class LockInUse:
 
 
 @dataclass(frozen=True, slots=True)
+class LockWait:
+    """A task that waits for a lock which another workflow holds to its end."""
+
+    waiter: UUID
+    task_id: int
+    key: str
+    since: datetime
+    holder: UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Deadlock:
+    """Workflows each of which waits for a lock of the next, the last for one of the first."""
+
+    workflows: tuple[UUID, ...]
+    waits: list[LockWait]  # between them
+
+    @property
+    def youngest(self) -> LockWait:
+        """The wait that closed the circle."""
+        return max(self.waits, key=lambda wait: (wait.since, wait.task_id))
+
+    @property
+    def path(self) -> str:
+        """Who waits for whom, the first again at the end."""
+        return " -> ".join(str(workflow) for workflow in (*self.workflows, self.workflows[0]))
+
+
+@dataclass(frozen=True, slots=True)
 class ReleasedLocks:
     """What an operator took away from a workflow."""
 

@@ -53,3 +53,23 @@ def test_a_definition_with_a_bad_key_is_refused_at_its_place(api: httpx.Client) 
     refused = api.post("/api/v1/workflows", json={"name": "bad", "steps": steps})
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["pointer"] == "/steps/0/locks/0"
+
+
+def test_the_graph_of_a_workflow_shows_the_circle_it_is_on(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflows = []
+    for name, mine, other in (("one", "x", "y"), ("two", "y", "x")):
+        steps = [
+            {"id": "take", "type": "noop", "locks": [{"key": mine, "scope": "workflow"}]},
+            {"id": "want", "type": "noop", "depends_on": ["take"], "locks": [{"key": other, "scope": "workflow"}]},
+        ]
+        workflows.append(api.post("/api/v1/workflows", json={"name": name, "steps": steps}).json()["id"])
+    paths = [f"/api/v1/workflows/{workflow}/dag" for workflow in workflows]
+    for claim in worker.claim():
+        worker.end(claim)
+    assert worker.claim() == []
+
+    assert [api.get(path).json()["cycles"] for path in paths] == [[sorted(workflows)]] * 2
+    assert api.get(paths[0]).json()["waiting_on"] == {"want": ["lock:y"]}
+    api.post(f"/api/v1/workflows/{workflows[0]}/cancel")
+    assert api.get(paths[1]).json()["cycles"] == []
+    assert worker.run_all() == 1

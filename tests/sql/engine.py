@@ -374,6 +374,14 @@ class Engine:
         answer: dict[str, Any] = self.value("select workflow.sweep_waiters(%s, %s)", after, limit)
         return answer
 
+    def break_deadlock(self, task_id: int, cycle: Sequence[UUID]) -> bool:
+        broken: bool = self.value("select workflow.break_deadlock(%s, %s)", task_id, list(cycle))
+        return broken
+
+    def lock_waits(self) -> set[tuple[UUID, UUID]]:
+        """Who waits for whom."""
+        return {(UUID(w["waiter"]), UUID(w["holder"])) for w in self.value("select workflow.lock_waits()")}
+
     def sweep_leaked_jobs(self) -> int:
         return int(self.value("select workflow.sweep_leaked_jobs()"))
 

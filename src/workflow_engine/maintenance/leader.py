@@ -20,6 +20,7 @@ import psycopg
 from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.maintenance.deadlocks import Deadlocks
 from workflow_engine.maintenance.due_tasks import DueTasks
 from workflow_engine.maintenance.duty import Duty
 from workflow_engine.maintenance.expired_leases import ExpiredLeases
@@ -44,7 +45,7 @@ _TRY_SECONDS = 2.0  # between the tries of those who do not lead
 
 def duties(settings: Settings, store: Store) -> list[Duty]:
     """All duties, in the order in which they are done."""
-    return [
+    found: list[Duty] = [
         ExpiredLeases(settings, store),
         DueTasks(settings, store),
         HeldTasks(settings, store),
@@ -53,6 +54,9 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         Retired(settings, store),
         Narrator(settings, store),
     ]
+    if settings.deadlock_detection != "off":
+        found.append(Deadlocks(settings, store))
+    return found
 
 
 @asynccontextmanager

@@ -44,6 +44,9 @@ queue_mirror_last_success = Gauge(
 )
 mirror_rebuilds = Counter("workflow_mirror_rebuilds_total", "Snapshots written to Redis, by result", ["result"])
 redis_errors = Counter("workflow_redis_errors_total", "Calls of Redis that failed, by what they were for", ["op"])
+deadlocks_detected = Counter(
+    "workflow_deadlocks_detected_total", "Circles of workflows that wait for each other's locks, each counted once"
+)
 locks_released_externally = Counter(
     "workflow_locks_released_externally_total", "Workflows whose locks an operator released by deleting their key"
 )

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from workflow_engine.errors import WorkflowNotFound
-from workflow_engine.records import LockInUse, LockPlace, ReleasedLocks
+from workflow_engine.records import Deadlock, LockInUse, LockPlace, LockWait, ReleasedLocks
+from workflow_engine.store.cycles import find_cycles
 from workflow_engine.store.pool import Pool, as_uuid
 
 
@@ -26,6 +28,37 @@ class Locks:
             raise WorkflowNotFound(f"There is no workflow {workflow_id[:80]!r}.")
         answer = await self._pool.value("select workflow.release_locks(%s)", [found], repeatable=True)
         return ReleasedLocks(UUID(answer["id"]), answer["locks"], answer["tasks"])
+
+    async def deadlocks(self, workflow_id: UUID | None = None) -> Sequence[Deadlock]:
+        """Workflows that wait for each other's locks at present; only circles with one of them, if it is given."""
+        waits = [
+            LockWait(
+                waiter=UUID(edge["waiter"]),
+                task_id=edge["task_id"],
+                key=edge["key"],
+                since=datetime.fromisoformat(edge["since"]),
+                holder=UUID(edge["holder"]),
+            )
+            for edge in await self._pool.value("select workflow.lock_waits()", repeatable=True)
+        ]
+        graph: dict[UUID, set[UUID]] = {}
+        for wait in waits:
+            graph.setdefault(wait.waiter, set()).add(wait.holder)
+        found = []
+        for cycle in find_cycles(graph):
+            next_of = dict(zip(cycle, (*cycle[1:], cycle[0]), strict=True))
+            if workflow_id in (None, *cycle):
+                found.append(Deadlock(cycle, [wait for wait in waits if next_of.get(wait.waiter) == wait.holder]))
+        return found
+
+    async def break_deadlock(self, deadlock: Deadlock) -> bool:
+        """Fail the task that began to wait last; false when the circle is no longer there."""
+        broken: bool = await self._pool.value(
+            "select workflow.break_deadlock(%s, %s)",
+            [deadlock.youngest.task_id, list(deadlock.workflows)],
+            repeatable=True,
+        )
+        return broken
 
     # Last, since `list` in annotations would mean this one.
     async def list(self) -> list[LockInUse]:
