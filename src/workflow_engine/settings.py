@@ -110,6 +110,9 @@ class Settings(BaseSettings):
     queues: str = _named("WORKFLOW_QUEUES", "default", "Queues a worker serves, separated by commas.")
     worker_name: str = _named("WORKFLOW_WORKER_NAME", "", "Name of a worker; default: host and pid.")
     include: str = _named("WORKFLOW_INCLUDE", "", "Modules with handlers a worker loads, separated by commas.")
+    definitions_dir: str = _named(
+        "WORKFLOW_DEFINITIONS_DIR", "", "Directory whose .json, .yaml and .yml files are definitions."
+    )
     connections: dict[str, str] = _named(
         "WORKFLOW_CONNECTIONS", {}, 'Named connections of database steps, as JSON: {"reports": "postgresql://..."}.'
     )

@@ -20,6 +20,7 @@ from workflow_engine.api.routes import (
     logs,
     orphans,
     pausing,
+    reload,
     starts,
     task_durations,
     task_types,
@@ -66,6 +67,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
     for routes in (
         starts.router,
         orphans.router,
+        reload.router,
         versions.router,
         workflows.router,
         graph.router,

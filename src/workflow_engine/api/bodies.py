@@ -67,8 +67,12 @@ async def read_fields(request: Request, known: tuple[str, ...], *, limit: int) -
     return fields
 
 
-def decode(raw: bytes) -> Any:
+def decode(raw: bytes, *, what: str = "The body") -> Any:
     """Strict JSON.
+
+    Args:
+        raw: The text.
+        what: What it is, for messages.
 
     Raises:
         RequestRefused: It is no JSON, or an object has a key twice.
@@ -77,7 +81,7 @@ def decode(raw: bytes) -> Any:
     try:
         text = raw.decode()
     except UnicodeDecodeError as error:
-        raise RequestRefused("malformed-json", f"The body is not UTF-8: byte {error.start} is wrong.") from error
+        raise RequestRefused("malformed-json", f"{what} is not UTF-8: byte {error.start} is wrong.") from error
     hooks = _Hooks()
     try:
         value = json.JSONDecoder(
@@ -88,9 +92,9 @@ def decode(raw: bytes) -> Any:
         ).decode(text)
     except json.JSONDecodeError as error:
         place = f"line {error.lineno} column {error.colno}"
-        raise RequestRefused("malformed-json", f"The body is not JSON: {error.msg} at {place}.") from error
+        raise RequestRefused("malformed-json", f"{what} is not JSON: {error.msg} at {place}.") from error
     except RecursionError as error:
-        raise RequestRefused("nesting-too-deep", f"The body is nested deeper than {MAX_DEPTH} levels.") from error
+        raise RequestRefused("nesting-too-deep", f"{what} is nested deeper than {MAX_DEPTH} levels.") from error
     if hooks.suspicious or text.count("[") + text.count("{") > MAX_DEPTH or _SUSPICIOUS.search(text):
         faults = Faults()
         check_values(value, faults)

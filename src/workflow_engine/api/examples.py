@@ -305,6 +305,17 @@ RECOVERY: dict[str, Any] = {
     "cancelled": [],
     "skipped": [{"id": "0198c2f4-0000-7000-8000-000000000000", "why": "It is not orphaned."}],
 }
+RELOAD: dict[str, Any] = {
+    "reloaded": 2,
+    "added": ["nightly-report"],
+    "changed": ["data-pipeline"],
+    "invalid": [
+        {
+            "file": "broken.yaml",
+            "errors": [{"pointer": "/steps/1/type", "code": "unknown-step-type", "message": "'htpp': no such type"}],
+        }
+    ],
+}
 HEALTH: dict[str, Any] = {
     "status": "degraded",
     "version": "0.1.0",

@@ -519,6 +519,30 @@ class Recovery(_Shape):
     skipped: list[Skipped]
 
 
+class FileError(_Shape):
+    """One thing that is wrong with a file."""
+
+    pointer: str = Field(description="Where: a JSON Pointer (RFC 6901) into the definition; empty for all of it.")
+    code: str
+    message: str
+
+
+class RefusedFile(_Shape):
+    """A definition file that was not read."""
+
+    file: str
+    errors: list[FileError]
+
+
+class Reload(_Shape):
+    """What reading the definition files brought."""
+
+    reloaded: int = Field(description="Files whose definitions the engine now has.")
+    added: list[str] = Field(description="Names that are new.")
+    changed: list[str] = Field(description="Names that have a new version.")
+    invalid: list[RefusedFile]
+
+
 class Dependency(BaseModel):
     model_config = ConfigDict(extra="allow")
 

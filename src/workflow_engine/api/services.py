@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -10,6 +11,7 @@ from fastapi import FastAPI, Request
 
 from workflow_engine.api.definitions import DefinitionReader
 from workflow_engine.api.health import Health
+from workflow_engine.api.reloading import Reloader
 from workflow_engine.api.scraping import Scraping
 from workflow_engine.api.starting import Starter
 from workflow_engine.api.task_types import TaskTypes
@@ -30,27 +32,34 @@ class Services:
     waiting: Waiting
     health: Health
     operations: OperationLocks
+    reloader: Reloader
     scraping: Scraping
 
 
 @asynccontextmanager
 async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror) -> AsyncIterator[None]:
     """Give the routes of `app` what they need, for as long as the context is open."""
-    definitions = DefinitionReader(store, DefinitionCache(mirror))
+    cache = DefinitionCache(mirror)
+    task_types = TaskTypes(store)
+    reloader = Reloader(settings, store, task_types, cache)
     services = Services(
         settings,
         store,
-        Starter(store, TaskTypes(store), definitions),
+        Starter(store, task_types, DefinitionReader(store, cache)),
         Waiting(store),
         Health(settings, store, mirror, VERSION),
         OperationLocks(mirror),
+        reloader,
         Scraping(store),
     )
     metrics.build_info.info({"version": VERSION})
     app.state.services = services
+    reading = asyncio.create_task(reloader.read_at_start())
     try:
         yield
     finally:
+        reading.cancel()
+        await asyncio.gather(reading, return_exceptions=True)
         await services.operations.close()
         await services.waiting.close()
         await services.health.close()

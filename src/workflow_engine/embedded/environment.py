@@ -13,6 +13,7 @@ from workflow_engine.settings import NO_LOG_DIRECTORY
 READY_SECONDS = 60.0  # how long a stack may take to start
 _STANDIN_PORTS = {"agent_mesh": 3000, "agent_brain": 3001, "llm": None, "echo": None}  # as the runbook has them
 _WORKER_METRICS_PORT = 9464
+_DEFINITIONS = "workflows"  # where the command was typed
 _REDIS_PORT = 6379  # the runbook's redis-cli commands then work as they stand
 _SHUTDOWN_SECONDS = "10"  # on a laptop Ctrl-C should not take the five minutes of production
 
@@ -74,6 +75,8 @@ def environment(
         "WORKFLOW_LLM_MODEL": MODEL,
         "WORKER_SHUTDOWN_TIMEOUT": _SHUTDOWN_SECONDS,
     }
+    if (definitions := Path(_DEFINITIONS)).is_dir():
+        defaults["WORKFLOW_DEFINITIONS_DIR"] = str(definitions.absolute())
     ours = {name: value for name, value in os.environ.items() if value}
     fixed = {"DATABASE_URL": database_url, "REDIS_URL": redis_url, "LOG_DIR": str(logs)}
     if include:

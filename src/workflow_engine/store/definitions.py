@@ -15,6 +15,9 @@ from workflow_engine.store.pool import Pool
 if TYPE_CHECKING:  # a worker reads plans and never compiles
     from workflow_engine.definition.compile import CompiledDefinition
 
+DEFINITIONS_CHANNEL = "workflow_definitions"
+"""Where processes hear that they are to read definitions anew."""
+
 
 class Definitions:
     def __init__(self, pool: Pool) -> None:
@@ -77,6 +80,20 @@ class Definitions:
         if document is None:
             raise DefinitionNotFound(f"Workflow definition not found: version id {version_id}")
         return document
+
+    async def known(self, name: str, hash: str) -> tuple[bool, bool]:
+        """Whether there is a definition of that name, and whether a version of it has that content."""
+        found = await self._pool.value(
+            "select jsonb_build_array(exists (select 1 from workflow.definitions where name = %s),"
+            " exists (select 1 from workflow.definition_versions where name = %s and hash = %s))",
+            [name, name, hash],
+            repeatable=True,
+        )
+        return found[0], found[1]
+
+    async def announce(self) -> None:
+        """Tell the workers to read definitions anew. A hint: versions never change."""
+        await self._pool.value("select pg_notify(%s, '')", [DEFINITIONS_CHANNEL], repeatable=True)
 
     async def graph(self, name: str) -> tuple[int, list[GraphNode]]:
         """The steps of the version that a start of `name` would use, in its order; and the number of that version.

@@ -67,7 +67,7 @@ class Attempts:
         self._log = log
         self._on_end = on_end
         self._limits = Limits(settings.task_timeout, settings.max_payload_bytes)
-        self._plans: dict[int, Plan] = {}  # immutable, so never stale
+        self._plans: dict[int, Plan] = {}  # immutable; forgotten only when an operator wants it
         self._running: dict[str, _Attempt] = {}  # by lease token: a task may be here twice, once revoked
         self._ended: list[Completion] = []
         self._delivering: list[Completion] = []
@@ -177,6 +177,10 @@ class Attempts:
                     self._ended.append(replace(completion, logs=lines) if lines else completion)
             metrics.tasks_running.set(len(self._running))
             self._on_end()
+
+    def forget_plans(self) -> None:
+        """Read plans anew from now on; attempts that run keep theirs."""
+        self._plans = {}
 
     async def _load_plan(self, version_id: int) -> Plan:
         plan = await self._definitions.plan(version_id)

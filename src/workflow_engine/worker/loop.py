@@ -29,6 +29,7 @@ from workflow_engine.queue.registry import WorkerRegistry
 from workflow_engine.records import Completion, Turn
 from workflow_engine.settings import VERSION, Settings
 from workflow_engine.states import WorkerStatus
+from workflow_engine.store.definitions import DEFINITIONS_CHANNEL
 from workflow_engine.store.pool import connection_options
 from workflow_engine.store.store import Store
 from workflow_engine.worker.attempts import Attempts
@@ -304,7 +305,7 @@ class Worker:
             self._settings.database_url,
             connection_options("workflow-engine listener"),
             queues=self._settings.queue_names,
-            channels=[_CHANNEL],
+            channels=[_CHANNEL, DEFINITIONS_CHANNEL],
             on_queue=self._on_queue,
             on_channel=self._on_channel,
             log=self._log,
@@ -316,7 +317,9 @@ class Worker:
             self._wake.set()
 
     def _on_channel(self, channel: str, payload: str) -> None:
-        if payload == str(self._worker_id) and self._leases:
+        if channel == DEFINITIONS_CHANNEL:
+            self._attempts.forget_plans()
+        elif payload == str(self._worker_id) and self._leases:
             self._leases.poke()
 
     def _held(self) -> set[int]:
