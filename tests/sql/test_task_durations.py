@@ -1,6 +1,5 @@
-"""Statistics of attempts and slow attempts: exact, also of what runs, and at the same cost among a million."""
+"""Statistics of attempts and slow attempts: exact, also of what runs, and at the same cost however many there are."""
 
-import time
 from typing import Any
 
 import pytest
@@ -119,7 +118,7 @@ def test_slow_attempts_come_longest_first_with_those_that_run(engine: Engine) ->
     assert [row["task_id"] for row in slow(engine)] == [claim.task_id]
 
 
-def test_one_slow_attempt_is_found_among_a_million_and_statistics_stay_quick(engine: Engine) -> None:
+def test_one_slow_attempt_is_found_among_very_many_at_the_same_cost(engine: Engine) -> None:
     """The index of long attempts has the needle; the statistics look at the newest 20,000."""
     engine.define({"a": []})
     for _ in range(6):  # plans from nearly empty tables are kept
@@ -132,20 +131,14 @@ def test_one_slow_attempt_is_found_among_a_million_and_statistics_stay_quick(eng
         "insert into workflow.attempt_history (task_id, attempt, workflow_id, outcome, lease_token,"
         " started_at, ended_at)"
         " select %s, 1000 + n, (select workflow_id from workflow.tasks where id = %s), 'succeeded', gen_random_uuid(),"
-        " clock_timestamp() - n * interval '3 ms' - case n when 777777 then interval '5 min' else interval '20 ms' end,"
-        " clock_timestamp() - n * interval '3 ms' from generate_series(1, 1000000) n",
+        " clock_timestamp() - n * interval '3 ms' - case n when 177777 then interval '5 min' else interval '20 ms' end,"
+        " clock_timestamp() - n * interval '3 ms' from generate_series(1, 200000) n",
         first, first,
     )  # fmt: skip
 
     with rows_visited(engine, 200):
-        assert [row["attempt"] for row in slow(engine)] == [1000 + 777777]
+        assert [row["attempt"] for row in slow(engine)] == [1000 + 177777]
     with rows_visited(engine, 20_100):
         assert stats(engine)["sampled"] is True
-    taken = []
-    for _ in range(3):
-        begun = time.perf_counter()
-        stats(engine)
-        taken.append(time.perf_counter() - begun)
-    assert min(taken) < 0.2
     engine.run("delete from workflow.attempt_history where attempt > 1000")
     engine.run("analyze")
