@@ -126,7 +126,7 @@ begin
     insert into workflow.waits (kind, key, task_id, workflow_id, scope, capacity, units, priority, since)
     select n.kind, n.key, n.task_id, n.workflow_id, n.scope, n.capacity, n.units, n.priority, n.since from unnest(v_waits) n;
     update procrastinate_jobs j set scheduled_at = workflow.never()
-    where j.id = any(array(select n.job_id from unnest(v_waits) n)) and j.status = 'todo';
+    where j.id = any(array(select n.job_id from unnest(v_waits) n));  -- the caller locked them as todo
 
     -- Tasks that waited for a lock which their own workflow has now may pass.
     perform workflow.wake_own(array(
@@ -179,7 +179,7 @@ $$;
 comment on function workflow.wake_own is 'Internal: unpark tasks that wait for a lock of their own workflow';
 
 -- Frees what nothing justifies any more: holds of these workflows whose attempt or workflow has ended, places in line of
--- tasks that are not pending; then wakes who waits for it. The last step of every transaction that ends attempts, once;
+-- workflows that have ended; then wakes who waits for it. The last step of every transaction that ends attempts, once;
 -- the caller holds the workflow rows.
 create or replace function workflow.free_resources(p_workflows uuid[], p_now timestamptz) returns void
 language plpgsql volatile
@@ -203,9 +203,11 @@ begin
                 select count(*) from workflow.workflows w where w.id = h.workflow_id and w.finished_at is null) = 0 end
         returning h.kind, h.key
     ), left_line as (
+        -- A task leaves its line by a claim, which sees to that, or with its workflow. Of one that goes on, thousands may
+        -- wait, and are not looked at.
         delete from workflow.waits x
-        where x.workflow_id = any(p_workflows) and (
-            select count(*) from workflow.tasks t where t.id = x.task_id and t.status = 'pending') = 0
+        where x.workflow_id = any(array(
+            select w.id from workflow.workflows w where w.id = any(p_workflows) and w.finished_at is not null))
         returning x.kind, x.key
     )
     select array_agg(distinct f.kind || ' ' || f.key) into v_freed

@@ -8,6 +8,7 @@ create index workflow_parked_idx on procrastinate_jobs (id)
 -- counts as taken, for a few seconds.
 alter table workflow.waits add column woken_at timestamptz;
 create index waits_in_line on workflow.waits (kind, key, priority desc, since, task_id) where woken_at is null;
+create index waits_woken on workflow.waits (kind, key, woken_at) where woken_at is not null;
 
 -- What a task must get before it may run.
 create type workflow.need as (

@@ -442,3 +442,24 @@ def test_random_work_under_locks_and_limits_ends_and_never_exceeds_them(
             break
     assert {engine.status(w) for w in workflows} <= {"succeeded", "failed", "cancelled"}
     assert engine.rows("select * from workflow.holds") == engine.rows("select * from workflow.waits") == []
+
+
+def test_a_turn_costs_the_same_however_many_of_its_workflow_wait(engine: Engine) -> None:
+    """Of a wide map under a limit nearly all wait: a turn must not go through them again and again."""
+    visited = (
+        "select coalesce(sum(idx_tup_fetch + coalesce(seq_tup_read, 0)), 0)"
+        " from pg_stat_xact_all_tables where relname = any('{waits,tasks,procrastinate_jobs}')"
+    )
+    costs = {}
+    for width in (100, 1000):
+        engine.forget_work()
+        engine.define({f"s{n}": {"limits": {"model": (4, 1)}} for n in range(width)}, name=f"map-{width}")
+        engine.start(f"map-{width}")
+        claims = engine.claim(50)
+        while len(engine.line("model")) < width - 4:
+            engine.claim(50)
+        with engine.transaction():
+            before = engine.value(visited)
+            engine.turn([c.succeeded() for c in claims], want=4)
+            costs[width] = engine.value(visited) - before
+    assert costs[1000] <= 2 * costs[100], costs
