@@ -6,6 +6,6 @@ runs the third. A drill is a module with a `NUMBER`, a `TITLE` and a function `r
 and what cured it, fails with an assertion, and leaves the stack as it found it.
 """
 
-from drills import memory, stuck_in_pending, task_timeout
+from drills import deadlock, memory, stuck_in_pending, task_timeout, versions
 
-DRILLS = (stuck_in_pending, task_timeout, memory)
+DRILLS = (stuck_in_pending, task_timeout, deadlock, memory, versions)

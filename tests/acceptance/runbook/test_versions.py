@@ -1,6 +1,7 @@
 """Issue 5, "Workflow Versioning Conflict": rows F01 to F06."""
 
 import json
+import re
 from typing import Any
 
 from support.documents import flow, step
@@ -30,6 +31,63 @@ def test_f01_versions_tells_which_run_and_which_is_the_default(stack: Stack) -> 
     assert versions[1]["hash"] != versions[2]["hash"]
     stack.shell(COMMANDS["Cancel Workflow"], workflow_id=old)
     assert listed()[1]["active_runs"] == 0
+
+
+def test_f02_deleting_the_literal_key_clears_the_cache_of_every_engine(stack: Stack) -> None:
+    started = stack.post("/workflows", json=flow("f02", step("a")))
+    for _ in range(2):
+        for server in stack.engine_urls:  # by name, so that each looks the definition up
+            stack.shell(
+                "curl -s -X POST http://localhost:3003/api/v1/workflows -H 'Content-Type: application/json'"
+                """ -d '{"name": "f02"}'""",
+                server=server,
+            )
+
+    def generation() -> str:
+        return stack.shell('redis-cli -h localhost -p 6379 get "workflow:definitions:*"').out.strip()
+
+    before = generation()
+    assert before, "the key of that literal name holds the generation"
+    assert stack.shell(COMMANDS["Clear workflow definition cache"]).out.strip() == "1"
+    ids = [started["id"]]
+    for server in stack.engine_urls:
+        misses = cache_misses(stack, server)
+        answer = stack.shell(
+            "curl -s -X POST http://localhost:3003/api/v1/workflows -H 'Content-Type: application/json'"
+            """ -d '{"name": "f02"}'""",
+            server=server,
+        ).json()
+        assert cache_misses(stack, server) > misses, "the next read is from Postgres"
+        ids.append(answer["id"])
+    assert generation() not in {before, ""}, "unique, so that no old entry comes back"
+    assert set(stack.await_ends(ids).values()) == {"succeeded"}
+
+
+def cache_misses(stack: Stack, server: str) -> float:
+    text = stack.shell("curl -s http://localhost:3003/metrics", server=server).out
+    found = re.findall(r"^workflow_definition_cache_misses_total(?:{[^}]*})? (\S+)", text, re.MULTILINE)
+    return sum(map(float, found))
+
+
+def test_f03_reload_reads_the_files_and_one_bad_one_stops_none_of_the_others(stack: Stack) -> None:
+    reload = COMMANDS["Force reload definitions"]
+    good, bad = stack.definitions / "f03-good.json", stack.definitions / "f03-bad.json"
+    good.write_text(json.dumps(flow("f03-good", step("a"))))
+    bad.write_text('{"name": "f03-bad", "steps": [')
+    try:
+        first = stack.shell(reload).json()
+        assert "f03-good" in first["added"]
+        assert [invalid["file"] for invalid in first["invalid"]] == ["f03-bad.json"]
+        assert stack.shell(reload).json()["added"] == []
+        good.write_text(json.dumps(flow("f03-good", step("a"), step("b", "a"))))
+        assert stack.shell(reload).json()["changed"] == ["f03-good"]
+        for server in stack.engine_urls:
+            (ours,) = [d for d in stack.get("/workflows/versions", server=server) if d["name"] == "f03-good"]
+            assert ours["latest_version"] == 2
+        assert stack.post("/workflows", json={"name": "f03-good"})["version"] == 2
+    finally:
+        good.unlink()
+        bad.unlink()
 
 
 def test_f04_a_pin_decides_with_which_version_a_workflow_goes_on(stack: Stack) -> None:
