@@ -64,6 +64,7 @@ def test_a_tolerated_deadlock_lets_the_workflow_go_on_to_its_end(engine: Engine)
     one, two = crossed(engine, tolerated=True)
     assert engine.break_deadlock(engine.task(one, "want")["id"], [one, two]) is True
     assert engine.status(one) == "running"
+    assert (engine.line("x"), engine.line("y")) == ([two], [])
     engine.finish(engine.claim_one("end").succeeded())
     assert engine.status(one) == "succeeded"
     assert engine.claim_one().workflow == two
