@@ -17,12 +17,24 @@ begin
         raise exception 'The workflow has already %.', v_status using
             errcode = 'WF409', detail = 'invalid-transition', hint = 'Nothing is left to cancel.';
     elsif v_status <> 'cancelled' then
-        perform workflow.end_workflows(array[p_workflow_id], 'cancelled', workflow.clock(), jsonb_build_object(
-            'type', 'cancelled', 'message', coalesce(p_reason, 'Cancelled on request.'), 'retryable', false,
-            'attempt', 0, 'details', '{}'::jsonb));
-        perform workflow.free_resources(array[p_workflow_id], workflow.clock());
+        perform workflow.cancel_live(array[p_workflow_id], p_reason);
     end if;
     return v_status;
 end
 $$;
 comment on function workflow.cancel is 'End a workflow now; returns its status before';
+
+-- Cancels live workflows, whose rows the caller holds, together with what they hold.
+create or replace function workflow.cancel_live(p_workflows uuid[], p_reason text default null) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+begin
+    perform workflow.end_workflows(p_workflows, 'cancelled', workflow.clock(), jsonb_build_object(
+        'type', 'cancelled', 'message', coalesce(p_reason, 'Cancelled on request.'), 'retryable', false,
+        'attempt', 0, 'details', '{}'::jsonb));
+    perform workflow.free_resources(p_workflows, workflow.clock());
+end
+$$;
+comment on function workflow.cancel_live is 'Internal: cancel live workflows';

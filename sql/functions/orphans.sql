@@ -138,13 +138,13 @@ begin
             where o.status <> 'running' or o.task_id in (select l.task_id from unnest(v_lost) l));
     end if;
     v_found := array(select o.workflow_id from unnest(v_orphans) o group by 1 order by min(o.since), 1);
-    if not p_dry_run then
+    if p_dry_run or v_found = '{}' then
+        null;
+    elsif p_action = 'cancel' then
+        perform workflow.cancel_live(v_found, 'It was orphaned.');
+    else
         foreach v_workflow in array v_found loop
-            if p_action = 'cancel' then
-                perform workflow.cancel(v_workflow, 'It was orphaned.');
-            else
-                perform workflow.ensure_jobs(v_workflow);
-            end if;
+            perform workflow.ensure_jobs(v_workflow);
         end loop;
     end if;
 

@@ -28,11 +28,16 @@ declare
     v_old       bigint[];   -- those that stay: ids of before and ids of now
     v_new       bigint[];
     v_anew      integer;
+    v_since     timestamptz;
 begin
     select * into v_workflow from workflow.workflows w where w.id = p_workflow_id;
     select * into v_version from workflow.definition_versions v where v.id = p_version_id;
     -- From here on no claim is under way; one that began before us and finds the workflow locked leaves it alone.
     v_tasks := array(select t.id from workflow.tasks t where t.workflow_id = p_workflow_id for update);
+
+    -- What waited keeps its place in every line, and its age for those who watch it.
+    v_since := coalesce((
+        select min(t.pending_since) from workflow.tasks t where t.id = any(v_tasks) and t.status = 'pending'), v_now);
 
     v_same := array(
         select o.task_id
@@ -74,7 +79,7 @@ begin
            case when o.id is not null then 'succeeded' when d.open > 0 then 'blocked' else 'pending' end,
            s.priority + v_workflow.priority, d.open, d.succeeded, coalesce(o.attempt, 0), coalesce(o.tries, 0),
            coalesce(o.crashes, 0), o.worker_id,
-           case when o.id is not null then o.pending_since when d.open = 0 then v_now end,
+           case when o.id is not null then o.pending_since when d.open = 0 then v_since end,
            o.first_started_at, o.started_at, o.finished_at, o.output
     from workflow.definition_steps s
     cross join lateral (
@@ -101,7 +106,6 @@ begin
         delete from workflow.tasks t where t.id = any(v_tasks) returning t.job_id
     )
     delete from procrastinate_jobs j where j.id = any(array(select g.job_id from gone g));
-    delete from workflow.waits x where x.task_id = any(v_tasks);
 
     update workflow.workflows w set
         version_id = p_version_id, version = v_version.version,
@@ -117,6 +121,7 @@ begin
         insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.succeeded', v_now);
     end if;
     perform workflow.ensure_jobs(p_workflow_id);
+    perform workflow.free_resources(array[p_workflow_id], v_now);
     return v_anew;
 end
 $$;

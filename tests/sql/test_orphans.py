@@ -220,6 +220,17 @@ def test_an_unknown_action_is_refused(engine: Engine) -> None:
     assert error.value.sqlstate == "WF422"
 
 
+def test_recovery_frees_the_locks_of_the_dead(engine: Engine, other: Engine) -> None:
+    engine.define({"a": {"locks": ["ledger"]}})
+    held, waiting = engine.start(), engine.start()
+    engine.claim()
+    assert (engine.holders("ledger"), engine.line("ledger")) == ([held], [waiting])
+    stop(engine)
+    assert other.recover_orphaned()["recovered"] == [str(held)]
+    assert engine.holders("ledger") == []
+    assert other.claim()[0].workflow == waiting
+
+
 # Dead workers ---------------------------------------------------------------------------------------------------------
 
 

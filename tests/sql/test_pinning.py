@@ -240,6 +240,22 @@ def test_a_paused_workflow_stays_held_in_its_new_version(engine: Engine) -> None
     assert run_all(engine) == ["a", "new", "b", "c"]
 
 
+def test_places_in_line_go_with_the_tasks_that_had_them(engine: Engine) -> None:
+    locked: Spec = {"a": step(locks=["ledger"])}
+    engine.define(locked)
+    holder, waiting, last = engine.start(), engine.start(), engine.start()
+    claim = engine.claim_one()
+    assert engine.line("ledger") == [waiting, last]
+    engine.define({"b": step(locks=["ledger"])})
+    engine.pin(waiting, 2)
+    assert engine.line("ledger") == [last]
+    assert engine.claim() == []
+    assert engine.line("ledger") == [waiting, last], "its place is kept"
+    engine.finish(claim.succeeded())
+    assert run_all(engine) == ["b", "a"]
+    assert engine.status(holder) == "succeeded"
+
+
 # Two connections ------------------------------------------------------------------------------------------------------
 
 

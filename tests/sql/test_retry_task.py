@@ -277,3 +277,18 @@ def test_a_retry_of_a_held_workflow_leaves_it_held(engine: Engine) -> None:
     before = engine.snapshot()
     assert engine.retry(workflow) == 0
     assert engine.snapshot() == before
+
+
+def test_a_retry_passes_by_no_lock(engine: Engine) -> None:
+    engine.define({"a": step(locks=["ledger"])})
+    engine.start()
+    waiting = engine.start()
+    holder = engine.claim_one()
+    assert engine.line("ledger") == [waiting]
+    before = engine.snapshot()
+    assert engine.retry_task(task_id(engine, waiting, "a")) == 0
+    assert engine.retry(waiting) == 0
+    assert engine.snapshot() == before
+    assert engine.claim() == []
+    engine.finish(holder.succeeded())
+    assert engine.claim_one().workflow == waiting

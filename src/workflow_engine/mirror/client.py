@@ -43,14 +43,13 @@ class _Breaker:
         self._pause = _FIRST_PAUSE_SECONDS
         self._next_try = 0.0
 
+    @property
     def allows(self) -> bool:
-        if not self.failing:
-            return True
-        now = time.monotonic()
-        if now < self._next_try:
-            return False
-        self._next_try = now + self._pause  # the others wait for what this try finds
-        return True
+        return not self.failing or time.monotonic() >= self._next_try
+
+    def trying(self) -> None:
+        """The others wait for what this try finds."""
+        self._next_try = time.monotonic() + self._pause
 
     def failed(self) -> None:
         self._next_try = time.monotonic() + self._pause
@@ -101,8 +100,10 @@ class Mirror:
             RedisUnavailable: Redis is away, hung, or refused; or it was a moment ago.
         """
         breakers = (self._connection, self._kinds[kind])
-        if not all(breaker.allows() for breaker in breakers):
+        if not all(breaker.allows for breaker in breakers):
             raise RedisUnavailable
+        for breaker in breakers:
+            breaker.trying()
         try:
             async with asyncio.timeout(timeout or self._timeout):
                 answer = await act(self._redis)
