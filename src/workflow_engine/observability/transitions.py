@@ -35,13 +35,14 @@ class Transitions:
     Args:
         output: Where they end.
         worker: Name of the worker.
+        now: The time in seconds, from any beginning.
     """
 
-    def __init__(self, output: Output, worker: str) -> None:
+    def __init__(self, output: Output, worker: str, *, now: Callable[[], float] = time.monotonic) -> None:
         self._output = output
         self._form = _Json(worker, output.role) if output.log_format == "json" else _Logfmt(worker, output.role)
-        self._ordinary = _Bound(ORDINARY_PER_SECOND)
-        self._failures = _Bound(FAILURES_PER_SECOND)
+        self._ordinary = _Bound(ORDINARY_PER_SECOND, now)
+        self._failures = _Bound(FAILURES_PER_SECOND, now)
         self._tells_ordinary = output.level <= logging.INFO
         self._tells_failures = output.level <= logging.WARNING
         self._second, self._prefix = 0, ""
@@ -128,17 +129,18 @@ class Transitions:
 class _Bound:
     """At most so many a second, and how many were refused. Guarded by its user."""
 
-    def __init__(self, per_second: int) -> None:
+    def __init__(self, per_second: int, now: Callable[[], float]) -> None:
         self._per_second = per_second
+        self._now = now
         self._ends = 0.0
         self._left = 0
         self.left_out = 0
 
     def admits(self) -> bool:
-        if self._left > 0 and time.monotonic() < self._ends:
+        if self._left > 0 and self._now() < self._ends:
             self._left -= 1
             return True
-        now = time.monotonic()
+        now = self._now()
         if now < self._ends or self.left_out:  # what was left out is told first, by the next flush after the second
             self.left_out += 1
             return False
@@ -146,7 +148,7 @@ class _Bound:
         return True
 
     def take_left_out(self, last: bool) -> int:
-        if not self.left_out or (time.monotonic() < self._ends and not last):
+        if not self.left_out or (self._now() < self._ends and not last):
             return 0
         count, self.left_out = self.left_out, 0
         return count
