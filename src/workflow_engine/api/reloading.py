@@ -81,19 +81,20 @@ class Reloader:
         """Register what is new in the files, as soon as Postgres is there and workers have brought the task types."""
         if self._directory is None:
             return
-        done = None
+        told = None
         for _ in range(_TRIES):
             try:
                 done = await self._read()
+                if done.added or done.changed or done.invalid != told:
+                    told = done.invalid
+                    self._tell(done)
                 if not done.lacks_types:
-                    break
+                    return
             except EngineError as error:
                 self._log.warning("definitions not read yet", error=error.detail)
             except Exception:
                 self._log.exception("definitions not read")
             await asyncio.sleep(_AGAIN_SECONDS)
-        if done is not None:
-            self._tell(done)
 
     async def _read(self) -> Reloaded:
         done = Reloaded()

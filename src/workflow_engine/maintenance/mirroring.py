@@ -41,6 +41,7 @@ class PendingMirror:
             else None
         )
         self._full = False
+        self._refused = False
         self._log = get_logger("mirror")
 
     async def run(self) -> None:
@@ -63,7 +64,9 @@ class PendingMirror:
             length = await self._lists.write(queues)
         except Deposed:
             result = "refused"
-            self._log.warning("mirror refused: a later leader writes to this redis")
+            if not self._refused:
+                self._refused = True
+                self._log.warning("mirror refused: a later leader, or another deployment, writes to this redis")
             await asyncio.sleep(_DEPOSED_SECONDS)
         except (EngineError, Torn):
             pass  # Redis tells of itself once per outage, and Postgres' absence ends the lead
@@ -71,6 +74,7 @@ class PendingMirror:
             self._log.exception("mirror failed")
         else:
             result = "ok"
+            self._refused = False
             metrics.queue_mirror_length.set(length)
             metrics.queue_mirror_last_success.set_to_current_time()
             self._note_full(length >= MOST_PENDING)

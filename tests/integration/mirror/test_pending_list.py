@@ -282,3 +282,18 @@ async def test_writing_that_is_cancelled_ends(mirror: Mirror) -> None:
         await asyncio.sleep(0.003 + number / 10_000)
         writing.cancel()
         assert await asyncio.wait([writing], timeout=5) == ({writing}, set())
+
+
+async def test_that_a_later_leader_writes_is_told_once(
+    own_settings: Settings, store: Store, mirror: Mirror, client: redis.Redis
+) -> None:
+    client.set(EPOCH, "9", ex=60)
+    pending = PendingMirror(own_settings, store, mirror, 1)
+    refused = counted("workflow_mirror_rebuilds_total", result="refused")
+    with capture_logs() as logs:
+        assert await pending.rebuild() is None
+        assert await pending.rebuild() is None
+        client.delete(EPOCH)
+        assert await pending.rebuild() == 0
+    assert [log["log_level"] for log in logs] == ["warning"]
+    assert counted("workflow_mirror_rebuilds_total", result="refused") == refused + 2
