@@ -154,10 +154,14 @@ begin
                     else 'claimable' end as reason,
                case when s.live = 0 then s.any_last_seen else s.last_seen end as last_seen,
                jsonb_build_object(
-                   'queue', c.queue, 'type', c.type, 'served_queues', v.queues, 'workers', case when s.able > 0 then s.able else s.serving end,
-                   'draining', s.draining, 'out_of_memory', s.out_of_memory, 'slots', coalesce(s.slots, 0), 'busy', coalesce(s.busy, 0),
-                   'last_worker_seen_at', case when s.live = 0 then s.any_last_seen else s.last_seen end,
-                   'ahead', coalesce(l.position - 1, 1000), 'more_ahead', l.id is null) as details
+                   'queue', c.queue, 'type', c.type, 'served_queues', v.queues,
+                   'workers', case when s.able > 0 then s.able else s.serving end,
+                   'draining', s.draining, 'out_of_memory', s.out_of_memory, 'slots', coalesce(s.slots, 0),
+                   'busy', coalesce(s.busy, 0),
+                   'last_worker_seen_at', case when s.live = 0 then s.any_last_seen else s.last_seen end)
+               || case when s.able > 0 and s.busy >= s.slots  -- else nobody has looked at the line
+                       then jsonb_build_object('ahead', coalesce(l.position - 1, 1000), 'more_ahead', l.id is null)
+                       else '{}' end as details
         from claimable c
         join service s on s.queue = c.queue and s.type = c.type
         cross join served v
