@@ -14,6 +14,7 @@ set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
 set enable_hashjoin = on
+set plan_cache_mode = force_generic_plan  -- a wave must not be planned each time: a chain has as many as steps
 set jit = off
 as $$
 declare

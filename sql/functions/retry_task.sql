@@ -106,6 +106,7 @@ set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_nestloop = off
 set enable_mergejoin = off
+set plan_cache_mode = force_generic_plan  -- as in workflow.advance
 as $$
 declare
     v_tasks bigint[];
