@@ -61,7 +61,9 @@ begin
          format('The workflow is pinned to version %s, with which it is to go on.', v_workflow.pinned_version),
          'Retry the workflow, or remove the pin first.'),
         (workflow.is_upstream_failed(v_task.status, v_task.error),
-         'The task did not run, because a step before it failed.', 'Retry the task that failed.')
+         'The task did not run, because a step before it failed.',
+         (select format('Retry what failed first: task %s, step %s.', e ->> 'task_id', e ->> 'step')
+          from workflow.first_failure(v_workflow.id) e))
         ) as f(holds, fault, hint)
     where f.holds
     limit 1;

@@ -184,8 +184,12 @@ def test_what_needs_no_retry_is_refused(engine: Engine, outcome: str) -> None:
 
 def test_what_waits_or_could_not_run_is_refused(engine: Engine) -> None:
     workflow = play(engine, {"a": [], "b": ["a"]}, {"a": "failed"}, fail_fast=False)
-    assert refused(lambda: engine.retry_task(task_id(engine, workflow, "b"))) == REFUSED
-    engine.retry_task(task_id(engine, workflow, "a"))
+    with pytest.raises(psycopg.Error) as error:
+        engine.retry_task(task_id(engine, workflow, "b"))
+    assert (error.value.sqlstate, error.value.diag.message_detail) == REFUSED
+    failed = task_id(engine, workflow, "a")
+    assert error.value.diag.message_hint == f"Retry what failed first: task {failed}, step a."
+    engine.retry_task(failed)
     assert refused(lambda: engine.retry_task(task_id(engine, workflow, "b"))) == REFUSED
 
 
