@@ -2,6 +2,8 @@
 -- without it, so a million held tasks cost them nothing. The reason is always to be seen elsewhere: the engine is paused
 -- and the workflow has not started, the workflow is paused, or the task waits for a lock or limit (workflow.waits).
 --
+-- Jobs are asked for by their ids alone, as the predicate of a partial index beside them would invite a walk through it.
+--
 -- Parked too little is harmless: claims look for the reasons again. Parked too much would be for ever, so whoever ends
 -- a reason unparks, and sweep_held finds what slipped through.
 
@@ -29,7 +31,7 @@ begin
           and (w.paused_at is not null or v_paused and w.status = 'pending')
         for share skip locked);
     update procrastinate_jobs j set scheduled_at = workflow.never()
-    where j.id = any(p_jobs) and j.status = 'todo' and j.scheduled_at is null and j.id = any(array(
+    where j.id = any(p_jobs) and j.id = any(array(
         select t.job_id from workflow.tasks t
         where t.id = any(v_tasks) and t.workflow_id = any(v_workflows) and t.status = 'pending'));
     get diagnostics v_count = row_count;
@@ -55,14 +57,18 @@ declare
     v_jobs  bigint[];
     v_count integer := 0;
 begin
-    select min(j.queue_name) into v_queue
-    from procrastinate_jobs j where j.status = 'todo' and j.scheduled_at is null;
-    while v_queue is not null loop
+    loop
+        -- The whole order of the index, here and below: else another of procrastinate's may be walked.
+        select j.queue_name into v_queue
+        from procrastinate_jobs j
+        where j.status = 'todo' and j.scheduled_at is null and j.queue_name > coalesce(v_queue, '')
+        order by j.queue_name, j.priority desc, j.id limit 1;
+        exit when not found;
         v_jobs := array(
             select j.id
             from (select j.id, (j.args ->> 'task_id')::bigint as task_id from procrastinate_jobs j
-                  where j.status = 'todo' and j.scheduled_at is null and j.queue_name = v_queue
-                  order by j.priority desc, j.id limit p_limit) j
+                  where j.status = 'todo' and j.scheduled_at is null and j.queue_name between v_queue and v_queue
+                  order by j.queue_name, j.priority desc, j.id limit p_limit) j
             cross join lateral (
                 select t.workflow_id from workflow.tasks t
                 where t.id = j.task_id and t.job_id = j.id and t.status = 'pending' offset 0) t
@@ -71,10 +77,8 @@ begin
                 where w.id = t.workflow_id and (w.status = 'pending' or w.paused_at is not null) offset 0) w);
         v_count := v_count + workflow.park_paused(array(
             select j.id from procrastinate_jobs j
-            where j.id = any(v_jobs) and j.status = 'todo' and j.scheduled_at is null
+            where j.id = any(v_jobs)
             for update skip locked));
-        select min(j.queue_name) into v_queue
-        from procrastinate_jobs j where j.status = 'todo' and j.scheduled_at is null and j.queue_name > v_queue;
     end loop;
     return v_count;
 end
@@ -120,7 +124,7 @@ begin
         update procrastinate_jobs j set scheduled_at = null
         where j.id = any(array(
             select j.id from procrastinate_jobs j
-            where j.id = any(v_free) and j.status = 'todo' and j.scheduled_at = workflow.never()
+            where j.id = any(v_free)
             for update skip locked))
         returning j.queue_name
     )

@@ -127,7 +127,7 @@ begin
         perform workflow.lock_resources(v_lines);
         delete from workflow.waits x where x.workflow_id = p_workflow_id;
         update procrastinate_jobs j set scheduled_at = workflow.never()
-        where j.status = 'todo' and j.scheduled_at is null and j.id = any(array(
+        where j.status <> 'doing' and j.id = any(array(
             select t.job_id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'pending'));
         perform workflow.wake_waiters(v_lines, workflow.clock());  -- who was woken passes it on
     end if;
@@ -152,7 +152,7 @@ begin
         insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.resumed', workflow.clock());
         if v_workflow.status = 'running' or not workflow.is_paused() then
             update procrastinate_jobs j set scheduled_at = null
-            where j.status = 'todo' and j.scheduled_at = workflow.never() and j.id = any(array(
+            where j.status <> 'doing' and j.id = any(array(
                 select t.job_id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'pending'));
             perform workflow.wake_queues_of(p_workflow_id);
         end if;

@@ -153,9 +153,11 @@ declare
     v_queue text;
 begin
     v_tasks := array(
-        select x.task_id from workflow.waits x
-        where x.workflow_id = any(array(select substring(p from '[^ ]+$')::uuid from unnest(p_locks) p))
-          and x.kind = 'lock' and x.key || ' ' || x.workflow_id = any(p_locks));
+        select x.task_id
+        from (select distinct substring(p from '[^ ]+$')::uuid as workflow_id from unnest(p_locks) p) w
+        cross join lateral (
+            select x.task_id, x.kind, x.key from workflow.waits x where x.workflow_id = w.workflow_id offset 0) x
+        where x.kind = 'lock' and x.key || ' ' || w.workflow_id = any(p_locks));
     if v_tasks = '{}' then
         return;
     end if;
@@ -164,8 +166,8 @@ begin
             update procrastinate_jobs j set scheduled_at = null
             where j.id = any(array(
                 select j.id from procrastinate_jobs j
-                where j.id = any(array(select t.job_id from workflow.tasks t where t.id = any(v_tasks)))
-                  and j.status = 'todo' and j.scheduled_at = workflow.never()
+                where j.id = any(array(
+                    select t.job_id from workflow.tasks t where t.id = any(v_tasks) and t.status = 'pending'))
                 for update skip locked))
             returning j.queue_name
         )
@@ -245,8 +247,9 @@ $$;
 comment on function workflow.resource_names is 'Internal: kind and key of resources named in one text';
 
 -- Wakes those who wait for some resources (named as 'kind key'; the caller holds their rows), in order, as far as it fits.
--- One that lacks another resource as well is passed over, and woken when that one is free.
-create or replace function workflow.wake_waiters(p_names text[], p_now timestamptz) returns integer
+-- One that lacks another resource as well is passed over, and woken when that one is free; p_look bounds how many of each
+-- line are looked at.
+create or replace function workflow.wake_waiters(p_names text[], p_now timestamptz, p_look integer default 20) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -260,43 +263,53 @@ declare
     v_paused    boolean;
     v_name      record;
     v_wait      record;
-    v_used      integer;
+    v_need      workflow.waits;
+    v_used      jsonb := '{}';          -- units in use, by 'kind key'
+    v_fits      boolean;
     v_job       record;
-    v_places    text[];
+    v_places    integer;
     v_queues    text[] := '{}';
     v_count     integer := 0;
 begin
-    for v_name in select n.kind, n.key from workflow.resource_names(p_names) n loop
+    for v_name in select n.kind, n.key, n.kind || ' ' || n.key as name from workflow.resource_names(p_names) n loop
         v_paused := coalesce(v_paused, workflow.is_paused());
-        v_used := workflow.used_units(v_name.kind, v_name.key, p_now);
         for v_wait in
-            select x.task_id, x.workflow_id, x.capacity, x.units from workflow.waits x
-            where x.kind = v_name.kind and x.key = v_name.key and x.woken_at is null
-            order by x.priority desc, x.since, x.task_id
-            limit 1000
+            select x.task_id, x.workflow_id, x.capacity, x.units, n.needs
+            from (select x.* from workflow.waits x
+                  where x.kind = v_name.kind and x.key = v_name.key and x.woken_at is null
+                  order by x.priority desc, x.since, x.task_id
+                  limit p_look) x
+            cross join lateral (
+                select array_agg(y) as needs from workflow.waits y where y.task_id = x.task_id offset 0) n
         loop
-            exit when v_used + v_wait.units > v_wait.capacity;
-            continue when exists (
-                select 1 from workflow.waits x
-                where x.task_id = v_wait.task_id and (x.kind, x.key) <> (v_name.kind, v_name.key)
-                  and workflow.used_units(x.kind, x.key, p_now) + x.units > x.capacity);
-            continue when not exists (
+            foreach v_need in array v_wait.needs loop
+                if not v_used ? (v_need.kind || ' ' || v_need.key) then
+                    v_used := v_used || jsonb_build_object(
+                        v_need.kind || ' ' || v_need.key, workflow.used_units(v_need.kind, v_need.key, p_now));
+                end if;
+            end loop;
+            exit when (v_used ->> v_name.name)::integer + v_wait.units > v_wait.capacity;
+            select bool_and((v_used ->> (n.kind || ' ' || n.key))::integer + n.units <= n.capacity) into v_fits
+            from unnest(v_wait.needs) n;
+            continue when not v_fits or not exists (
                 select 1 from workflow.workflows w
                 where w.id = v_wait.workflow_id and w.paused_at is null and not (v_paused and w.status = 'pending'));
             -- First the job: who claims the task, or ends it, has that, and is not waited for.
-            select j.id, j.queue_name into v_job
+            select j.id, j.queue_name, j.scheduled_at into v_job
             from procrastinate_jobs j
             where j.id = (select t.job_id from workflow.tasks t where t.id = v_wait.task_id)
-              and j.status = 'todo' and j.scheduled_at = workflow.never()
             for update skip locked;
-            continue when not found;
-            v_places := array(
-                select x.key from workflow.waits x where x.task_id = v_wait.task_id for update skip locked);
-            continue when cardinality(v_places) < (
-                select count(*) from workflow.waits x where x.task_id = v_wait.task_id);
+            continue when not found or v_job.scheduled_at is distinct from workflow.never();
+            v_places := cardinality(array(
+                select x.key from workflow.waits x where x.task_id = v_wait.task_id for update skip locked));
+            continue when v_places < cardinality(v_wait.needs);
             update procrastinate_jobs j set scheduled_at = null where j.id = v_job.id;
             update workflow.waits x set woken_at = p_now where x.task_id = v_wait.task_id;
-            v_used := v_used + v_wait.units;
+            foreach v_need in array v_wait.needs loop
+                v_used := v_used || jsonb_build_object(
+                    v_need.kind || ' ' || v_need.key,
+                    (v_used ->> (v_need.kind || ' ' || v_need.key))::integer + v_need.units);
+            end loop;
             v_queues := v_queues || v_job.queue_name::text;
             v_count := v_count + 1;
         end loop;
@@ -313,12 +326,16 @@ create or replace function workflow.used_units(p_kind text, p_key text, p_now ti
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 as $$
 begin
     return coalesce((select sum(h.units) from workflow.holds h where h.kind = p_kind and h.key = p_key), 0)
          + coalesce((
-               select sum(x.units) from workflow.waits x
-               where x.kind = p_kind and x.key = p_key and x.woken_at > p_now - interval '5 seconds'), 0);
+               select sum(w.units)
+               from (select x.units from workflow.waits x
+                     where x.kind = p_kind and x.key = p_key and x.woken_at > p_now - interval '5 seconds'
+                     order by x.woken_at offset 0) w), 0);
 end
 $$;
 comment on function workflow.used_units is 'Internal: units of a resource that are in use';
@@ -331,37 +348,38 @@ create or replace function workflow.sweep_waiters(p_after text default null, p_l
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
 set enable_mergejoin = off
 as $$
 declare
     v_now   timestamptz := workflow.clock();
     v_names text[];
+    v_last  text;
     v_mine  text[];
 begin
-    -- Steps from resource to resource in the index of the lines, however long each is.
-    with recursive line as (
-        (select x.kind, x.key from workflow.waits x
-         where x.woken_at is null and (p_after is null or (x.kind, x.key) > (
-                   split_part(p_after, ' ', 1), substring(p_after from position(' ' in p_after) + 1)))
-         order by x.kind, x.key limit 1)
-        union all
-        select n.kind, n.key from line l
+    v_names := array(
+        select r.kind || ' ' || r.key
+        from workflow.resources r
+        where p_after is null or (r.kind, r.key) > (
+            split_part(p_after, ' ', 1), substring(p_after from position(' ' in p_after) + 1))
+        order by r.kind, r.key
+        limit p_limit);
+    v_last := case when cardinality(v_names) = p_limit then v_names[p_limit] end;
+    v_names := array(
+        select n.kind || ' ' || n.key from workflow.resource_names(v_names) n
         cross join lateral (
-            select x.kind, x.key from workflow.waits x
-            where x.woken_at is null and (x.kind, x.key) > (l.kind, l.key) order by x.kind, x.key limit 1) n
-    )
-    select array_agg(l.kind || ' ' || l.key) into v_names from (select * from line limit p_limit) l;
-    if v_names is null then
-        return '{"woken": 0, "last": null}';
-    end if;
+            select 1 from workflow.waits x
+            where x.kind = n.kind and x.key = n.key and x.woken_at is null
+            order by x.priority desc, x.since, x.task_id limit 1) x);
     v_mine := array(
         select r.kind || ' ' || r.key from workflow.resources r
         where (r.kind, r.key) in (select n.kind, n.key from workflow.resource_names(v_names) n)
         order by r.kind, r.key
         for update skip locked);
     return jsonb_build_object(
-        'woken', workflow.wake_waiters(v_mine, v_now),
-        'last', case when cardinality(v_names) = p_limit then v_names[p_limit] end);
+        'woken', workflow.wake_waiters(v_mine, v_now, 200),
+        'last', v_last);
 end
 $$;
 comment on function workflow.sweep_waiters is 'Wake those who wait for a lock or limit that is free';

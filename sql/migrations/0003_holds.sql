@@ -9,6 +9,9 @@ create index workflow_parked_idx on procrastinate_jobs (id)
 alter table workflow.waits add column woken_at timestamptz;
 create index waits_in_line on workflow.waits (kind, key, priority desc, since, task_id) where woken_at is null;
 create index waits_woken on workflow.waits (kind, key, woken_at) where woken_at is not null;
+-- By the task first, so that no other index begins with the key: a plan from when the table was small would walk the line.
+alter table workflow.waits drop constraint waits_pkey, add primary key (task_id, kind, key);
+drop index workflow.waits_task;
 
 -- What a task must get before it may run.
 create type workflow.need as (

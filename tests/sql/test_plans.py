@@ -9,7 +9,7 @@ import pytest
 
 from .engine import Claim, Engine
 
-BIG_TABLES = ("workflows", "tasks", "attempt_history", "procrastinate_jobs")
+BIG_TABLES = ("workflows", "tasks", "attempt_history", "procrastinate_jobs", "waits", "holds")
 WORKFLOWS = 1000
 BATCH = 20
 
@@ -279,3 +279,71 @@ def test_a_snapshot_of_what_is_pending_visits_that_and_nothing_else(engine: Engi
         assert (row["queue"], row["pending"]) == ("default", BATCH)
         assert engine.value(visited) - before < 2 * BATCH
         raise psycopg.Rollback
+
+
+@pytest.fixture
+def lined(engine: Engine, other: Engine) -> Iterator[Engine]:
+    """As `grown`, with steps under a lock and a limit: hundreds wait in line, others are held by a pause."""
+    for table in ("workflow.workflows", "workflow.tasks", "workflow.waits", "workflow.holds", "procrastinate_jobs"):
+        engine.run(f"alter table {table} set (autovacuum_enabled = off)")
+    engine.define({"a": {"locks": ["ledger"], "limits": {"some": (5, 1)}}, "b": ["a"]})
+    engine.define({"a": {"workflow_locks": ["whole"]}}, name="whole")
+    for _ in range(8):
+        for _ in range(3):
+            engine.start()
+            engine.start("whole")
+        for _ in range(3):
+            engine.finish(*(c.succeeded() for c in engine.claim()))
+            engine.lock_waits()
+        engine.sweep_waiters()
+        engine.sweep_held()
+        workflow = engine.start()
+        engine.claim()
+        engine.release_locks(workflow)
+        engine.pause_workflow(workflow)
+        engine.claim()
+        engine.resume_workflow(workflow)
+        engine.finish(*(c.failed() for c in engine.claim()))
+        engine.cancel(engine.start())
+        engine.pause()
+        engine.sweep_held()
+        engine.resume()
+        while claims := engine.claim():
+            engine.finish(*(c.skipped() for c in claims))
+    other.start_many([{"name": "flow"}] * WORKFLOWS)
+    yield engine
+    engine.run("analyze")
+
+
+def test_who_frees_a_lock_and_who_takes_it_visit_the_head_of_the_line_only(lined: Engine) -> None:
+    claims = lined.claim(BATCH)
+    assert [c.step for c in claims] == ["a"]
+    while lined.claim(200) or lined.rows(
+        "select 1 from procrastinate_jobs where scheduled_at is null and status = 'todo'"
+    ):
+        pass  # all the others get in line
+    with rows_visited(lined, 150):
+        turn = lined.turn([claims[0].succeeded()], want=BATCH)
+    assert {c.step for c in lined.claims_of(turn)} == {"a", "b"}
+    with rows_visited(lined, 700):  # 200 places of a line whose head lacks something else
+        assert lined.sweep_waiters()["woken"] == 0
+    with rows_visited(lined, 150):
+        assert lined.lock_waits() == set()
+    with rows_visited(lined, 150):
+        lined.release_locks(next(c.workflow for c in lined.claims_of(turn) if c.step == "a"))
+    (waiting, *_) = lined.line("ledger")
+    with rows_visited(lined, 150):
+        lined.pause_workflow(waiting)
+    with rows_visited(lined, 150):
+        lined.resume_workflow(waiting)
+    with rows_visited(lined, 150):
+        lined.cancel(waiting)
+
+
+def test_holding_back_visits_so_many_jobs_as_it_is_told(lined: Engine) -> None:
+    lined.run("update workflow.engine set paused_at = workflow.clock()")
+    with rows_visited(lined, 20 * BATCH):
+        assert lined.sweep_held(limit=BATCH)["parked"] == BATCH
+    lined.run("update workflow.engine set paused_at = null")
+    with rows_visited(lined, 20 * BATCH):
+        assert lined.sweep_held(limit=BATCH)["unparked"] == BATCH
