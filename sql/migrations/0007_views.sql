@@ -1,4 +1,4 @@
--- What the views of issue 3 need: slow attempts found among a million quick ones, and what handlers say of their types.
+-- For statistics and task types: slow attempts found among a million quick ones, and what handlers say of their types.
 
 -- Attempts that took more than ten seconds, the longest of each hour first: `workflow.slow_tasks` asks for the first few
 -- of each hour. Quick attempts, which are nearly all, are not in it and do not pay for it.

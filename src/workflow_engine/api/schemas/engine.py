@@ -1,0 +1,102 @@
+"""The engine as a whole: its state, its workers, its locks, its health."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from workflow_engine.api.schemas.shape import Shape
+
+
+class EngineState(Shape):
+    """Whether the engine is paused."""
+
+    paused: bool
+    since: datetime | None
+    until: datetime | None = Field(description="When the pause ends by itself; null: when someone resumes it.")
+    running: int = Field(description="How many workflows run, as GET /workflows/running lists them.")
+
+
+class LockPlace(Shape):
+    """A task that holds a lock or units of a limit, or waits for them."""
+
+    workflow_id: str
+    task_id: str
+    step: str
+    scope: Literal["task", "workflow"]
+    units: int
+    since: datetime = Field(description="Held, or pending, since.")
+
+
+class Lock(Shape):
+    """A lock or limit that somebody holds or waits for."""
+
+    kind: Literal["lock", "limit"]
+    key: str
+    used: int = Field(description="Units in use.")
+    holding: int = Field(description="How many hold it.")
+    waiting: int = Field(description="How many wait for it.")
+    holders: list[LockPlace] = Field(description="At most 100.")
+    waiters: list[LockPlace] = Field(description="In the order in which they are next; at most 100.")
+
+
+class ReleasedLocks(Shape):
+    """What was taken away from a workflow."""
+
+    id: str
+    locks: list[str]
+    tasks: int = Field(description="How many running tasks lost their lease with it.")
+    links: dict[str, str]
+
+
+class Worker(Shape):
+    """A registered worker process."""
+
+    id: str
+    name: str
+    host: str
+    pid: int
+    version: str
+    queues: list[str]
+    task_types: list[str]
+    status: Literal["active", "draining", "dead"]
+    status_reason: Literal["stopping", "memory"] | None = Field(description="Why it is draining and claims nothing.")
+    concurrency: int
+    busy: int
+    current_tasks: list[str]
+    last_heartbeat_at: datetime
+    age_s: float = Field(description="Seconds since the last heartbeat.")
+    started_at: datetime
+    rss_bytes: int | None
+
+
+class DeadWorker(Worker):
+    """A worker whose heartbeat stopped without a goodbye."""
+
+    orphaned_tasks: list[str] = Field(description="What it held when it died, also when others have taken it over.")
+
+
+class Dependency(BaseModel):
+    model_config = ConfigDict(extra="allow")
+
+    status: Literal["ok", "down"]
+    error: str | None = None
+
+
+class HealthReport(Shape):
+    """The state of the engine and of what it depends on."""
+
+    status: Literal["ok", "degraded"]
+    version: str
+    accepting: bool = Field(description="Whether new workflows can be started: Postgres is there, nobody paused it.")
+    paused: bool
+    deadlock_detection: Literal["off", "warn", "true"]
+    checks: dict[Literal["postgres", "redis", "workers", "agent_mesh", "agent_brain"], Dependency]
+
+
+class Sign(Shape):
+    """A sign of life."""
+
+    status: Literal["ok"]

@@ -1,0 +1,130 @@
+"""Tasks of one workflow: as they stand, as a graph, as a trace, as a log, and why they do not go on."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from workflow_engine.api.schemas.problems import TaskErrorShape
+from workflow_engine.api.schemas.shape import Shape
+from workflow_engine.states import AttemptOutcome, TaskStatus
+
+
+class Task(Shape):
+    """One step inside one workflow."""
+
+    id: str
+    workflow_id: str
+    step: str
+    path: str
+    type: str
+    status: TaskStatus
+    attempt: int = Field(description="Number of the last attempt; 0 before the first.")
+    queue: str
+    worker_id: str | None
+    timeout_override: float | None = Field(description="Seconds, by an operator's retry, until the task ends.")
+    pending_since: datetime | None
+    scheduled_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    output: Any
+    error: TaskErrorShape | None
+
+
+class DagNode(Shape):
+    """A step; without a task where a definition is shown."""
+
+    id: str
+    type: str
+    status: TaskStatus | None
+    task_id: str | None
+    attempt: int | None
+    started_at: datetime | None
+    finished_at: datetime | None
+
+
+class DagEdge(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(alias="from")
+    to: str
+
+
+class Dag(Shape):
+    """The graph of a workflow."""
+
+    nodes: list[DagNode]
+    edges: list[DagEdge]
+    cycles: list[list[str]] = Field(
+        description="Workflows that wait for each other's locks, this one among them: each waits for the next."
+    )
+    critical_path: list[str]
+    waiting_on: dict[str, list[str]] = Field(
+        description="By step: the steps that have not ended, and `lock:<key>` or `limit:<key>` for what it waits for."
+    )
+
+
+class Reason(Shape):
+    """Why a task that has not ended does not go on, or what it does."""
+
+    workflow_id: str
+    task_id: str
+    step: str
+    status: TaskStatus
+    reason: str = Field(description="One word; docs/why.md has all of them.")
+    explanation: str = Field(description="The same as a sentence.")
+    since: datetime | None
+    until: datetime | None = Field(description="When it ends by itself, where that is known.")
+    command: str | None = Field(description="What helps, to be typed as it stands; null where nothing is needed.")
+    details: dict[str, Any]
+
+
+class Span(Shape):
+    """One attempt in a trace."""
+
+    step: str
+    path: str
+    task_id: str
+    type: str
+    attempt: int
+    status: AttemptOutcome | Literal["running"]
+    worker: str | None
+    queued_at: datetime | None
+    started_at: datetime
+    finished_at: datetime | None
+    wait_s: float | None = Field(description="Seconds from pending to claimed.")
+    run_s: float | None = Field(description="Seconds the attempt took; null while it runs.")
+    error: TaskErrorShape | None
+    trace_id: str = Field(description="The workflow's id as 32 hexadecimal digits.")
+    span_id: str
+    parent_span_id: str = Field(description="Of the workflow as a whole.")
+
+
+class OtlpTrace(Shape):
+    """A trace as `ExportTraceServiceRequest` in JSON."""
+
+    resourceSpans: list[dict[str, Any]]  # noqa: N815
+
+
+class ChromeTrace(Shape):
+    """A trace for Perfetto and chrome://tracing."""
+
+    traceEvents: list[dict[str, Any]]  # noqa: N815
+    displayTimeUnit: str  # noqa: N815
+
+
+class LogLine(Shape):
+    """Something that happened to a workflow or one of its tasks, or that a handler logged."""
+
+    time: datetime
+    level: Literal["debug", "info", "warning", "error", "critical"]
+    message: str
+    event: str | None = Field(description="Such as `task.started`; null for what a handler logged.")
+    task_id: str | None
+    step: str | None
+    type: str | None
+    attempt: int | None
+    worker: str | None
+    fields: dict[str, Any] = Field(description="What else there is to say, such as `error_type` and `seconds`.")

@@ -1,0 +1,173 @@
+"""Workflows: starting them, what they are, and what was done to them."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Any
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from workflow_engine.api.schemas.problems import TaskErrorShape, Warning
+from workflow_engine.api.schemas.shape import Shape
+from workflow_engine.states import OrphanReason, TaskStatus, WorkflowStatus
+
+
+class Step(BaseModel):
+    """One step; its own fields may stand beside the common ones. The definition language has them all."""
+
+    model_config = ConfigDict(extra="allow")
+
+    id: str
+    type: str
+    depends_on: list[str] | None = None
+
+
+class StartRequest(BaseModel):
+    """A workflow to start: with `steps` their definition is registered first, without them `name` must be known."""
+
+    model_config = ConfigDict(extra="allow")
+
+    name: str = Field(pattern="^[a-z][a-z0-9_-]{0,127}$")
+    version: int | None = Field(None, ge=1, description="Without `steps` only; default: the pinned or latest version.")
+    steps: list[Step] | None = None
+    input: Any = None
+    labels: dict[str, str] | None = None
+    priority: int | None = Field(None, ge=-1_000_000, le=1_000_000, description="Higher first.")
+
+
+class CancelRequest(Shape):
+    """Why a workflow is cancelled."""
+
+    reason: str | None = Field(None, max_length=500)
+
+
+class Started(Shape):
+    """A workflow that was accepted."""
+
+    id: str
+    name: str
+    version: int
+    status: WorkflowStatus
+    links: dict[str, str]
+    warnings: list[Warning]
+
+
+class StartedBriefly(Shape):
+    """One of many workflows that were accepted."""
+
+    id: str
+    name: str
+    version: int
+    status: WorkflowStatus
+
+
+class WorkflowSummary(Shape):
+    """A workflow without its input and output."""
+
+    id: str
+    name: str
+    version: int
+    status: WorkflowStatus
+    error: TaskErrorShape | None
+    labels: dict[str, str]
+    priority: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    paused_at: datetime | None = Field(description="Nothing more of it is claimed since then.")
+    links: dict[str, str]
+
+
+class Workflow(WorkflowSummary):
+    """One execution of a definition version."""
+
+    input: Any
+    output: Any
+    latest_version: int = Field(description="Of its definition.")
+    pinned_version: int | None = Field(description="With which it goes on when a retry starts it again.")
+    pending_reason: str | None = Field(description="Why it does not go on, in one word; null when it does. See `why`.")
+
+
+class Pinned(Shape):
+    """A workflow or a definition that was pinned to a version, or is not any more."""
+
+    id: str | None = Field(description="Of the workflow; null for a definition.")
+    name: str
+    status: WorkflowStatus | None = Field(description="Of the workflow; null for a definition.")
+    version: int = Field(description="The one it runs on; of a definition the one that new workflows start on.")
+    latest_version: int
+    pinned_version: int | None
+    links: dict[str, str]
+
+
+class Ended(Shape):
+    """What a request to cancel left."""
+
+    id: str
+    status: WorkflowStatus
+    links: dict[str, str]
+
+
+class Reopened(Shape):
+    """What a request to retry did."""
+
+    id: str = Field(description="Of the workflow.")
+    tasks: int = Field(description="How many tasks run again or were given a job.")
+    links: dict[str, str]
+
+
+class PausedWorkflow(Shape):
+    """A workflow that was paused or resumed."""
+
+    id: str
+    status: WorkflowStatus
+    paused: bool
+    since: datetime | None
+    links: dict[str, str]
+
+
+class OrphanedTask(Shape):
+    """A task that nobody moves any more."""
+
+    id: str
+    step: str
+    status: TaskStatus
+    attempt: int
+    worker_id: str | None
+    worker: str | None = Field(description="Name of its worker, if that is still known.")
+    lease_until: datetime | None
+    reason: OrphanReason
+    since: datetime
+
+
+class OrphanedWorkflow(Shape):
+    """A live workflow with tasks that nobody moves any more."""
+
+    id: str
+    name: str
+    version: int
+    status: WorkflowStatus
+    reason: OrphanReason
+    since: datetime
+    tasks: list[OrphanedTask]
+    links: dict[str, str]
+
+
+class RecoverRequest(Shape):
+    """Which workflows to recover."""
+
+    ids: list[str] | None = Field(None, max_length=10_000, description="Only these; default: all that are orphaned.")
+
+
+class Skipped(Shape):
+    id: str
+    why: str
+
+
+class Recovery(Shape):
+    """What was done about orphaned workflows, or with `dry_run` would be."""
+
+    dry_run: bool
+    recovered: list[str] = Field(description="Ids of workflows.")
+    cancelled: list[str] = Field(description="Ids of workflows.")
+    skipped: list[Skipped]
