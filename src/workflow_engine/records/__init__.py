@@ -1,0 +1,79 @@
+"""Rows of the database as Python reads them: plain, immutable, one class per noun."""
+
+from workflow_engine.records.definitions import (
+    DefinitionVersion,
+    PinnedDefinition,
+    Version,
+)
+from workflow_engine.records.engine import (
+    EngineState,
+    Gauges,
+    PendingQueue,
+    QueueGauges,
+    TaskType,
+    Worker,
+)
+from workflow_engine.records.locks import (
+    Deadlock,
+    HeldLocks,
+    LockInUse,
+    LockPlace,
+    LockWait,
+    ReleasedLocks,
+)
+from workflow_engine.records.tasks import (
+    Attempt,
+    GraphNode,
+    LogEvent,
+    Reason,
+    SlowAttempt,
+    Task,
+)
+from workflow_engine.records.turns import (
+    Claim,
+    Completion,
+    Turn,
+)
+from workflow_engine.records.workflows import (
+    OrphanedTask,
+    PausedWorkflow,
+    Recovery,
+    StartedWorkflow,
+    Workflow,
+    WorkflowStart,
+    WorkflowSummary,
+)
+
+__all__ = [
+    "Attempt",
+    "Claim",
+    "Completion",
+    "Deadlock",
+    "DefinitionVersion",
+    "EngineState",
+    "Gauges",
+    "GraphNode",
+    "HeldLocks",
+    "LockInUse",
+    "LockPlace",
+    "LockWait",
+    "LogEvent",
+    "OrphanedTask",
+    "PausedWorkflow",
+    "PendingQueue",
+    "PinnedDefinition",
+    "QueueGauges",
+    "Reason",
+    "Recovery",
+    "ReleasedLocks",
+    "SlowAttempt",
+    "StartedWorkflow",
+    "Task",
+    "TaskType",
+    "Turn",
+    "Version",
+    "Worker",
+    "Workflow",
+    "WorkflowStart",
+    "WorkflowSummary",
+]

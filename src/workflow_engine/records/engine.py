@@ -1,0 +1,88 @@
+"""The engine as a whole: its state, its workers, its task types, its numbers."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+
+@dataclass(frozen=True, slots=True)
+class EngineState:
+    """Whether the engine is paused, and how many workflows run."""
+
+    paused: bool
+    since: datetime | None
+    until: datetime | None  # None: until someone resumes it
+    running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Worker:
+    """A registered worker process."""
+
+    id: int
+    name: str
+    host: str
+    pid: int
+    version: str
+    queues: list[str]
+    task_types: list[str]
+    concurrency: int
+    status: str
+    rss_bytes: int | None
+    started_at: datetime
+    last_heartbeat_at: datetime
+    stopped_at: datetime | None
+    age_seconds: float
+    current_tasks: list[int]
+    lost_tasks: list[int]  # taken back from it after its last heartbeat
+    status_reason: str | None  # why it is draining
+
+
+@dataclass(frozen=True, slots=True)
+class QueueGauges:
+    """One queue: tasks by what they wait for, and the slots of the workers that serve it."""
+
+    queue: str
+    pending: int
+    scheduled: int
+    held: int  # by a pause, a lock or a limit
+    running: int
+    oldest_pending_seconds: float
+    slots: int
+
+
+@dataclass(frozen=True, slots=True)
+class Gauges:
+    """Where the engine stands: the same on every replica."""
+
+    queues: list[QueueGauges]
+    active_workflows: int
+    pending_workflow_seconds: float  # age of the oldest workflow of which nothing was claimed yet; 0 if there is none
+    workers: dict[str, int]  # by state
+    locks_held: int
+    paused: bool
+
+
+@dataclass(frozen=True, slots=True)
+class TaskType:
+    """A registered kind of work: what operators set, and what its handler asks for otherwise."""
+
+    name: str
+    builtin: bool
+    description: str
+    timeout: float | None  # seconds
+    max_attempts: int | None
+    handler_timeout: float | None
+    handler_max_attempts: int | None
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class PendingQueue:
+    """The pending tasks of a queue that are not held."""
+
+    queue: str
+    task_ids: str  # separated by commas, in the order of claims
+    pending: int

@@ -1,0 +1,115 @@
+"""Tasks, their attempts, and what is told of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """One step inside one workflow."""
+
+    id: int
+    workflow_id: UUID
+    step: str
+    path: str
+    type: str
+    status: str
+    attempt: int
+    queue: str
+    worker_id: int | None
+    timeout_override: float | None  # seconds, by an operator's retry, until the task ends
+    pending_since: datetime | None
+    scheduled_at: datetime | None
+    started_at: datetime | None
+    finished_at: datetime | None
+    output: Any
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class GraphNode:
+    """A step with what it waits for; as it stands in a workflow, or, when a definition is looked at, without a task."""
+
+    step: str
+    type: str
+    dependencies: list[str]
+    task_id: int | None = None
+    status: str | None = None
+    attempt: int | None = None
+    started_at: datetime | None = None
+    finished_at: datetime | None = None
+    waits: list[str] = field(default_factory=list)  # for locks and limits: `lock:crm`
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a task that has not ended does not go on, or what it does."""
+
+    workflow_id: UUID
+    task_id: int
+    step: str
+    status: str
+    reason: str
+    explanation: str
+    since: datetime | None
+    until: datetime | None
+    command: str | None  # that helps
+    details: dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One try at a task; `outcome` and `ended_at` are None while it runs."""
+
+    task_id: int
+    step: str
+    path: str
+    type: str
+    attempt: int
+    outcome: str | None
+    worker: str | None
+    pending_since: datetime | None
+    started_at: datetime
+    ended_at: datetime | None
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class LogEvent:
+    """An event of a workflow with the names of its step and worker."""
+
+    seq: int
+    at: datetime
+    type: str
+    task_id: int | None
+    attempt: int | None
+    step: str | None
+    step_type: str | None
+    worker: str | None
+    outcome: str | None  # of the attempt, in the end
+    seconds: float | None
+    data: dict[str, Any] | None
+    lines: list[dict[str, Any]] | None  # what the handler logged, with the event that ended its attempt
+
+
+@dataclass(frozen=True, slots=True)
+class SlowAttempt:
+    """An attempt that took long, or has been running for long: then its status is `running`."""
+
+    task_id: int
+    workflow_id: UUID
+    workflow_name: str
+    step: str
+    type: str
+    attempt: int
+    status: str
+    duration: float
+    started_at: datetime
+    finished_at: datetime | None
+    worker: str | None
+    timeout: float | None
+    timeout_from: str | None

@@ -1,0 +1,95 @@
+"""Workflows, and what was done to them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowStart:
+    """A request to start one workflow of a registered definition."""
+
+    name: str
+    version: int | None = None  # None: the pinned one, else the latest
+    input: Any = field(default_factory=dict)
+    labels: Mapping[str, str] = field(default_factory=dict)
+    priority: int | None = None
+    hash: str | None = None  # of the content that is meant; another one under that version is refused
+
+
+@dataclass(frozen=True, slots=True)
+class StartedWorkflow:
+    id: UUID
+    name: str
+    version: int
+    status: str
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowSummary:
+    """A workflow in a list: without its input and output, which may be large."""
+
+    id: UUID
+    name: str
+    version: int
+    status: str
+    error: dict[str, Any] | None
+    labels: dict[str, str]
+    priority: int
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    paused_at: datetime | None  # held back by an operator since then
+
+
+@dataclass(frozen=True, slots=True)
+class Workflow(WorkflowSummary):
+    """One execution of a definition version."""
+
+    input: Any
+    output: Any
+    latest_version: int  # of its definition
+    pinned_version: int | None  # with which a retry goes on
+    pending_reason: str | None  # why it does not go on, in one word
+
+
+@dataclass(frozen=True, slots=True)
+class PausedWorkflow:
+    """A workflow that was paused or resumed."""
+
+    id: UUID
+    status: str
+    paused_at: datetime | None  # None: it is not held back
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What was done about orphaned workflows, or would be."""
+
+    recovered: list[str]
+    cancelled: list[str]
+    skipped: list[dict[str, str]]  # {"id", "why"}
+    tasks: dict[str, int]  # how many made them orphans, by reason
+
+
+@dataclass(frozen=True, slots=True)
+class OrphanedTask:
+    """A task that makes its workflow an orphan."""
+
+    workflow_id: UUID
+    name: str
+    version: int
+    workflow_status: str
+    task_id: int
+    step: str
+    status: str
+    attempt: int
+    worker_id: int | None
+    worker: str | None
+    lease_until: datetime | None
+    reason: str
+    since: datetime
