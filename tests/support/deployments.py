@@ -320,7 +320,7 @@ def main() -> None:
     parser.add_argument("directory", type=Path)
     parser.add_argument("--engines", type=int, default=2)
     parser.add_argument("--workers", type=int, default=2)
-    parser.add_argument("--grace", type=float, default=8.0, help="seconds from SIGTERM to SIGKILL")
+    parser.add_argument("--grace", type=float, default=6.0, help="seconds from SIGTERM to SIGKILL")
     given = parser.parse_args()
     asyncio.run(Supervisor(given.directory.absolute(), given.engines, given.workers, given.grace).run())
 

@@ -33,6 +33,7 @@ from workflow_engine.embedded.places import temporary_data_directory
 from workflow_engine.embedded.process import Child, tail
 
 START_SECONDS = 90
+AGREE_SECONDS = 5
 TOOLS = {"bash": "bash", "curl": "curl", "jq": "jq", "redis-cli": "redis-tools", "timeout": "coreutils", "grep": "grep"}
 """Programs of the runbook, and the Debian package each comes with."""
 
@@ -72,7 +73,7 @@ class Stack(Users, Truth):
         definitions: The folder of WORKFLOW_DEFINITIONS_DIR.
     """
 
-    def __init__(self, *, engines: int = 2, workers: int = 2, grace: float = 8, **env: str) -> None:
+    def __init__(self, *, engines: int = 2, workers: int = 2, grace: float = 6, **env: str) -> None:
         require_tools()
         self.directory = temporary_data_directory()
         self.ledger = Ledger(self.directory / "ledger.jsonl")
@@ -90,7 +91,7 @@ class Stack(Users, Truth):
             [sys.executable, "-m", "support.deployments", str(self.directory), *options],
             env={
                 **environment(self.ledger),
-                "WORKER_SHUTDOWN_TIMEOUT": "5",
+                "WORKER_SHUTDOWN_TIMEOUT": "4",
                 "WORKFLOW_LLM_BASE_URL": self.model.url,
                 "WORKFLOW_DEFINITIONS_DIR": str(self.definitions),
                 "WORKFLOW_MEMORY_PROFILE_SECONDS": "2",
@@ -228,13 +229,20 @@ class Stack(Users, Truth):
         return text
 
     def curl(self, command: str, *, on_all: bool = True, **names: str) -> Any:
-        """Run a `curl` of the runbook that changes nothing, and return its JSON, on which all replicas must agree."""
-        answer = self.shell(command.replace("curl ", "curl -sS ", 1), **names).json()
-        if on_all:
-            for server in self.engine_urls[1:]:
-                other = self.shell(command.replace("curl ", "curl -sS ", 1), server=server, **names).json()
-                assert shape(other) == shape(answer), f"{server} answers otherwise:\n{other}\n{answer}"
-        return answer
+        """Run a `curl` of the runbook that changes nothing, and return its JSON, on which all replicas must agree.
+
+        What moves may differ from one to the next: then all are asked again, for some seconds.
+        """
+        if not on_all:
+            return self.shell(command, **names).json()
+
+        def agreed() -> list[Any]:
+            answer, *others = [self.shell(command, server=server, **names).json() for server in self.engine_urls]
+            for other in others:
+                assert shape(other) == shape(answer), f"the replicas answer differently:\n{other}\n{answer}"
+            return [answer]
+
+        return eventually(agreed, AGREE_SECONDS)[0]
 
     def file(self, name: str) -> Path:
         """A file that a command wrote."""

@@ -89,6 +89,16 @@ def test_i02_the_engines_are_ready_soon_and_need_no_worker_for_it(restart: Resta
     assert restart.seconds_to_ready < 30
 
 
+def test_i02_engines_start_without_redis_too(stack: Stack) -> None:
+    stack.ask("redis", on=False)
+    stack.shell("kubectl delete pods -n agents -l app=workflow-engine --force")
+    begun = time.monotonic()
+    stack.shell(COMMANDS["Wait for recovery"])
+    assert time.monotonic() - begun < 30
+    assert stack.get("/health")["status"] == "degraded"
+    assert stack.await_end(stack.start(chain(2))) == "succeeded"
+
+
 def test_i03_orphaned_lists_what_the_dead_had_in_hand_and_why(restart: Restart) -> None:
     orphaned = restart.shown["Check for orphaned workflows"].json()
     assert orphaned, "killed workers leave orphans until they are recovered"

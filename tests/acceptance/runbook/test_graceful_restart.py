@@ -30,7 +30,7 @@ class Restart:
     load: Load
     shown: dict[str, Shown] = field(default_factory=dict)
     starts_while_paused: list[httpx.Response] = field(default_factory=list)
-    ready_while_paused: list[int] = field(default_factory=list)
+    answered_while_paused: list[int] = field(default_factory=list)
     pids_before: set[int] = field(default_factory=set)
     pids_after: set[int] = field(default_factory=set)
     running_when_drained: int = -1
@@ -57,7 +57,10 @@ def restart(running_stack: Stack) -> Restart:
         for url in stack.engine_urls:
             document = flow("refused", step("a"))
             seen.starts_while_paused.append(httpx.post(f"{url}/api/v1/workflows", json=document, trust_env=False))
-            seen.ready_while_paused.append(httpx.get(f"{url}/readyz", trust_env=False).status_code)
+            seen.answered_while_paused.append(httpx.get(f"{url}/readyz", trust_env=False).status_code)
+            seen.answered_while_paused.append(
+                httpx.get(f"{url}/api/v1/workflows/{burst[0]}", trust_env=False).status_code
+            )
         do("2. Wait for running workflows to complete (or timeout after 5min)")
         seen.running_when_drained = counted(stack, "running")
         seen.pending_when_drained = counted(stack, "pending")
@@ -98,13 +101,17 @@ def test_b04_replacing_the_workers_under_load_loses_nothing_and_spends_no_attemp
         stack.shell("kubectl rollout status deployment/workflow-workers -n agents")
         load.await_accepted(2)
     assert not before & set(stack.pids("workers"))
+    dead = {worker["pid"] for worker in stack.curl(COMMANDS["Check for dead workers"])}
+    assert not dead & before, "a worker that was stopped in order is not dead"
     load.assert_all_succeeded(stack)
     assert outcomes(stack, list(load.accepted)) <= {"succeeded", "released"}
     assert spent(stack, list(load.accepted)) == []
     assert_sound(stack)
 
 
-def test_h01_while_paused_starts_are_answered_with_503_on_every_engine_which_stays_ready(restart: Restart) -> None:
+def test_h01_while_paused_starts_are_answered_with_503_on_every_engine_which_stays_ready_and_readable(
+    restart: Restart,
+) -> None:
     paused = restart.shown["1. Stop accepting new workflows"].json()
     assert paused["paused"] is True
     assert paused["since"]
@@ -114,7 +121,7 @@ def test_h01_while_paused_starts_are_answered_with_503_on_every_engine_which_sta
         assert answer.status_code == 503
         assert "Retry-After" in answer.headers
         assert answer.json()["type"].endswith(":engine-paused")
-    assert restart.ready_while_paused == [200, 200]
+    assert restart.answered_while_paused == [200] * 4
 
 
 def test_h02_the_loop_ends_when_nothing_runs_and_what_had_not_begun_still_waits(restart: Restart, stack: Stack) -> None:

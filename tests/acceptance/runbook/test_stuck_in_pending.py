@@ -49,7 +49,7 @@ def test_b02_llen_of_the_pending_list_is_the_number_of_ready_tasks(stack: Stack)
     eventually(lambda: depth() == before, 5)
 
 
-def test_b03_dead_workers_are_listed_with_what_they_held_and_stopped_ones_are_not(stack: Stack) -> None:
+def test_b03_dead_workers_are_listed_with_what_they_held(stack: Stack) -> None:
     gate = stack.directory / "b03"
     workflow = stack.start(flow("b03", step("a", type="gated", gate=str(gate))))
     (start,) = eventually(lambda: [entry for entry in stack.ledger.starts("a") if entry.workflow == workflow])
@@ -68,11 +68,6 @@ def test_b03_dead_workers_are_listed_with_what_they_held_and_stopped_ones_are_no
         gate.touch()
         os.kill(start.pid, signal.SIGCONT)
     assert stack.await_end(workflow, TAKEOVER_SECONDS) == "succeeded"
-
-    leaving = stack.pids("workers")
-    stack.shell(COMMANDS["Restart workers"] + "\nkubectl rollout status deployment/workflow-workers -n agents")
-    dead_pids = {worker["pid"] for worker in stack.curl(COMMANDS["Check for dead workers"])}
-    assert not dead_pids & set(leaving), "a worker that was stopped in order is not dead"
 
 
 def test_b05_retry_wakes_what_is_pending_and_reruns_what_failed_and_twice_is_once(stack: Stack) -> None:
@@ -137,8 +132,8 @@ def test_b08_without_redis_the_work_goes_on_and_the_list_is_whole_when_it_is_bac
     assert stack.await_end(ends) == "succeeded"
 
     def degraded() -> bool:
-        health = stack.curl("curl http://localhost:3003/health")
-        return bool(health["status"] == "degraded" and health["checks"]["redis"]["status"] == "down")
+        found = [stack.get("/health", server=server) for server in stack.engine_urls]  # each in its own words
+        return all(health["status"] == "degraded" and health["checks"]["redis"]["status"] == "down" for health in found)
 
     eventually(degraded, 10)
     eventually(lambda: stack.said("redis unavailable"))
