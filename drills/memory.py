@@ -40,7 +40,8 @@ def run(stack: Stack) -> Finding:
         assert near
         assert recycled >= 1, "40 x 8 MiB do not fit into two workers"
         assert stack.pids("workers") == pids, "the platform sees no restart"
-        profile = eventually(lambda: stack.said("msg=memory_profile", "acceptance_handlers.py"), 10)[-1]
+        assert stack.await_end(leak(stack, tasks=4), 60) == "succeeded"  # something to see for who began again just now
+        profile = eventually(lambda: stack.said("msg=memory_profile", "acceptance_handlers.py"), 15)[-1]
         place = re.findall(r"acceptance_handlers\.py:\d+", profile)[0]
         outcomes = stack.rows(
             "select outcome, count(*) as n from workflow.attempt_history where workflow_id = %s group by 1", workflow
