@@ -58,19 +58,17 @@ class Transitions:
     def picked_up(self, claim: Claim, step: str, type: str) -> str:
         """Tell that an attempt begins; returns what names it in the lines that follow."""
         identity = self._form.identity(claim, step, type)
-        self._add(self._form.picked_up(self._now(), identity, claim.wait_seconds), failure=False)
+        self._add(self._form.picked_up, identity, claim.wait_seconds)
         return identity
 
     def ended(self, identity: str, outcome: str, seconds: float) -> None:
         """Tell that an attempt ended without an error: succeeded, skipped, released, stopped."""
-        self._add(self._form.ended(self._now(), identity, outcome, seconds), failure=False)
+        self._add(self._form.ended, identity, outcome, seconds)
 
     def failed(self, identity: str, message: str, outcome: str, seconds: float, fields: Mapping[str, Any]) -> None:
         """Tell that an attempt ended with an error; `message` is the line's."""
-        line = self._form.line(
-            self._now(), "warning", message, identity, {"outcome": outcome, "seconds": round(seconds, 3), **fields}
-        )
-        self._add(line, failure=True)
+        described = {"outcome": outcome, "seconds": round(seconds, 3), **fields}
+        self._add(self._form.failed, identity, message, described, failure=True)
 
     def close(self) -> None:
         """Write what is left and end the thread."""
@@ -79,15 +77,19 @@ class Transitions:
         self._thread.join(timeout=5)
         self._flush(last=True)
 
-    def _add(self, line: str, *, failure: bool) -> None:
+    def _add(self, render: Callable[..., str], *parts: Any, failure: bool = False) -> None:
         told, bound = (self._tells_failures, self._failures) if failure else (self._tells_ordinary, self._ordinary)
         with self._guard:
-            if len(self._tasks) < _MOST_WAITING:
-                self._tasks.append(line)
-            else:
-                self._lost += 1
-            if told and bound.admits():
-                self._main.append(line)
+            to_main = told and bound.admits()
+            to_tasks = self._output.has_tasks_file
+            if to_main or to_tasks:  # else the line is counted, and never put together
+                line = render(self._now(), *parts)
+                if to_main:
+                    self._main.append(line)
+                if to_tasks and len(self._tasks) < _MOST_WAITING:
+                    self._tasks.append(line)
+                elif to_tasks:
+                    self._lost += 1
         if not self._wake.is_set():
             self._wake.set()
 
@@ -174,9 +176,9 @@ class _Logfmt:
     def ended(self, now: str, identity: str, outcome: str, seconds: float) -> str:
         return f'time={now} level=info msg="task {outcome}" {identity} outcome={outcome} seconds={seconds:.3f}\n'
 
-    def line(self, now: str, level: str, message: str, identity: str, fields: Mapping[str, Any]) -> str:
+    def failed(self, now: str, identity: str, message: str, fields: Mapping[str, Any]) -> str:
         rest = "".join(f" {name}={logfmt_value(value)}" for name, value in fields.items() if value is not None)
-        return f"time={now} level={level} msg={logfmt_value(message)} {identity}{rest}\n"
+        return f"time={now} level=warning msg={logfmt_value(message)} {identity}{rest}\n"
 
     def counted(self, now: str, message: str, count: int, where: str | None) -> str:
         place = f" all_in={where}" if where else ""
@@ -206,10 +208,10 @@ class _Json:
             f'"seconds":{seconds:.3f}}}\n'
         )
 
-    def line(self, now: str, level: str, message: str, identity: str, fields: Mapping[str, Any]) -> str:
+    def failed(self, now: str, identity: str, message: str, fields: Mapping[str, Any]) -> str:
         rest = json_fields({name: value for name, value in fields.items() if value is not None})
         said = json_fields({"msg": message})[:-1]  # its last quote is in the identity
-        return f'{{"time":"{now}","level":"{level}",{said}{identity}{"," if rest else ""}{rest}}}\n'
+        return f'{{"time":"{now}","level":"warning",{said}{identity}{"," if rest else ""}{rest}}}\n'
 
     def counted(self, now: str, message: str, count: int, where: str | None) -> str:
         fields = {"msg": message, "count": count, **({"all_in": where} if where else {})}
