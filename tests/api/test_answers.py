@@ -9,6 +9,7 @@ import httpx
 import pytest
 from fastapi import FastAPI
 from support.eventually import eventually
+from support.silence import SilencedPostgres
 
 from workflow_engine.api.health import CHECK_SECONDS
 
@@ -98,9 +99,28 @@ def test_a_dependency_that_hangs_delays_health_by_its_cap_once_and_then_not_at_a
             first = api.get("/health")
             later = [api.get("/health").elapsed.total_seconds() for _ in range(5)]
 
-    assert first.json()["checks"]["agent_mesh"] == {"status": "down", "error": f"no answer within {CHECK_SECONDS:g} s"}
+    assert first.json()["checks"]["agent_mesh"] == {"status": "down", "error": f"No answer within {CHECK_SECONDS:g} s."}
     assert first.elapsed.total_seconds() < CHECK_SECONDS + 0.5
     assert max(later) < 0.2
+
+
+def test_a_postgres_that_falls_silent_is_told_within_the_cap_and_not_by_what_was_found_before(
+    database_url: str, redis_url: str
+) -> None:
+    with SilencedPostgres(database_url) as postgres, running_engine(engine_settings(postgres.url, redis_url)) as api:
+        eventually(lambda: api.get("/health").status_code == 200)
+        with postgres.silent():
+            health, again, ready = api.get("/health"), api.get("/health"), api.get("/readyz")
+        eventually(lambda: api.get("/health").status_code == 200)
+
+    for answer in (health, again):
+        assert (answer.status_code, answer.json()["accepting"]) == (503, False)
+        assert answer.json()["checks"]["postgres"] == {
+            "status": "down",
+            "error": f"No answer within {CHECK_SECONDS:g} s.",
+        }
+    assert ready.status_code == 503
+    assert health.elapsed.total_seconds() < 2 * CHECK_SECONDS + 0.5
 
 
 def test_without_postgres_the_engine_lives_is_not_ready_and_says_so(redis_url: str) -> None:

@@ -24,6 +24,7 @@ CHECK_SECONDS = 1.0
 _FRESH_SECONDS = 1.0
 _PATIENCE_SECONDS = 0.1
 _STALE_SECONDS = 15.0
+_NO_ANSWER = f"No answer within {CHECK_SECONDS:g} s."
 
 
 class DependencyDown(EngineError):
@@ -48,14 +49,16 @@ class Check:
 
     Args:
         look: Returns facts worth showing; raises when something is wrong.
-        patience: Seconds to wait for a look under way before the finding before it is told, if there is a recent one.
+        patience: Seconds to wait for a look under way before the finding before it is told, if there is a recent one;
+            None: only what was found now is told.
     """
 
-    def __init__(self, look: Callable[[], Awaitable[dict[str, Any]]], *, patience: float = CHECK_SECONDS) -> None:
+    def __init__(self, look: Callable[[], Awaitable[dict[str, Any]]], *, patience: float | None = None) -> None:
         self._look = look
         self._patience = patience
         self._last: Finding | None = None
         self._looking: asyncio.Task[Finding] | None = None
+        self._began = 0.0
 
     async def finding(self) -> Finding:
         now = time.monotonic()
@@ -64,11 +67,14 @@ class Check:
             return last
         if self._looking is None or self._looking.done():
             self._looking = asyncio.create_task(self._run())
-        recent = last is not None and now - last.at < _STALE_SECONDS
-        await asyncio.wait([self._looking], timeout=self._patience if recent else None)
-        if self._looking.done() or last is None:
+            self._began = now
+        told = last if last is not None and self._patience is not None and now - last.at < _STALE_SECONDS else None
+        left = max(self._began + CHECK_SECONDS - now, 0.0)
+        # Never until the look is over: one that is called off may hang itself, as that of a silent Postgres does.
+        await asyncio.wait([self._looking], timeout=left if told is None else min(left, self._patience or 0.0))
+        if self._looking.done():
             return await self._looking
-        return last
+        return told or Finding(now, _NO_ANSWER, {})
 
     async def close(self) -> None:
         if self._looking is not None:
@@ -82,7 +88,7 @@ class Check:
             async with asyncio.timeout(CHECK_SECONDS):
                 facts = await self._look()
         except TimeoutError:
-            error = f"no answer within {CHECK_SECONDS:g} s"
+            error = _NO_ANSWER
         except EngineError as problem:
             error = problem.detail
         except (httpx.HTTPError, OSError) as problem:
@@ -113,13 +119,15 @@ class Health:
         found = dict(
             zip(self._checks, await asyncio.gather(*(check.finding() for check in self._checks.values())), strict=True)
         )
-        serving = found["postgres"].error is None
-        paused = serving and await self._is_paused()
+        paused = await self._is_paused() if found["postgres"].error is None else None
+        if paused is None and found["postgres"].error is None:
+            found["postgres"] = Finding(time.monotonic(), _NO_ANSWER, {})
+        serving = paused is not None
         return serving, {
             "status": "ok" if all(finding.error is None for finding in found.values()) else "degraded",
             "version": self._version,
-            "accepting": serving and not paused,
-            "paused": paused,
+            "accepting": paused is False,
+            "paused": paused is True,
             "deadlock_detection": self._settings.deadlock_detection,
             "checks": {name: finding.as_json() for name, finding in found.items()},
         }
@@ -132,13 +140,17 @@ class Health:
         await asyncio.gather(*(check.close() for check in self._checks.values()))
         await self._http.aclose()
 
-    async def _is_paused(self) -> bool:
-        """Looked at every time: who resumes and then looks here must not see how it was a moment ago."""
+    async def _is_paused(self) -> bool | None:
+        """None: Postgres did not say. Asked every time: who resumes and then looks must not see how it was before."""
+        asking = asyncio.create_task(self._store.engine.is_paused())
+        await asyncio.wait([asking], timeout=CHECK_SECONDS)
+        if not asking.done():
+            asking.cancel()  # and not waited for, as above
+            return None
         try:
-            async with asyncio.timeout(CHECK_SECONDS):
-                return await self._store.engine.is_paused()
-        except (TimeoutError, EngineError):
-            return False
+            return asking.result()
+        except EngineError:
+            return None
 
     async def _postgres(self) -> dict[str, Any]:
         if not await self._store.is_migrated():
