@@ -1,11 +1,13 @@
 """The cost of a turn depends on its batch, not on the tables: also with plans made when the tables were empty."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import psycopg
 import pytest
+
+from workflow_engine.store.workflows import ATTEMPTS, GRAPH
 
 from .engine import Claim, Engine
 
@@ -77,16 +79,16 @@ def grown(engine: Engine, other: Engine) -> Iterator[Engine]:
 
 
 @contextmanager
-def rows_visited(engine: Engine, most: int) -> Iterator[None]:
-    """Fails when the statements inside fetch more rows of the big tables than `most`."""
+def rows_visited(engine: Engine, most: int, tables: Sequence[str] = BIG_TABLES) -> Iterator[None]:
+    """Fails when the statements inside fetch more rows of one of the tables than `most`."""
     counts = (
         "select relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) as visited"
         " from pg_stat_xact_all_tables where relname = any(%s) order by relname"
     )
     with engine.transaction():
-        before = {row["relname"]: row["visited"] for row in engine.rows(counts, list(BIG_TABLES))}
+        before = {row["relname"]: row["visited"] for row in engine.rows(counts, list(tables))}
         yield
-        after = {row["relname"]: row["visited"] for row in engine.rows(counts, list(BIG_TABLES))}
+        after = {row["relname"]: row["visited"] for row in engine.rows(counts, list(tables))}
     visited = {name: after[name] - before.get(name, 0) for name in after}
     assert max(visited.values()) <= most, visited
 
@@ -159,6 +161,19 @@ def test_cancel_and_retry_visit_their_workflow(grown: Engine) -> None:
     grown.finish(claim.failed())
     with rows_visited(grown, 100):
         grown.retry_task(claim.task_id, 60)
+
+
+def test_the_graph_and_the_trace_of_a_workflow_visit_its_tasks_and_steps(grown: Engine) -> None:
+    steps = 1000
+    grown.define({f"s{i}": [f"s{(i - 1) // 3}"] if i else [] for i in range(steps)}, name="wide")
+    workflow = grown.start("wide")
+    grown.run("analyze workflow.definition_steps")  # its statistics are what speaks for reading all steps at once
+
+    for _ in range(7):  # plans with the values, then without
+        with rows_visited(grown, 3 * steps, [*BIG_TABLES, "definition_steps"]):
+            assert len(grown.rows(GRAPH, workflow)) == steps
+        with rows_visited(grown, 3 * steps, [*BIG_TABLES, "definition_steps"]):
+            assert grown.connection.execute(ATTEMPTS.encode(), {"id": workflow}).fetchall() == []
 
 
 def test_switching_to_another_version_visits_its_workflow(grown: Engine) -> None:

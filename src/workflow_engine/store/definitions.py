@@ -18,6 +18,14 @@ if TYPE_CHECKING:  # a worker reads plans and never compiles
 DEFINITIONS_CHANNEL = "workflow_definitions"
 """Where processes hear that they are to read definitions anew."""
 
+# The ids of the steps that a step `s` depends on. A join may be planned as a scan of all steps for every one of them.
+DEPENDENCIES = (
+    "array(select d.id from unnest(s.dependencies) x"
+    "      cross join lateral (select d.id from workflow.definition_steps d"
+    "                          where d.version_id = s.version_id and d.step_index = x offset 0) d"
+    "      order by x) as dependencies"
+)
+
 
 class Definitions:
     def __init__(self, pool: Pool) -> None:
@@ -111,8 +119,7 @@ class Definitions:
         nodes = await self._pool.rows(
             GraphNode,
             "select s.id as step, s.type,"
-            " array(select d.id from unnest(s.dependencies) x join workflow.definition_steps d"
-            "       on d.version_id = s.version_id and d.step_index = x order by x) as dependencies"
+            f" {DEPENDENCIES}"
             " from workflow.definition_versions v join workflow.definition_steps s on s.version_id = v.id"
             " where v.name = %s and v.version = %s order by s.step_index",
             [name, version],

@@ -22,6 +22,7 @@ from workflow_engine.records import (
     WorkflowStart,
     WorkflowSummary,
 )
+from workflow_engine.store.definitions import DEPENDENCIES
 from workflow_engine.store.pool import Pool, as_uuid
 from workflow_engine.store.tasks import TASK_COLUMNS
 
@@ -30,6 +31,29 @@ _COLUMNS = (
     " latest_version, pinned_version"
 )
 _SUMMARY = "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at"
+
+# Both look rows up by key, in proportion to the workflow: see "Plans" in sql/README.md.
+GRAPH = (
+    "select t.id as task_id, s.id as step, s.type, t.status, t.attempt, t.started_at, t.finished_at,"
+    f" {DEPENDENCIES},"
+    " array(select x.kind || ':' || x.key from workflow.waits x where x.task_id = t.id order by 1) as waits"
+    " from workflow.tasks t"
+    " cross join lateral (select s.* from workflow.definition_steps s"
+    "                     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s"
+    " where t.workflow_id = %s order by t.id + 0"  # as it stands, it would invite a walk through all tasks
+)
+ATTEMPTS = (
+    "select t.id as task_id, s.id as step, s.id as path, s.type, a.attempt, a.outcome, k.name as worker,"
+    " a.pending_since, a.started_at, a.ended_at, a.error"
+    " from ("
+    "  select id, version_id, step_index from workflow.tasks where workflow_id = %(id)s union all"
+    "  select id, version_id, step_index from workflow.replaced_tasks where workflow_id = %(id)s) t"
+    " cross join lateral (select s.id, s.type from workflow.definition_steps s"
+    "                     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s"
+    " cross join lateral (select a.* from workflow.attempts a where a.task_id = t.id offset 0) a"
+    " left join workflow.workers k on k.id = a.worker_id"
+    " order by a.started_at, t.id, a.attempt"
+)
 
 
 class Workflows:
@@ -158,17 +182,7 @@ class Workflows:
         Raises:
             WorkflowNotFound: There is no such workflow.
         """
-        nodes = await self._pool.rows(
-            GraphNode,
-            "select t.id as task_id, s.id as step, s.type, t.status, t.attempt, t.started_at, t.finished_at,"
-            " array(select d.id from unnest(s.dependencies) x join workflow.definition_steps d"
-            "       on d.version_id = s.version_id and d.step_index = x order by x) as dependencies,"
-            " array(select x.kind || ':' || x.key from workflow.waits x where x.task_id = t.id order by 1) as waits"
-            " from workflow.tasks t join workflow.definition_steps s"
-            " on s.version_id = t.version_id and s.step_index = t.step_index"
-            " where t.workflow_id = %s order by t.id",
-            [self._id(workflow_id)],
-        )
+        nodes = await self._pool.rows(GraphNode, GRAPH, [self._id(workflow_id)])
         if not nodes:
             raise _not_found(workflow_id)
         return nodes
@@ -193,19 +207,7 @@ class Workflows:
         Raises:
             WorkflowNotFound: There is no such workflow.
         """
-        attempts = await self._pool.rows(
-            Attempt,
-            "select t.id as task_id, s.id as step, s.id as path, s.type, a.attempt, a.outcome, k.name as worker,"
-            " a.pending_since, a.started_at, a.ended_at, a.error"
-            " from ("
-            "  select id, version_id, step_index from workflow.tasks where workflow_id = %(id)s union all"
-            "  select id, version_id, step_index from workflow.replaced_tasks where workflow_id = %(id)s) t"
-            " join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index"
-            " join workflow.attempts a on a.task_id = t.id"
-            " left join workflow.workers k on k.id = a.worker_id"
-            " order by a.started_at, t.id, a.attempt",
-            {"id": self._id(workflow_id)},
-        )
+        attempts = await self._pool.rows(Attempt, ATTEMPTS, {"id": self._id(workflow_id)})
         if not attempts:
             await self.get(workflow_id)
         return attempts
