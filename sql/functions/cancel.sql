@@ -34,7 +34,7 @@ begin
     perform workflow.end_workflows(p_workflows, 'cancelled', workflow.clock(), jsonb_build_object(
         'type', 'cancelled', 'message', coalesce(p_reason, 'Cancelled on request.'), 'retryable', false,
         'attempt', 0, 'details', '{}'::jsonb));
-    perform workflow.free_resources(p_workflows, workflow.clock());
+    perform workflow.free_resources(p_workflows, '{}', workflow.clock());
 end
 $$;
 comment on function workflow.cancel_live is 'Internal: cancel live workflows';

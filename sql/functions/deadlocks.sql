@@ -82,14 +82,13 @@ begin
     where t.id = p_task_id;
     delete from procrastinate_jobs j where j.id = v_task.job_id;
     delete from workflow.waits x where x.task_id = p_task_id;
-    delete from workflow.waits x where x.task_id = p_task_id;
     insert into workflow.events (workflow_id, type, task_id, attempt, at, data)
     values (v_task.workflow_id, 'task.failed', p_task_id, nullif(v_task.attempt, 0), v_now,
             jsonb_build_object('error', v_error));
     perform workflow.advance(array[
         row(p_task_id, v_task.workflow_id, v_task.version_id, v_task.step_index, 'failed', v_error)::workflow.ended_task],
         v_now);
-    perform workflow.free_resources(array[v_task.workflow_id], v_now);
+    perform workflow.free_resources(array[v_task.workflow_id], '{}', v_now);
     return true;
 end
 $$;

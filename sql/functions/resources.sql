@@ -141,16 +141,17 @@ $$;
 comment on function workflow.take_resources is 'Internal: take the locks and limits of tasks that are about to be claimed';
 
 -- Unparks tasks that wait for a lock which their own workflow holds as a whole; p_locks has 'key workflow'. What else they
--- need is seen to at their claim.
-create or replace function workflow.wake_own(p_locks text[]) returns void
+-- need is seen to at their claim. Waits for no lock: whom somebody else wakes right now is left to that.
+create or replace function workflow.wake_own(p_locks text[]) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_mergejoin = off
 as $$
 declare
-    v_tasks bigint[];
-    v_queue text;
+    v_tasks     bigint[];
+    v_jobs      bigint[];
+    v_queues    text[];
 begin
     v_tasks := array(
         select x.task_id
@@ -159,45 +160,51 @@ begin
             select x.task_id, x.kind, x.key from workflow.waits x where x.workflow_id = w.workflow_id offset 0) x
         where x.kind = 'lock' and x.key || ' ' || w.workflow_id = any(p_locks));
     if v_tasks = '{}' then
-        return;
+        return 0;
     end if;
-    for v_queue in
-        with woken as (
-            update procrastinate_jobs j set scheduled_at = null
-            where j.id = any(array(
-                select j.id from procrastinate_jobs j
-                where j.id = any(array(
-                    select t.job_id from workflow.tasks t where t.id = any(v_tasks) and t.status = 'pending'))
-                for update skip locked))
-            returning j.queue_name
-        )
-        select distinct w.queue_name from woken w
-    loop
-        perform workflow.wake_queue(v_queue);
-    end loop;
-    delete from workflow.waits x where x.task_id = any(v_tasks);
+    v_jobs := array(
+        select j.id from procrastinate_jobs j
+        where j.id = any(array(
+            select t.job_id from workflow.tasks t where t.id = any(v_tasks) and t.status = 'pending'))
+        for update skip locked);
+    with woken as (
+        update procrastinate_jobs j set scheduled_at = null where j.id = any(v_jobs) returning j.queue_name
+    )
+    select array_agg(distinct w.queue_name) into v_queues from woken w;
+    -- Their places are ours with their jobs (see wake_waiters).
+    delete from workflow.waits x where x.task_id = any(array(
+        select t.id from workflow.tasks t where t.id = any(v_tasks) and t.job_id = any(v_jobs)));
+    perform workflow.wake_queue(q) from unnest(v_queues) q;
+    return cardinality(v_jobs);
 end
 $$;
 comment on function workflow.wake_own is 'Internal: unpark tasks that wait for a lock of their own workflow';
 
--- Frees what nothing justifies any more: holds of these workflows whose attempt or workflow has ended, places in line of
--- workflows that have ended; then wakes who waits for it. The last step of every transaction that ends attempts, once;
--- the caller holds the workflow rows.
-create or replace function workflow.free_resources(p_workflows uuid[], p_now timestamptz) returns void
+-- Frees what nothing justifies any more: holds of these tasks whose attempts have ended, and of these workflows, when they
+-- have ended, all holds and places in line; then wakes who waits for it. The last step of every transaction that ends
+-- attempts, once; the caller holds the workflow rows. Of a workflow that goes on thousands may hold and wait: they are not
+-- looked at.
+create or replace function workflow.free_resources(p_workflows uuid[], p_tasks bigint[], p_now timestamptz) returns void
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
 set enable_mergejoin = off
 as $$
 declare
+    v_ended uuid[];
     v_freed text[];
 begin
     if not exists (select 1 from workflow.resources) then
         return;  -- no definition names any
     end if;
+    v_ended := array(
+        select w.id from workflow.workflows w where w.id = any(p_workflows) and w.finished_at is not null);
     with ended as (
         delete from workflow.holds h
-        where h.workflow_id = any(p_workflows) and case h.scope
+        where h.ctid = any(array(
+            select h.ctid from workflow.holds h where h.task_id = any(p_tasks)
+            union all
+            select h.ctid from workflow.holds h where h.workflow_id = any(v_ended))) and case h.scope
             when 'task' then (
                 select count(*) from workflow.tasks t
                 where t.id = h.task_id and t.status = 'running' and t.attempt = h.attempt) = 0
@@ -205,11 +212,8 @@ begin
                 select count(*) from workflow.workflows w where w.id = h.workflow_id and w.finished_at is null) = 0 end
         returning h.kind, h.key
     ), left_line as (
-        -- A task leaves its line by a claim, which sees to that, or with its workflow. Of one that goes on, thousands may
-        -- wait, and are not looked at.
-        delete from workflow.waits x
-        where x.workflow_id = any(array(
-            select w.id from workflow.workflows w where w.id = any(p_workflows) and w.finished_at is not null))
+        -- A task leaves its line by a claim, which sees to that, or with its workflow.
+        delete from workflow.waits x where x.workflow_id = any(v_ended)
         returning x.kind, x.key
     )
     select array_agg(distinct f.kind || ' ' || f.key) into v_freed
@@ -247,8 +251,9 @@ $$;
 comment on function workflow.resource_names is 'Internal: kind and key of resources named in one text';
 
 -- Wakes those who wait for some resources (named as 'kind key'; the caller holds their rows), in order, as far as it fits.
--- One that lacks another resource as well is passed over, and woken when that one is free; p_look bounds how many of each
--- line are looked at.
+-- One that lacks another resource as well is passed over, and woken when that one is free. Looks at the first p_look of each
+-- line, and goes on only while all of them fit; sweep_waiters looks deeper. Who belongs to what a paused engine does not
+-- start is in nobody's way.
 create or replace function workflow.wake_waiters(p_names text[], p_now timestamptz, p_look integer default 20) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -269,49 +274,55 @@ declare
     v_job       record;
     v_places    integer;
     v_queues    text[] := '{}';
+    v_woken     integer;                -- of those looked at
     v_count     integer := 0;
 begin
     for v_name in select n.kind, n.key, n.kind || ' ' || n.key as name from workflow.resource_names(p_names) n loop
         v_paused := coalesce(v_paused, workflow.is_paused());
-        for v_wait in
-            select x.task_id, x.workflow_id, x.capacity, x.units, n.needs
-            from (select x.* from workflow.waits x
-                  where x.kind = v_name.kind and x.key = v_name.key and x.woken_at is null
-                  order by x.priority desc, x.since, x.task_id
-                  limit p_look) x
-            cross join lateral (
-                select array_agg(y) as needs from workflow.waits y where y.task_id = x.task_id offset 0) n
         loop
-            foreach v_need in array v_wait.needs loop
-                if not v_used ? (v_need.kind || ' ' || v_need.key) then
+            v_woken := 0;
+            for v_wait in
+                select x.task_id, x.workflow_id, x.capacity, x.units, n.needs
+                from (select x.* from workflow.waits x
+                      where x.kind = v_name.kind and x.key = v_name.key and x.woken_at is null and (not v_paused or (
+                          select w.status from workflow.workflows w where w.id = x.workflow_id) <> 'pending')
+                      order by x.priority desc, x.since, x.task_id
+                      limit p_look) x
+                cross join lateral (
+                    select array_agg(y) as needs from workflow.waits y where y.task_id = x.task_id offset 0) n
+            loop
+                foreach v_need in array v_wait.needs loop
+                    if not v_used ? (v_need.kind || ' ' || v_need.key) then
+                        v_used := v_used || jsonb_build_object(
+                            v_need.kind || ' ' || v_need.key, workflow.used_units(v_need.kind, v_need.key, p_now));
+                    end if;
+                end loop;
+                exit when (v_used ->> v_name.name)::integer + v_wait.units > v_wait.capacity;
+                select bool_and((v_used ->> (n.kind || ' ' || n.key))::integer + n.units <= n.capacity) into v_fits
+                from unnest(v_wait.needs) n;
+                continue when not v_fits or not exists (
+                    select 1 from workflow.workflows w where w.id = v_wait.workflow_id and w.paused_at is null);
+                -- First the job: who claims the task, or ends it, has that, and is not waited for.
+                select j.id, j.queue_name, j.scheduled_at into v_job
+                from procrastinate_jobs j
+                where j.id = (select t.job_id from workflow.tasks t where t.id = v_wait.task_id)
+                for update skip locked;
+                continue when not found or v_job.scheduled_at is distinct from workflow.never();
+                v_places := cardinality(array(
+                    select x.key from workflow.waits x where x.task_id = v_wait.task_id for update skip locked));
+                continue when v_places < cardinality(v_wait.needs);
+                update procrastinate_jobs j set scheduled_at = null where j.id = v_job.id;
+                update workflow.waits x set woken_at = p_now where x.task_id = v_wait.task_id;
+                foreach v_need in array v_wait.needs loop
                     v_used := v_used || jsonb_build_object(
-                        v_need.kind || ' ' || v_need.key, workflow.used_units(v_need.kind, v_need.key, p_now));
-                end if;
+                        v_need.kind || ' ' || v_need.key,
+                        (v_used ->> (v_need.kind || ' ' || v_need.key))::integer + v_need.units);
+                end loop;
+                v_queues := v_queues || v_job.queue_name::text;
+                v_woken := v_woken + 1;
             end loop;
-            exit when (v_used ->> v_name.name)::integer + v_wait.units > v_wait.capacity;
-            select bool_and((v_used ->> (n.kind || ' ' || n.key))::integer + n.units <= n.capacity) into v_fits
-            from unnest(v_wait.needs) n;
-            continue when not v_fits or not exists (
-                select 1 from workflow.workflows w
-                where w.id = v_wait.workflow_id and w.paused_at is null and not (v_paused and w.status = 'pending'));
-            -- First the job: who claims the task, or ends it, has that, and is not waited for.
-            select j.id, j.queue_name, j.scheduled_at into v_job
-            from procrastinate_jobs j
-            where j.id = (select t.job_id from workflow.tasks t where t.id = v_wait.task_id)
-            for update skip locked;
-            continue when not found or v_job.scheduled_at is distinct from workflow.never();
-            v_places := cardinality(array(
-                select x.key from workflow.waits x where x.task_id = v_wait.task_id for update skip locked));
-            continue when v_places < cardinality(v_wait.needs);
-            update procrastinate_jobs j set scheduled_at = null where j.id = v_job.id;
-            update workflow.waits x set woken_at = p_now where x.task_id = v_wait.task_id;
-            foreach v_need in array v_wait.needs loop
-                v_used := v_used || jsonb_build_object(
-                    v_need.kind || ' ' || v_need.key,
-                    (v_used ->> (v_need.kind || ' ' || v_need.key))::integer + v_need.units);
-            end loop;
-            v_queues := v_queues || v_job.queue_name::text;
-            v_count := v_count + 1;
+            v_count := v_count + v_woken;
+            exit when v_woken < p_look;
         end loop;
     end loop;
     perform workflow.wake_queue(q) from (select distinct q from unnest(v_queues) q) q;
@@ -357,6 +368,7 @@ declare
     v_names text[];
     v_last  text;
     v_mine  text[];
+    v_own   text[];
 begin
     v_names := array(
         select r.kind || ' ' || r.key
@@ -377,8 +389,18 @@ begin
         where (r.kind, r.key) in (select n.kind, n.key from workflow.resource_names(v_names) n)
         order by r.kind, r.key
         for update skip locked);
+    -- Normally whoever takes a lock for a whole workflow wakes those of its own; not if what had their jobs then was undone.
+    v_own := array(
+        select h.key || ' ' || h.workflow_id
+        from workflow.resource_names(v_mine) n
+        cross join lateral (
+            select h.key, h.workflow_id, h.scope from workflow.holds h
+            where h.kind = n.kind and h.key = n.key and h.kind = 'lock' order by h.kind, h.key, h.task_id limit 1) h
+        where h.scope = 'workflow' and exists (
+            select 1 from workflow.waits x
+            where x.workflow_id = h.workflow_id and x.kind = n.kind and x.key = n.key and x.woken_at is null offset 0));
     return jsonb_build_object(
-        'woken', workflow.wake_waiters(v_mine, v_now, 200),
+        'woken', workflow.wake_own(v_own) + workflow.wake_waiters(v_mine, v_now, 200),
         'last', v_last);
 end
 $$;

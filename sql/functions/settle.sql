@@ -102,7 +102,7 @@ begin
     if v_ended is not null then
         perform workflow.advance(v_ended, v_now);
     end if;
-    perform workflow.free_resources(v_workflows, v_now);
+    perform workflow.free_resources(v_workflows, v_tasks, v_now);
 
     if v_settled = cardinality(p_completions) then
         return '{}';

@@ -98,7 +98,7 @@ declare
     v_live      uuid[];
     v_workflow  uuid;
     v_tasks     bigint[];
-    v_lost      workflow.completion[];
+    v_lost      workflow.completion[] := '{}';
     v_mended    integer := 0;
 begin
     v_live := array(
@@ -118,12 +118,12 @@ begin
         v_tasks := array(
             select t.id from workflow.tasks t where t.workflow_id = v_workflow and t.status = 'running' and not exists (
                 select 1 from procrastinate_jobs j where j.id = t.job_id and j.status = 'doing' offset 0));
-        v_lost := workflow.lost_claims(v_tasks, array[v_workflow], p_max_crashes, v_now);
-        if v_lost <> '{}' then
-            perform workflow.settle(v_lost);
-            v_mended := v_mended + cardinality(v_lost);
-        end if;
+        v_lost := v_lost || workflow.lost_claims(v_tasks, array[v_workflow], p_max_crashes, v_now);
     end loop;
+    if v_lost <> '{}' then
+        perform workflow.settle(v_lost);  -- all at once: it locks what they held, in order
+        v_mended := v_mended + cardinality(v_lost);
+    end if;
     return jsonb_build_object('mended', v_mended, 'last', case when cardinality(v_live) = p_limit then v_live[p_limit] end);
 end
 $$;

@@ -3,7 +3,7 @@
 --
 -- It gets new tasks under a new base (see workflow.task_base), one for each step of the version. A task that succeeded stays
 -- as it is, with its attempts, logs and events, if its step is in the version with the same type and all that it depends on
--- there stays too. All others start anew; what there is of attempts at them is kept under their old ids
+-- there stays too. All others start anew; attempts at them and events of them stay under their old ids
 -- (workflow.replaced_tasks). A workflow of which everything stays has succeeded.
 --
 -- Returns how many tasks start anew.
@@ -21,6 +21,7 @@ declare
     v_workflow  workflow.workflows;
     v_version   workflow.definition_versions;
     v_tasks     bigint[];   -- of before
+    v_lines     text[];     -- locks and limits they wait for
     v_same      bigint[];   -- by position in the new version: the task of before that may stay, or null
     v_stays     boolean[];
     v_wave      integer[];
@@ -101,17 +102,24 @@ begin
     where r.workflow_id = p_workflow_id and r.task_id = any(v_old) and r.task_id = m.old;
     insert into workflow.replaced_tasks (id, workflow_id, version_id, step_index, replaced_at)
     select t.id, t.workflow_id, t.version_id, t.step_index, v_now
-    from workflow.tasks t where t.id = any(v_tasks) and t.attempt > 0 and not t.id = any(v_old);
+    from workflow.tasks t
+    where t.id = any(v_tasks) and not t.id = any(v_old) and t.id = any(array(
+        select e.task_id from workflow.events e where e.workflow_id = p_workflow_id));
     with gone as (
         delete from workflow.tasks t where t.id = any(v_tasks) returning t.job_id
     )
     delete from procrastinate_jobs j where j.id = any(array(select g.job_id from gone g));
+
+    v_lines := array(select distinct x.kind || ' ' || x.key from workflow.waits x where x.workflow_id = p_workflow_id);
+    perform workflow.lock_resources(v_lines);
+    delete from workflow.waits x where x.workflow_id = p_workflow_id;
 
     update workflow.workflows w set
         version_id = p_version_id, version = v_version.version,
         fail_fast = coalesce((v_version.plan ->> 'fail_fast')::boolean, true),
         status = case when v_anew = 0 then 'succeeded' when w.started_at is null then 'pending' else 'running' end,
         finished_at = case when v_anew = 0 then v_now end,
+        paused_at = case when w.finished_at is null then w.paused_at end,
         open_tasks = workflow.count_open_tasks(p_workflow_id), error = null
     where w.id = p_workflow_id;
     insert into workflow.events (workflow_id, type, at, data) values
@@ -121,7 +129,7 @@ begin
         insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.succeeded', v_now);
     end if;
     perform workflow.ensure_jobs(p_workflow_id);
-    perform workflow.free_resources(array[p_workflow_id], v_now);
+    perform workflow.wake_waiters(v_lines, v_now);  -- who was woken passes it on
     return v_anew;
 end
 $$;

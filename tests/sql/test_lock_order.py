@@ -120,6 +120,22 @@ def test_completions_of_the_same_workflows_in_opposite_order_do_not_deadlock(
     assert [engine.status(w) for w in workflows] == ["succeeded", "succeeded"]
 
 
+def test_the_sweep_of_lost_jobs_locks_what_all_of_them_held_in_order(
+    engine: Engine, other: Engine, blocked: Callable[..., Future[dict[str, Any]]]
+) -> None:
+    for name, key in (("one", "z"), ("two", "a")):
+        engine.define({"run": {"locks": [key]}}, name=name)
+        engine.start(name)
+    engine.claim()
+    engine.run("delete from procrastinate_jobs")
+    engine.set_clock(EXPIRED)
+    with other.transaction():
+        other.rows("select 1 from workflow.resources where key = 'a' for update")
+        swept = blocked(engine, engine.sweep_lost_jobs)
+        other.rows("select 1 from workflow.resources where key = 'z' for update")
+    assert swept.result()["mended"] == 2
+
+
 @pytest.mark.parametrize("winner", ["cancel", "claim"])
 def test_claim_and_cancel_at_once_leave_nothing_running_in_a_cancelled_workflow(
     engine: Engine, other: Engine, blocked: Callable[..., Future[str]], winner: str

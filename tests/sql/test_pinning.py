@@ -140,13 +140,15 @@ def test_one_task_of_a_workflow_that_waits_for_its_pinned_version_is_not_retried
 
 def test_attempts_at_what_started_anew_are_kept_under_their_old_ids(engine: Engine) -> None:
     workflow = failed_at(engine, "b")
-    old = task_id(engine, workflow, "b")
+    old, cancelled = task_id(engine, workflow, "b"), task_id(engine, workflow, "c")
     engine.pin(workflow, 2)
     engine.retry(workflow)
     assert task_id(engine, workflow, "b") != old
     assert engine.outcomes(workflow, "b") == []
     assert engine.rows("select id, version_id = (select min(id) from workflow.definition_versions) as first"
-                       " from workflow.replaced_tasks") == [{"id": old, "first": True}]  # fmt: skip
+                       " from workflow.replaced_tasks order by id") == [
+        {"id": old, "first": True}, {"id": cancelled, "first": True}]  # fmt: skip
+    assert engine.rows("select * from workflow.workflow_log where task_id is not null and step is null") == []
     assert refused(lambda: engine.retry_task(old)) == ("WF404", "task-not-found")
 
 
@@ -237,6 +239,16 @@ def test_a_paused_workflow_stays_held_in_its_new_version(engine: Engine) -> None
     engine.pin(workflow, 2)
     assert engine.claim() == []
     engine.resume_workflow(workflow)
+    assert run_all(engine) == ["a", "new", "b", "c"]
+
+
+def test_a_workflow_that_ended_paused_and_goes_on_with_another_version_is_paused_no_longer(engine: Engine) -> None:
+    workflow = two_versions(engine)
+    engine.pause_workflow(workflow)
+    engine.cancel(workflow)
+    engine.pin(workflow, 2)
+    engine.retry(workflow, force=True)
+    assert engine.workflow(workflow)["paused_at"] is None
     assert run_all(engine) == ["a", "new", "b", "c"]
 
 
@@ -352,6 +364,7 @@ def test_counting_them_visits_only_live_workflows(engine: Engine) -> None:
             " finished_at) select workflow.new_id(), (select max(id) from workflow.definition_versions), 'flow', 2,"
             " 'succeeded', 0, now(), now() from generate_series(1, 20000)"
         )
+        engine.run("analyze workflow.workflows")
         visited = (
             "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_all_tables"
             " where relname = 'workflows'"

@@ -164,6 +164,22 @@ def test_in_a_paused_engine_what_has_not_started_is_passed_over_in_the_line(engi
     assert engine.status(holder) == "succeeded"
 
 
+def test_however_many_a_paused_engine_does_not_start_nobody_waits_behind_them(engine: Engine) -> None:
+    engine.define({"first": [], "a": {"after": ["first"], "locks": ["ledger"]}})
+    running = engine.start()
+    first = engine.claim_one()
+    engine.define(LOCKED, name="other")
+    engine.start_many([{"name": "other"}] * 250)
+    (claim,) = engine.claim()
+    while len(engine.line("ledger")) < 249:
+        engine.claim(100)
+    engine.finish(first.succeeded())
+    assert engine.claim() == []
+    engine.pause()
+    engine.finish(claim.succeeded())
+    assert engine.claim_one().workflow == running
+
+
 def test_a_lock_of_a_workflow_is_held_to_its_end_and_its_own_tasks_pass(engine: Engine) -> None:
     engine.define({
         "open": {"workflow_locks": ["ledger"]},
@@ -207,6 +223,36 @@ def test_a_task_that_waited_for_a_lock_passes_when_its_own_workflow_gets_it(engi
     assert whole.step == "whole"
     assert engine.claim_one().step == "task"  # beside the one that holds it for the workflow
     assert engine.holders("ledger") == [workflow]
+
+
+def test_whom_a_lock_of_its_own_workflow_did_not_wake_is_woken_later(engine: Engine, other: Engine) -> None:
+    engine.define({"task": {"locks": ["ledger"]}, "whole": {"workflow_locks": ["ledger"], "priority": 1}})
+    engine.define(LOCKED, name="other")
+    engine.start("other")
+    (claim,) = engine.claim()
+    workflow = engine.start()
+    assert engine.claim() == []
+    engine.finish(claim.succeeded())
+    task = engine.task(workflow, "task")
+    with other.transaction():  # somebody wakes it, and does not come to an end
+        other.rows("select 1 from procrastinate_jobs where id = %s for update", task["job_id"])
+        other.rows("select 1 from workflow.waits where task_id = %s for update", task["id"])
+        assert engine.sweep_waiters()["woken"] == 0
+        (whole,) = engine.claim()
+        assert whole.step == "whole"
+    assert engine.claim() == []
+    assert engine.sweep_waiters()["woken"] == 1
+    assert engine.claim_one().step == "task"
+
+
+def test_all_units_that_come_free_at_once_are_given_to_the_line_at_once(engine: Engine) -> None:
+    engine.define({"a": {"limits": {"some": (50, 1)}}})
+    start_all(engine, 100)
+    claims = engine.claim(100)
+    assert len(claims) == 50
+    engine.finish(*(c.succeeded() for c in claims))
+    assert engine.line("some") == []
+    assert len(engine.claim(100)) == 50
 
 
 def test_units_in_use_never_exceed_what_a_step_allows(engine: Engine) -> None:
@@ -463,3 +509,14 @@ def test_a_turn_costs_the_same_however_many_of_its_workflow_wait(engine: Engine)
             engine.turn([c.succeeded() for c in claims], want=4)
             costs[width] = engine.value(visited) - before
     assert costs[1000] <= 2 * costs[100], costs
+
+
+def test_a_turn_looks_at_no_other_task_of_its_workflow_however_many_hold_something(engine: Engine) -> None:
+    visited = "select idx_tup_fetch + coalesce(seq_tup_read, 0) from pg_stat_xact_all_tables where relname = 'tasks'"
+    engine.define({f"s{n}": {"limits": {"model": (1000, 1)}} for n in range(500)})
+    engine.start()
+    claims = engine.claim(500)
+    with engine.transaction():
+        before = engine.value(visited)
+        engine.finish(claims[0].succeeded())
+        assert engine.value(visited) - before < 20
