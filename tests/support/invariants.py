@@ -56,6 +56,22 @@ INVARIANTS = {
     "who waits is pending": """
         select x.task_id from workflow.waits x left join workflow.tasks t on t.id = x.task_id
         where t.status is distinct from 'pending' or t.workflow_id <> x.workflow_id""",
+    "nobody waits for a lock that its own workflow holds as a whole": """
+        select x.task_id from workflow.waits x
+        join workflow.holds h on h.kind = 'lock' and h.key = x.key and h.scope = 'workflow'
+        where x.kind = 'lock' and x.woken_at is null and h.workflow_id = x.workflow_id""",
+    "a task that was replaced is gone": """
+        select r.id from workflow.replaced_tasks r join workflow.tasks t on t.id = r.id""",
+    "events and logs belong to tasks": """
+        select x.task_id from (
+            select e.task_id from workflow.events e where e.task_id is not null
+            union select h.task_id from workflow.attempt_history h
+            union select l.task_id from workflow.task_logs l) x
+        where not exists (select 1 from workflow.tasks t where t.id = x.task_id)
+          and not exists (select 1 from workflow.replaced_tasks r where r.id = x.task_id)""",
+    "what was logged belongs to an attempt that ended": """
+        select l.* from workflow.task_logs l where not exists (
+            select 1 from workflow.attempt_history h where h.task_id = l.task_id and h.attempt = l.attempt)""",
     "no job without its task": """
         select j.id from procrastinate_jobs j where not exists (
             select 1 from workflow.tasks t
