@@ -14,6 +14,7 @@ from drills.finding import Finding
 NUMBER, TITLE = 4, "memory exhaustion"
 MIB = 1024**2
 LIMIT_MIB = 240  # some 100 are the worker itself
+LEAKS = 34  # more than two workers can keep without being near their limits
 
 
 def run(stack: Stack) -> Finding:
@@ -33,21 +34,25 @@ def run(stack: Stack) -> Finding:
 
         pids = stack.pids("workers")
         recycled = len(stack.said("msg=recycling", "reason=memory"))
-        workflow = leak(stack, tasks=40)
+        workflow = leak(stack, tasks=LEAKS)
         assert stack.await_end(workflow, 120) == "succeeded"
         near = stack.said("msg=memory_limit_near")
         recycled = len(stack.said("msg=recycling", "reason=memory")) - recycled
         assert near
-        assert recycled >= 1, "40 x 8 MiB do not fit into two workers"
+        assert recycled >= 1, f"{LEAKS} x 8 MiB do not fit into two workers"
         assert stack.pids("workers") == pids, "the platform sees no restart"
-        assert stack.await_end(leak(stack, tasks=4), 60) == "succeeded"  # something to see for who began again just now
-        profile = eventually(lambda: stack.said("msg=memory_profile", "acceptance_handlers.py"), 15)[-1]
+
+        def told() -> list[str]:
+            assert stack.await_end(leak(stack, tasks=1), 60) == "succeeded"  # it is traced for a part of the time
+            return stack.said("msg=memory_profile", "acceptance_handlers.py")
+
+        profile = eventually(told, 30)[-1]
         place = re.findall(r"acceptance_handlers\.py:\d+", profile)[0]
         outcomes = stack.rows(
             "select outcome, count(*) as n from workflow.attempt_history where workflow_id = %s group by 1", workflow
         )
         counts = {row["outcome"]: row["n"] for row in outcomes}
-        assert counts.pop("succeeded") == 40
+        assert counts.pop("succeeded") == LEAKS
         assert set(counts) <= {"released"}, "nothing was lost, no try was spent"
     finally:
         stack.reset()

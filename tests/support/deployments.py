@@ -16,6 +16,7 @@ import json
 import os
 import signal
 import sys
+import traceback
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -223,8 +224,11 @@ class Supervisor:
 
     async def _tend(self, deployment: Deployment) -> None:
         while True:
-            await deployment.tend()
-            self._write_file()
+            try:
+                await deployment.tend()
+                self._write_file()
+            except Exception:  # whoever waits for this deployment finds it in the log
+                traceback.print_exc()
             await asyncio.sleep(_LOOK_SECONDS)
 
     async def _until_complete(self, name: str | None = None) -> None:

@@ -95,7 +95,7 @@ class Stack(Users, Truth):
                 "WORKFLOW_LLM_BASE_URL": self.model.url,
                 "WORKFLOW_DEFINITIONS_DIR": str(self.definitions),
                 "WORKFLOW_MEMORY_PROFILE_SECONDS": "2",
-                "WORKFLOW_MEMORY_PROFILE_SHARE": "1",
+                "WORKFLOW_MEMORY_PROFILE_SHARE": "0.5",
                 "WORKFLOW_LEASE_SECONDS": "6",  # so that orphans can be looked at before they are taken back
                 **env,
             },

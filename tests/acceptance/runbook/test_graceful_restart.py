@@ -21,6 +21,7 @@ from support.runbook import COMMANDS
 from support.stack import Shown, Stack
 
 BATCH = [chain(5, seconds=0.05), fan(10, seconds=0.1)]
+LONG = chain(2, seconds=1)
 
 
 @dataclass
@@ -46,8 +47,8 @@ def restart(running_stack: Stack) -> Restart:
     with stack.load(BATCH, "graceful") as load:
         seen = Restart(load)
         load.await_accepted(4)
-        burst = stack.start_many([fan(30, seconds=0.2)] * 10)  # more than can be begun before the pause
-        load.accepted.update(dict.fromkeys(burst, fan(30, seconds=0.2)))
+        burst = stack.start_many([LONG] * 60)  # more than there are slots: some have not begun when the pause comes
+        load.accepted.update(dict.fromkeys(burst, LONG))
         seen.pids_before = {*stack.pids("engines"), *stack.pids("workers")}
 
         def do(comment: str) -> None:
@@ -62,8 +63,8 @@ def restart(running_stack: Stack) -> Restart:
                 httpx.get(f"{url}/api/v1/workflows/{burst[0]}", trust_env=False).status_code
             )
         do("2. Wait for running workflows to complete (or timeout after 5min)")
-        seen.running_when_drained = counted(stack, "running")
-        seen.pending_when_drained = counted(stack, "pending")
+        seen.running_when_drained = counted(stack, load, "running")
+        seen.pending_when_drained = counted(stack, load, "pending")
         do("3. Rolling restart")
         do("4. Wait for ready")
         seen.pids_after = {*stack.pids("engines"), *stack.pids("workers")}
@@ -71,16 +72,16 @@ def restart(running_stack: Stack) -> Restart:
         seen.before_resuming = stack.rows("select workflow.clock() as now")[0]["now"]
         do("5. Resume workflow processing")
         resumed = time.monotonic()
-        eventually(lambda: counted(stack, "pending") < seen.pending_when_drained, 20)
+        eventually(lambda: counted(stack, load, "pending") < seen.pending_when_drained, 20)
         seen.resumed_within = time.monotonic() - resumed
         do("6. Verify health")
         load.await_accepted(2)
     return seen
 
 
-def counted(stack: Stack, status: str) -> int:
-    query = "select count(*) as n from workflow.workflows where status = %s and name <> 'b05-pending'"
-    return int(stack.rows(query, status)[0]["n"])
+def counted(stack: Stack, load: Load, status: str) -> int:
+    query = "select count(*) as n from workflow.workflows where status = %s and id = any(%s::uuid[])"
+    return int(stack.rows(query, status, list(load.accepted))[0]["n"])
 
 
 def outcomes(stack: Stack, workflows: Sequence[str]) -> set[str]:
