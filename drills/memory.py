@@ -14,7 +14,7 @@ from drills.finding import Finding
 NUMBER, TITLE = 4, "memory exhaustion"
 MIB = 1024**2
 LIMIT_MIB = 240  # some 100 are the worker itself
-LEAKS = 34  # more than two workers can keep without being near their limits
+LEAKS = 36  # more than two workers can keep without being near their limits
 
 
 def run(stack: Stack) -> Finding:
@@ -29,17 +29,16 @@ def run(stack: Stack) -> Finding:
         stack.shell(COMMANDS["Enable memory profiling"])
         stack.shell(COMMANDS["Restart workers with new limits"].replace("2Gi", f"{LIMIT_MIB}Mi"))
         stack.shell("kubectl rollout status deployment/workflow-workers -n agents")
-        assert memory(stack) < before + 50, "a restart gives it back"
+        given_back = before + climbed - memory(stack)
+        assert given_back > 50, f"a restart gives it back, less what the profiler takes: {given_back} MiB"
         assert {worker["concurrency"] for worker in stack.curl(COMMANDS["Check worker status"])} == {2}
 
         pids = stack.pids("workers")
-        recycled = len(stack.said("msg=recycling", "reason=memory"))
+        before_leak = recycles(stack)
         workflow = leak(stack, tasks=LEAKS)
         assert stack.await_end(workflow, 120) == "succeeded"
-        near = stack.said("msg=memory_limit_near")
-        recycled = len(stack.said("msg=recycling", "reason=memory")) - recycled
-        assert near
-        assert recycled >= 1, f"{LEAKS} x 8 MiB do not fit into two workers"
+        assert stack.said("msg=memory_limit_near"), f"{LEAKS} x 8 MiB do not fit into two workers"
+        recycled = eventually(lambda: recycles(stack) - before_leak, 15)  # at the latest when nothing is left to do
         assert stack.pids("workers") == pids, "the platform sees no restart"
 
         def told() -> list[str]:
@@ -60,6 +59,11 @@ def run(stack: Stack) -> Finding:
         seen=[f"{climbed} MiB more in top and /workers", "memory_limit_near", f"memory_profile names {place}"],
         cured_by=["WORKER_CONCURRENCY=2", f"a limit, at which workers recycle themselves ({recycled} times)"],
     )
+
+
+def recycles(stack: Stack) -> int:
+    """How often workers have begun again because of their memory."""
+    return len({line.split()[0] for line in stack.said("msg=recycling", "reason=memory")})  # in two logs, at one time
 
 
 def leak(stack: Stack, *, tasks: int) -> str:
