@@ -72,7 +72,8 @@ begin
     -- now is left for later.
     v_starting := array(
         select w.id from workflow.workflows w
-        where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks))) and w.status = 'pending' and w.paused_at is null and not v_paused
+        where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)))
+          and w.status = 'pending' and w.paused_at is null and not v_paused
         for no key update skip locked);
     if v_starting <> '{}' then
         update workflow.workflows w set status = 'running', started_at = v_now where w.id = any(v_starting);
@@ -117,11 +118,12 @@ begin
         'elapsed_seconds', extract(epoch from v_now - c.first_started_at),
         'timeout', coalesce(c.timeout_override, y.timeout),
         'timeout_is_override', c.timeout_override is not null,
-        'max_attempts', y.max_attempts,
         'labels', c.labels,
         'workflow_started_at', c.workflow_started_at,
         'input', case when s.uses_input then c.input end,
-        'steps', case when s.refs <> '{}' then workflow.step_results(c.id - c.step_index, c.version_id, s.refs) end))
+        'steps', case when s.refs <> '{}' then workflow.step_results(c.id - c.step_index, c.version_id, s.refs) end)
+        -- Absent, not null: workers of the version before know no such field,.
+        || case when y.max_attempts is not null then jsonb_build_object('max_attempts', y.max_attempts) else '{}' end)
     into v_claims
     from claimed c
     cross join lateral (

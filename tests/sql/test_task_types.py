@@ -29,7 +29,7 @@ def test_the_next_claim_also_of_a_pending_task_has_the_new_values(engine: Engine
     engine.define({"a": []})
     engine.start()
     claim = engine.claim_one()
-    assert (claim.raw["timeout"], claim.raw["max_attempts"]) == (None, None)
+    assert (claim.raw["timeout"], claim.raw.get("max_attempts")) == (None, None)
     engine.finish(claim.released())
 
     update(engine, "noop", timeout=300, max_attempts=7)
