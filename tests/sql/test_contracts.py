@@ -126,7 +126,7 @@ def test_a_claim_has_no_field_that_workers_of_the_first_version_do_not_know(engi
     (second,) = engine.claims_of(engine.turn([first.succeeded()], want=1))
     for claim in (first, second):
         assert set(claim.raw) == {
-            "task_id", "workflow_id", "workflow_name", "workflow_version", "version_id", "step_index", "attempt", "tries",
-            "lease_token", "wait_seconds", "elapsed_seconds", "timeout", "timeout_is_override", "labels",
+            "task_id", "workflow_id", "workflow_name", "workflow_version", "version_id", "step_index", "attempt",
+            "tries", "lease_token", "wait_seconds", "elapsed_seconds", "timeout", "timeout_is_override", "labels",
             "workflow_started_at", "input", "steps",
         }  # fmt: skip
