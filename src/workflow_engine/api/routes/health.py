@@ -64,7 +64,7 @@ async def livez(request: Request) -> Response:
 async def readyz(request: Request) -> Response:
     """For readiness probes: Postgres answers and has our schema. Workers and Redis are not needed for it."""
     if error := await services(request).health.ready():
-        raise StoreUnavailable(error)
+        raise StoreUnavailable(f"Postgres: {error}", hint="See /health.")
     return json_answer(request, examples.SIGN)
 
 
