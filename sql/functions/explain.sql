@@ -132,6 +132,8 @@ begin
                    where w.status = 'active' and c.queue = any(w.queues) and c.type = any(w.task_types)) as slots,
                sum(least(w.busy, w.concurrency)) filter (
                    where w.status = 'active' and c.queue = any(w.queues) and c.type = any(w.task_types)) as busy,
+               max(w.last_seen) filter (
+                   where w.status = 'active' and c.queue = any(w.queues) and c.type = any(w.task_types)) as able_seen,
                max(w.last_seen) filter (where w.status in ('dead', 'stopped') and c.queue = any(w.queues)) as last_seen,
                max(w.last_seen) filter (where w.status in ('dead', 'stopped')) as any_last_seen
         from (select distinct c.queue, c.type from claimable c) c left join worker w on true
@@ -161,6 +163,8 @@ begin
                    'last_worker_seen_at', case when s.live = 0 then s.any_last_seen else s.last_seen end)
                || case when s.able > 0 and s.busy >= s.slots  -- else nobody has looked at the line
                        then jsonb_build_object('ahead', coalesce(l.position - 1, 1000), 'more_ahead', l.id is null)
+                       when s.able > 0 and c.pending_since < v_now - interval '5 seconds'  -- workers look each second
+                       then jsonb_build_object('overdue_workers_seen_at', s.able_seen)
                        else '{}' end as details
         from claimable c
         join service s on s.queue = c.queue and s.type = c.type

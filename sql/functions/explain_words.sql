@@ -13,20 +13,20 @@ as $$
             || case when (p_details ->> 'open')::bigint > 10
                     then format(' and %s more', (p_details ->> 'open')::bigint - 10) else '' end)
         when 'engine_paused' then format(
-            'The engine is paused since %s%s, and nothing of this workflow was claimed before%s.',
+            'The engine was paused %s ago%s, and nothing of this workflow was claimed before%s.',
             workflow.in_words(p_now - p_since), coalesce(' by ' || (p_details ->> 'by'), ''),
             coalesce('; it resumes by itself in ' || workflow.in_words(p_until - p_now), ''))
-        when 'workflow_paused' then format('The workflow is paused since %s.', workflow.in_words(p_now - p_since))
+        when 'workflow_paused' then format('The workflow was paused %s ago.', workflow.in_words(p_now - p_since))
         when 'deadlock' then format(
-            'Circular dependency detected: %s. Each of these workflows waits for a lock of the next; this one since %s for %s.',
+            'Circular dependency detected: %s. Each of these workflows waits for a lock of the next; this one has waited %s for %s.',
             (select string_agg(c, ' -> ' order by n)
              from jsonb_array_elements_text(p_details -> 'cycle') with ordinality as x(c, n)),
             workflow.in_words(p_now - p_since), p_details ->> 'key')
         when 'lock_held' then format(
-            'Waits since %s for the lock %s, held by %s.', workflow.in_words(p_now - p_since), p_details ->> 'key',
+            'Has waited %s for the lock %s, held by %s.', workflow.in_words(p_now - p_since), p_details ->> 'key',
             workflow.holder_in_words(p_details -> 'holders' -> 0, p_now))
         when 'limit_full' then format(
-            'Waits since %s for the limit %s: %s of %s in use, %s needed; longest by %s.',
+            'Has waited %s for the limit %s: %s of %s in use, %s needed; longest by %s.',
             workflow.in_words(p_now - p_since), p_details ->> 'key', p_details ->> 'used', p_details ->> 'capacity',
             p_details ->> 'units', workflow.holder_in_words(p_details -> 'holders' -> 0, p_now))
         when 'resource_free' then format(
@@ -52,8 +52,10 @@ as $$
                  when p_details ->> 'ahead' = '1' then '1 task is'
                  else (p_details ->> 'ahead') || ' tasks are' end)
         when 'claimable' then format(
-            'A worker that serves queue %s has a free slot: it is about to be claimed, pending since %s.',
-            p_details ->> 'queue', workflow.in_words(p_now - p_since))
+            'A worker that serves queue %s has a free slot: it is about to be claimed, pending for %s.%s',
+            p_details ->> 'queue', workflow.in_words(p_now - p_since),
+            coalesce(format(' That is long: perhaps no worker answers any more. Those that could take it were last heard of %s ago.',
+                            workflow.in_words(p_now - (p_details ->> 'overdue_workers_seen_at')::timestamptz)), ''))
         when 'lost_wakeup' then format(
             'Its job %s is lost, so no worker will see it; the leader mends this when it comes by.', p_details ->> 'job_id')
         when 'scheduled' then format(
@@ -61,20 +63,20 @@ as $$
             coalesce(format('Try %s of %s failed (%s: %s); ', p_details ->> 'tries', p_details ->> 'max_attempts',
                             p_details -> 'error' ->> 'type', rtrim(p_details -> 'error' ->> 'message', '.')), ''),
             case when p_until > p_now then 'the next one starts in ' || workflow.in_words(p_until - p_now)
-                 else 'the next one is due since ' || workflow.in_words(p_now - p_until) || ', as soon as a worker looks' end)
+                 else 'the next one has been due for ' || workflow.in_words(p_now - p_until) || ', and starts as soon as a worker looks' end)
         when 'running' then format(
-            'Runs on worker %s since %s, attempt %s; its lease, renewed while it runs, lasts %s more.',
+            'Has run on worker %s for %s, attempt %s; its lease, renewed while it runs, lasts %s more.',
             coalesce(p_details ->> 'worker', 'unknown'), workflow.in_words(p_now - p_since), p_details ->> 'attempt',
             workflow.in_words(p_until - p_now))
         when 'worker_dead' then format(
-            'Ran on worker %s, of which nothing was heard since %s; it is taken back when its lease ends, in %s.',
+            'Ran on worker %s, which was last heard of %s ago; it is taken back when its lease ends, in %s.',
             p_details ->> 'worker', workflow.in_words(p_now - (p_details ->> 'worker_last_seen_at')::timestamptz),
             workflow.in_words(p_until - p_now))
         when 'lease_expired' then format(
             'Ran on worker %s, whose lease ended %s ago; the leader takes it back at its next sweep.',
             coalesce(p_details ->> 'worker', 'unknown'),
             workflow.in_words(p_now - (p_details ->> 'lease_until')::timestamptz))
-        when 'waiting' then format('Waits for a signal, an approval or another workflow since %s.',
+        when 'waiting' then format('Has waited %s for a signal, an approval or another workflow.',
                                    workflow.in_words(p_now - p_since))
     end
 $$;
@@ -107,6 +109,7 @@ as $$
             greatest(2 * (p_details ->> 'workers')::integer, 2))
         when 'lost_wakeup' then workflow.curl('POST', 'workflows/recover-orphaned')
         when 'scheduled' then workflow.curl('POST', format('tasks/%s/retry', p_task_id))
+        when 'claimable' then case when p_details ? 'overdue_workers_seen_at' then workflow.curl('GET', 'workers') end
         when 'running' then workflow.curl('GET', format('workflows/%s/trace', p_workflow_id))
         when 'worker_dead' then workflow.curl('GET', 'workers/dead')
         when 'lease_expired' then workflow.curl('POST', 'workflows/recover-orphaned')
@@ -126,7 +129,7 @@ comment on function workflow.curl is 'Internal: a request as the runbook writes 
 create or replace function workflow.holder_in_words(p_holder jsonb, p_now timestamptz) returns text
 language sql stable parallel safe
 as $$
-    select format('workflow %s (%s) since %s', p_holder ->> 'workflow_id',
+    select format('workflow %s (%s) for %s', p_holder ->> 'workflow_id',
                   format('step %s, ', p_holder ->> 'step')
                   || coalesce('on worker ' || (p_holder ->> 'worker'),
                               case p_holder ->> 'scope' when 'workflow' then 'until the workflow ends' else 'not running' end),
@@ -137,7 +140,7 @@ comment on function workflow.holder_in_words is 'Internal: who holds a lock';
 create or replace function workflow.last_seen_in_words(p_details jsonb, p_now timestamptz) returns text
 language sql stable parallel safe
 as $$
-    select coalesce(' since ' || workflow.in_words(p_now - (p_details ->> 'last_worker_seen_at')::timestamptz),
+    select coalesce('; the last one was heard of ' || workflow.in_words(p_now - (p_details ->> 'last_worker_seen_at')::timestamptz) || ' ago',
                     ', and none did within the last day')
 $$;
 comment on function workflow.last_seen_in_words is 'Internal: how long there has been no worker';

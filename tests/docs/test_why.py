@@ -18,7 +18,7 @@ def test_every_reason_is_documented_and_has_words_and_a_command() -> None:
     documented = re.findall(r"^\| `(\w+)` \|", PAGE, re.MULTILINE)
     assert len(documented) == len(set(documented))
     assert set(documented) == branches("explain_words.sql", "reason_in_words")
-    assert set(documented) - branches("explain_words.sql", "helping_command") == {"claimable", "resource_free"}
+    assert set(documented) - branches("explain_words.sql", "helping_command") == {"resource_free"}
 
 
 def test_every_reason_in_one_word_is_documented() -> None:

@@ -67,7 +67,7 @@ def test_a_paused_engine_holds_back_what_has_not_started(engine: Engine) -> None
 
     assert (row["reason"], row["until"]) == ("engine_paused", None)
     assert row["explanation"] == (
-        "The engine is paused since 5 min by kay, and nothing of this workflow was claimed before."
+        "The engine was paused 5 min ago by kay, and nothing of this workflow was claimed before."
     )
     assert row["command"] == f"curl -X POST {BASE}/resume"
     assert pending_reason(engine, workflow) == "paused"
@@ -89,7 +89,7 @@ def test_a_paused_workflow_says_how_to_resume_it(engine: Engine) -> None:
 
     row = why(engine, workflow)
 
-    assert (row["reason"], row["explanation"]) == ("workflow_paused", "The workflow is paused since 1 min 35 s.")
+    assert (row["reason"], row["explanation"]) == ("workflow_paused", "The workflow was paused 1 min 35 s ago.")
     assert row["command"] == f"curl -X POST {BASE}/workflows/{workflow}/resume"
     assert pending_reason(engine, workflow) == "paused"
     engine.value("select workflow.resume_workflow(%s)", workflow)
@@ -105,7 +105,7 @@ def test_a_lock_names_who_holds_it(engine: Engine) -> None:
 
     assert row["reason"] == "lock_held"
     assert row["explanation"] == (
-        f"Waits since 20 s for the lock crm, held by workflow {claim.workflow} (step a, on worker test) since 20 s."
+        f"Has waited 20 s for the lock crm, held by workflow {claim.workflow} (step a, on worker test) for 20 s."
     )
     assert row["command"] == f"curl {BASE}/workflows/{claim.workflow}/why"
     assert row["details"]["holders"][0]["task_id"] == str(claim.task_id)
@@ -139,7 +139,7 @@ def test_a_circle_of_workflows_that_wait_for_each_other_is_named(engine: Engine)
     assert (row["step"], row["reason"]) == ("b", "deadlock")
     assert row["explanation"] == (
         f"Circular dependency detected: {y} -> {z} -> {x} -> {y}."
-        " Each of these workflows waits for a lock of the next; this one since 0 s for z."
+        " Each of these workflows waits for a lock of the next; this one has waited 0 s for z."
     )
     assert row["command"] == f"curl -X POST {BASE}/workflows/{z}/cancel"
     assert pending_reason(engine, y) == f"lock_held_by:{z}"
@@ -159,7 +159,7 @@ def test_a_full_limit_says_how_much_of_it_is_in_use(engine: Engine) -> None:
 
     assert row["reason"] == "limit_full"
     assert row["explanation"].startswith(
-        f"Waits since 0 s for the limit crm: 3 of 4 in use, 3 needed; longest by workflow {claim.workflow}"
+        f"Has waited 0 s for the limit crm: 3 of 4 in use, 3 needed; longest by workflow {claim.workflow}"
     )
     assert pending_reason(engine, workflow) == "rate_limited"
     engine.finish(claim.succeeded())
@@ -190,7 +190,10 @@ def test_without_any_worker_it_says_since_when(engine: Engine) -> None:
 
     row = why(engine, workflow)
 
-    assert (row["reason"], row["explanation"]) == ("no_workers", "No live worker serves any queue since 13 min.")
+    assert (row["reason"], row["explanation"]) == (
+        "no_workers",
+        "No live worker serves any queue; the last one was heard of 13 min ago.",
+    )
     assert row["command"] == "kubectl rollout restart deployment/workflow-workers -n agents"
     assert pending_reason(engine, workflow) == "no_workers"
     engine.run("delete from workflow.workers")
@@ -207,7 +210,7 @@ def test_a_queue_that_no_live_worker_serves_is_named(engine: Engine, other: Engi
     row = why(engine, workflow)
 
     assert row["reason"] == "no_worker_for_queue"
-    assert row["explanation"] == "No live worker serves queue gpu since 12 min."
+    assert row["explanation"] == "No live worker serves queue gpu; the last one was heard of 12 min ago."
     assert row["command"].endswith("WORKFLOW_QUEUES=default,gpu")
     assert pending_reason(engine, workflow) == "no_worker_for_queue:gpu"
     engine.run("delete from workflow.workers where status = 'stopped'")
@@ -262,6 +265,22 @@ def test_busy_workers_are_counted_with_their_slots_and_what_is_ahead(engine: Eng
     engine.finish(*(c.succeeded() for c in claims[1:]))
 
 
+def test_a_task_that_free_workers_leave_for_long_says_when_they_were_last_heard_of(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.set_clock("4 seconds")
+    assert why(engine, workflow)["command"] is None
+    engine.set_clock("20 seconds")
+
+    row = why(engine, workflow)
+
+    assert row["reason"] == "claimable"
+    assert row["explanation"] == (
+        "A worker that serves queue default has a free slot: it is about to be claimed, pending for 20 s. That is long:"
+        " perhaps no worker answers any more. Those that could take it were last heard of 20 s ago."
+    )
+    assert row["command"] == f"curl {BASE}/workers"
+
+
 def test_a_lost_job_is_found_out(engine: Engine) -> None:
     workflow = started(engine)
     engine.run("delete from procrastinate_jobs")
@@ -290,7 +309,7 @@ def test_a_backoff_says_which_error_which_try_of_how_many_and_until_when(engine:
     assert reason.endswith("Z")
     engine.set_clock("100 seconds")
     engine.heartbeat()
-    assert "is due since 10 s" in why(engine, workflow)["explanation"]
+    assert "has been due for 10 s" in why(engine, workflow)["explanation"]
 
 
 def test_the_tries_are_those_of_the_type_where_the_step_says_nothing(engine: Engine) -> None:
@@ -311,7 +330,7 @@ def test_a_running_task_names_its_worker_and_lease(engine: Engine) -> None:
 
     assert (row["reason"], pending_reason(engine, workflow)) == ("running", None)
     assert row["explanation"] == (
-        "Runs on worker test since 10 s, attempt 1; its lease, renewed while it runs, lasts 20 s more."
+        "Has run on worker test for 10 s, attempt 1; its lease, renewed while it runs, lasts 20 s more."
     )
     assert row["until"] == engine.task(workflow, "a")["lease_until"]
     engine.set_clock("0")
@@ -328,7 +347,7 @@ def test_a_dead_worker_and_an_expired_lease_say_when_the_task_is_taken_back(engi
 
     assert (row["reason"], row["command"]) == ("worker_dead", f"curl {BASE}/workers/dead")
     assert row["explanation"] == (
-        "Ran on worker test, of which nothing was heard since 45 s; it is taken back when its lease ends, in 15 s."
+        "Ran on worker test, which was last heard of 45 s ago; it is taken back when its lease ends, in 15 s."
     )
     engine.set_clock("70 seconds")
     row = why(engine, workflow)

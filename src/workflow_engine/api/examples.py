@@ -91,7 +91,7 @@ REASON: dict[str, Any] = {
     "step": "fetch",
     "status": "pending",
     "reason": "no_worker_for_queue",
-    "explanation": "No live worker serves queue gpu since 12 min.",
+    "explanation": "No live worker serves queue gpu; the last one was heard of 12 min ago.",
     "since": _CREATED,
     "until": None,
     "command": "kubectl set env deployment/workflow-workers -n agents WORKFLOW_QUEUES=default,gpu",
