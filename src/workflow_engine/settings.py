@@ -157,7 +157,7 @@ def load_settings(**overrides: Any) -> Settings:
         lines = []
         for problem in error.errors():
             name = str(problem["loc"][0]) if problem["loc"] else "settings"
-            lines.append(f"{name}={problem.get('input')!r}: {problem['msg']}")
+            lines.append(f"{name}={problem.get('input')!r}: {problem['msg'].removeprefix('Value error, ')}")
         raise SettingsInvalid("; ".join(lines)) from error
     if settings.heartbeat_seconds * 2 > settings.lease_seconds:
         raise SettingsInvalid(

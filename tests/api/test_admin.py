@@ -16,8 +16,14 @@ def test_the_queues_page_is_live_html_and_shows_each_queue(api: httpx.Client, wo
     assert "http-equiv=refresh" in page.text
     assert "<th scope=row>default</th><td>1</td><td>0</td><td>5</td>" in page.text
     assert "<th scope=row>gpu</th><td>1</td><td>0</td><td>0</td>" in page.text
-    assert "No active worker serves queue gpu; 1 of its tasks are pending." in page.text
+    assert "No active worker serves queue gpu; 1 task of it is pending." in page.text
     assert api.get("/admin/style.css").headers["content-type"].startswith("text/css")
+
+
+def test_who_types_less_is_led_to_the_queues_page(api: httpx.Client) -> None:
+    for path in ("/", "/admin"):
+        answer = api.get(path)
+        assert (answer.status_code, answer.headers["location"]) == (307, "/admin/queues")
 
 
 def test_the_queues_page_says_what_to_do_without_workers(api: httpx.Client) -> None:

@@ -257,7 +257,8 @@ def test_a_bad_body_of_cancel_is_refused(content: bytes, status: int, slug: str,
 
 
 @pytest.mark.parametrize(
-    "path", ["/", "/api", "/api/v1", "/api/v1/workflow", "/api/v1/workflows/", "/api/v2/workflows", "/%00", "/%ff"]
+    "path",
+    ["/nothing", "/api", "/api/v1", "/api/v1/workflow", "/api/v1/workflows/", "/api/v2/workflows", "/%00", "/%ff"],
 )
 def test_an_unknown_path_is_a_problem(path: str, shared_api: httpx.Client) -> None:
     assert_problem(shared_api.get(path), 404, "not-found")
@@ -280,6 +281,15 @@ def test_a_wrong_method_names_all_right_ones(shared_api: httpx.Client) -> None:
 
     assert_problem(shared_api.get(f"{START}/batch/cancel"), 405, "method-not-allowed")
     assert_problem(shared_api.request("BREW", START), 405, "method-not-allowed")
+    assert answer.json()["detail"].endswith(" is not possible here; possible are GET, HEAD, OPTIONS, POST.")
+
+
+@pytest.mark.parametrize("word", ["reload", "recover-orphaned", "batch"])
+def test_who_forgets_that_an_operation_is_a_post_is_told(word: str, shared_api: httpx.Client) -> None:
+    answer = shared_api.get(f"{START}/{word}")
+
+    assert_problem(answer, 404, "workflow-not-found")
+    assert answer.json()["hint"] == f"POST /api/v1/workflows/{word}"
 
 
 def test_everything_wrong_with_a_body_is_told_at_once(shared_api: httpx.Client) -> None:

@@ -191,7 +191,7 @@ def _wrong_method(request: Request, app: FastAPI) -> Response:
     headers = {"Allow": ", ".join(allowed)}
     if request.method == "OPTIONS":
         return Response(status_code=204, headers=headers)
-    detail = f"{clip(request.method, 20)} is not possible here; {' and '.join(allowed)} are."
+    detail = f"{clip(request.method, 20)} is not possible here; possible are {', '.join(allowed)}."
     return problem(request, "method-not-allowed", detail, headers=headers)
 
 

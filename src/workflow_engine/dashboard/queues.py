@@ -7,6 +7,7 @@ from html import escape
 from importlib import resources
 
 from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
 
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.records import Gauges, QueueGauges
@@ -30,10 +31,15 @@ def dashboard_router(store_of: Callable[[Request], Store]) -> APIRouter:
     Args:
         store_of: Gives the store of the engine that serves a request.
     """
-    router = APIRouter(prefix="/admin", include_in_schema=False)
+    router = APIRouter(include_in_schema=False)
     style_sheet = resources.files(__package__).joinpath("style.css").read_bytes()
 
-    @router.get("/queues")
+    @router.get("/")
+    @router.get("/admin")
+    async def start() -> Response:
+        return RedirectResponse("/admin/queues", headers=_HEADERS)
+
+    @router.get("/admin/queues")
     async def queues(request: Request) -> Response:
         status = 200
         try:
@@ -43,7 +49,7 @@ def dashboard_router(store_of: Callable[[Request], Store]) -> APIRouter:
             content = f'<p class="alarm" role="alert">{escape(error.detail)} This page tries again by itself.</p>'
         return Response(_page("Queues", content), status, _HEADERS, media_type="text/html")
 
-    @router.get("/style.css")
+    @router.get("/admin/style.css")
     async def style() -> Response:
         return Response(style_sheet, headers={"Cache-Control": "max-age=60"}, media_type="text/css")
 
@@ -60,9 +66,8 @@ def _queues(gauges: Gauges) -> str:
         notes.append("No worker is active: nothing will be run.")
     for queue in gauges.queues:
         if queue.pending and not queue.slots:
-            notes.append(
-                f"No active worker serves queue {escape(queue.queue)}; {queue.pending:,} of its tasks are pending."
-            )
+            pending = "1 task of it is" if queue.pending == 1 else f"{queue.pending:,} tasks of it are"
+            notes.append(f"No active worker serves queue {escape(queue.queue)}; {pending} pending.")
         elif queue.pending > SCALE_AT:
             notes.append(f"Queue {escape(queue.queue)} has {queue.pending:,} pending tasks: scale workers.")
     alarms = "".join(f'<p class="alarm" role="status">{note}</p>' for note in notes)

@@ -98,7 +98,11 @@ async def _run(
     except TimeoutError as error:
         if not limit.expired():
             raise  # the handler's own
-        raise TaskError("timeout", f"{TIMEOUT_MESSAGE} of {timeout:g} seconds", details={"timeout": timeout}) from error
+        raise TaskError(
+            "timeout",
+            f"{TIMEOUT_MESSAGE} of {timeout:g} second{'' if timeout == 1 else 's'}",
+            details={"timeout": timeout},
+        ) from error
     return result if isinstance(result, Outcome) else Outcome(result)
 
 

@@ -13,6 +13,7 @@ from workflow_engine.definition.faults import clipped
 from workflow_engine.errors import WorkflowNotFound
 
 _PLACEHOLDERS = frozenset({"workflow_id", "id"})
+_OPERATIONS = frozenset({"batch", "recover-orphaned", "reload"})
 
 
 async def read_workflow_id(
@@ -40,13 +41,17 @@ def is_placeholder(given: str) -> bool:
 
 
 async def no_such_workflow(request: Request, given: str) -> WorkflowNotFound:
-    """The runbook's placeholder, or the name of a definition, are the usual mistakes."""
+    """The runbook's placeholder, the name of a definition, or a forgotten `-X POST` are the usual mistakes."""
     workflows = services(request).store.workflows
     shown = clipped(given)
     if is_placeholder(given):
         recent = ", ".join(str(workflow.id) for workflow in await workflows.list(limit=3)) or "none yet"
         detail = f"{shown} looks like the placeholder; put a real id here; recent ids: {recent}."
         return WorkflowNotFound(detail)
+    if given in _OPERATIONS:
+        return WorkflowNotFound(
+            f"{shown} is an operation, not the id of a workflow.", hint=f"POST /api/v1/workflows/{given}"
+        )
     if "\0" not in given and (of_name := await workflows.list(name=clip(given, 200), limit=1)):
         detail = f"{shown} is the name of a definition, not the id of a workflow."
         return WorkflowNotFound(detail, hint=f"Did you mean its latest workflow, {of_name[0].id}?")
