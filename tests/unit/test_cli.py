@@ -23,6 +23,11 @@ def test_a_wrong_setting_ends_every_command_with_exit_code_2_and_its_name(comman
     assert "Traceback" not in answer.stderr
 
 
+def test_a_wrong_setting_is_told_in_our_words() -> None:
+    answer = run_engine("worker", MEMORY_PROFILER="maybe")
+    assert "MEMORY_PROFILER='maybe': must be true or false" in answer.stderr
+
+
 def test_a_flag_beats_the_environment_and_is_checked_like_it() -> None:
     answer = run_engine("worker", "--concurrency", "0", WORKER_CONCURRENCY="5")
     assert answer.returncode == 2
