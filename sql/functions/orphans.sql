@@ -78,6 +78,8 @@ comment on function workflow.orphaned_tasks is 'The tasks that make live workflo
 create or replace function workflow.live_workers(p_now timestamptz) returns bigint[]
 language plpgsql stable
 set search_path = public, pg_temp
+set enable_seqscan = on  -- the only plan; forbidden by the caller, it costs so much before PostgreSQL 18 that it is compiled
+set jit = off
 as $$
 begin
     return array(

@@ -359,6 +359,7 @@ create or replace function workflow.sweep_waiters(p_after text default null, p_l
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 set enable_bitmapscan = off
 set enable_sort = off
 set enable_mergejoin = off

@@ -11,6 +11,7 @@ create or replace function workflow.sweep_expired_leases(
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 set lock_timeout = '1s'
 as $$
 declare
@@ -92,6 +93,7 @@ create or replace function workflow.sweep_lost_jobs(
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_now       timestamptz := workflow.clock();
@@ -134,6 +136,7 @@ create or replace function workflow.sweep_leaked_jobs(p_limit integer default 50
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_count integer;
@@ -159,6 +162,7 @@ create or replace function workflow.sweep_retired(p_keep interval default interv
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_now timestamptz := workflow.clock();

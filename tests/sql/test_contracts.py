@@ -108,6 +108,18 @@ def test_every_plpgsql_function_fixes_its_search_path(engine: Engine) -> None:
     )
 
 
+def test_no_sweep_is_compiled(engine: Engine) -> None:
+    """Before PostgreSQL 18 the only plan, if it is forbidden, costs so much that it is compiled, at each call."""
+    assert (
+        engine.rows(
+            "select proname from pg_proc where pronamespace = 'workflow'::regnamespace"
+            " and (starts_with(proname, 'sweep_') or proname in ('live_workers', 'orphaned_tasks', 'recover_orphaned'))"
+            " and 'enable_seqscan=off' = any(proconfig) and not 'jit=off' = any(proconfig)"
+        )
+        == []
+    )
+
+
 def test_no_function_has_two_forms(engine: Engine) -> None:
     """An old signature that a migration forgot to drop would make calls ambiguous."""
     assert (
