@@ -32,6 +32,10 @@ def test_depth_and_pending_duration_are_bare_gauges_also_on_an_idle_engine(api: 
     assert found[("workflow_engine_paused", ())] == 0
 
 
+def test_no_series_only_says_when_another_one_began(api: httpx.Client) -> None:
+    assert "_created" not in api.get("/metrics").text
+
+
 def test_gauges_tell_what_is_pending_and_what_runs(api: httpx.Client, worker: PlayedWorker) -> None:
     for _ in range(3):
         assert api.post("/api/v1/workflows", json=FLOW).status_code == 202
