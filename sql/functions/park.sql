@@ -15,6 +15,9 @@ create or replace function workflow.park_paused(p_jobs bigint[]) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set enable_hashjoin = on  -- thousands are matched with thousands
+set enable_nestloop = off
+set jit = off
 as $$
 declare
     v_paused    boolean;
@@ -31,9 +34,12 @@ begin
           and (w.paused_at is not null or v_paused and w.status = 'pending')
         for share skip locked);
     update procrastinate_jobs j set scheduled_at = workflow.never()
-    where j.id = any(p_jobs) and j.id = any(array(
-        select t.job_id from workflow.tasks t
-        where t.id = any(v_tasks) and t.workflow_id = any(v_workflows) and t.status = 'pending'));
+    where j.id = any(array(
+        select t.job_id
+        from (select x.job_id, x.workflow_id from workflow.tasks x
+              where x.id = any(v_tasks) and x.status = 'pending' offset 0) t
+        join unnest(v_workflows) w on w = t.workflow_id
+        join unnest(p_jobs) mine on mine = t.job_id));
     get diagnostics v_count = row_count;
     return v_count;
 end

@@ -173,7 +173,7 @@ begin
     select array_agg(distinct w.queue_name) into v_queues from woken w;
     -- Their places are ours with their jobs (see wake_waiters).
     delete from workflow.waits x where x.task_id = any(array(
-        select t.id from workflow.tasks t where t.id = any(v_tasks) and t.job_id = any(v_jobs)));
+        select (j.args ->> 'task_id')::bigint from procrastinate_jobs j where j.id = any(v_jobs)));
     perform workflow.wake_queue(q) from unnest(v_queues) q;
     return cardinality(v_jobs);
 end

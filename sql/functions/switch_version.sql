@@ -101,10 +101,11 @@ begin
     from unnest(v_old, v_new) m(old, new)
     where r.workflow_id = p_workflow_id and r.task_id = any(v_old) and r.task_id = m.old;
     insert into workflow.replaced_tasks (id, workflow_id, version_id, step_index, replaced_at)
-    select t.id, t.workflow_id, t.version_id, t.step_index, v_now
-    from workflow.tasks t
-    where t.id = any(v_tasks) and not t.id = any(v_old) and t.id = any(array(
-        select e.task_id from workflow.events e where e.workflow_id = p_workflow_id));
+    select t.id, p_workflow_id, t.version_id, t.step_index, v_now
+    from (select distinct e.task_id from workflow.events e
+          where e.workflow_id = p_workflow_id and e.task_id < v_base) e  -- those of what stays have their new ids by now
+    cross join lateral (
+        select t.id, t.version_id, t.step_index from workflow.tasks t where t.id = e.task_id offset 0) t;
     with gone as (
         delete from workflow.tasks t where t.id = any(v_tasks) returning t.job_id
     )

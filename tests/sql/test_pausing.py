@@ -1,5 +1,6 @@
 """Pausing the engine and single workflows: what is held back, what goes on, and that nothing stays behind."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future
 from typing import Any
@@ -111,6 +112,23 @@ def test_the_duty_parks_and_unparks_the_rest_in_bounded_parts(engine: Engine) ->
     second = engine.sweep_held(first["last"], limit=4)
     assert (first["unparked"], second["unparked"], second["last"]) == (4, 2, None)
     assert {c.workflow for c in engine.claim()} == set(workflows)
+
+
+def test_parking_four_times_as_much_takes_four_times_as_long(engine: Engine) -> None:
+    """Nothing is compared with everything: thousands are parked by one statement."""
+    engine.define({"a": []})
+    engine.start_many([{"name": "flow"}] * 8000)
+    engine.run("update workflow.engine set paused_at = workflow.clock()")
+
+    def seconds(count: int) -> float:
+        started = time.perf_counter()
+        with engine.transaction():
+            assert engine.value("select workflow.park_unstarted(%s)", count) == count
+            raise psycopg.Rollback
+        return time.perf_counter() - started
+
+    seconds(10)
+    assert min(seconds(8000) for _ in range(3)) < 7 * min(seconds(2000) for _ in range(3))
 
 
 def test_a_paused_workflow_is_not_claimed_and_its_running_tasks_may_end(engine: Engine) -> None:
