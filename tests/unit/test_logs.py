@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
+from support.logging import configured_logging
 
 from workflow_engine.observability.logs import configure_logging, get_logger
 from workflow_engine.settings import load_settings
@@ -23,14 +23,8 @@ from workflow_engine.settings import load_settings
 
 @pytest.fixture(autouse=True)
 def _restored() -> Iterator[None]:
-    root = logging.getLogger()
-    handlers, level = root.handlers[:], root.level
-    yield
-    _configure()  # closes log files
-    structlog.reset_defaults()
-    logging.captureWarnings(False)
-    root.handlers[:] = handlers
-    root.setLevel(level)
+    with configured_logging():
+        yield
 
 
 def _configure(log_format: str = "logfmt", level: str = "info", directory: str = "off", role: str = "engine") -> None:

@@ -9,15 +9,14 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import structlog
 from support.eventually import eventually
+from support.logging import configured_logging
 
 from workflow_engine.observability.log_files import open_log_files
-from workflow_engine.observability.logs import configure_logging, get_logger
+from workflow_engine.observability.logs import get_logger
 from workflow_engine.observability.output import LogFormat, Output
 from workflow_engine.observability.transitions import ORDINARY_PER_SECOND, Transitions
 from workflow_engine.records import Claim
-from workflow_engine.settings import load_settings
 
 WORKFLOW = "0198f3a2-7c1e-7000-8000-000000000001"
 
@@ -179,15 +178,14 @@ def test_both_lines_of_an_attempt_cost_less_than_one_of_the_general_kind(
         transitions.close()
 
     def told_by_structlog() -> None:
-        configure_logging(load_settings(LOG_DIR="off"), role="worker")
-        log = get_logger("worker")
-        for attempt in attempts:
-            log.info("task picked up", workflow_id=attempt.workflow_id, task_id=attempt.task_id, step="fetch")
+        with configured_logging("worker"):
+            log = get_logger("worker")
+            for attempt in attempts:
+                log.info("task picked up", workflow_id=attempt.workflow_id, task_id=attempt.task_id, step="fetch")
 
     costs = {}
     for told in (told_by_transitions, told_by_structlog):
         began = time.process_time()
         told()
         costs[told.__name__] = time.process_time() - began
-    structlog.reset_defaults()
     assert costs["told_by_transitions"] < costs["told_by_structlog"], costs

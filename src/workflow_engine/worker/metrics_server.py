@@ -17,14 +17,14 @@ if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
-def serve_metrics(port: int, *, limit: int | None, profiler: MemoryProfiler | None) -> None:
+def serve_metrics(host: str, port: int, *, limit: int | None, profiler: MemoryProfiler | None) -> None:
     """Serve in threads of its own for as long as the process lives.
 
     Raises:
         OSError: The port is taken.
     """
     app = _with_memory(make_wsgi_app(), limit, profiler)
-    server = make_server("0.0.0.0", port, app, server_class=_Server, handler_class=_Quiet)  # noqa: S104 in a container
+    server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
 

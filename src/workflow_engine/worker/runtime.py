@@ -40,7 +40,7 @@ async def _run(settings: Settings) -> Worker:
         profiler = MemoryProfiler(log, every=settings.memory_profile_seconds, share=settings.memory_profile_share)
     if settings.worker_metrics_port:
         try:
-            serve_metrics(settings.worker_metrics_port, limit=limit, profiler=profiler)
+            serve_metrics(settings.host, settings.worker_metrics_port, limit=limit, profiler=profiler)
         except OSError as error:  # two workers on one machine: work matters more than being watched
             log.warning("no metrics: port taken", port=settings.worker_metrics_port, error=str(error))
     metrics.build_info.info({"version": VERSION})

@@ -6,16 +6,16 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, TypeAlias
 
 import pytest
-import structlog
 from support.eventually import eventually_async
+from support.logging import configured_logging
 
 from workflow_engine.bootstrap import open_store
 from workflow_engine.definition.compile import compile_definition
 from workflow_engine.handlers.base import Handle, Handler
 from workflow_engine.handlers.registry import Registry
-from workflow_engine.observability.logs import configure_logging, get_logger
+from workflow_engine.observability.logs import get_logger
 from workflow_engine.records import Workflow, WorkflowStart
-from workflow_engine.settings import Settings, load_settings
+from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 from workflow_engine.worker.loop import Worker
 
@@ -25,9 +25,8 @@ StartWorker: TypeAlias = Callable[..., AbstractAsyncContextManager[Worker]]
 @pytest.fixture
 def configured() -> Iterator[None]:
     """Logging as in a worker process."""
-    configure_logging(load_settings(), role="worker")
-    yield
-    structlog.reset_defaults()
+    with configured_logging("worker"):
+        yield
 
 
 @pytest.fixture

@@ -8,13 +8,12 @@ from typing import Any
 
 import psycopg
 import pytest
-import structlog
 from support.eventually import eventually_async
+from support.logging import configured_logging
 
 from workflow_engine.handlers.base import TaskContext
 from workflow_engine.maintenance.narrator import Narrator
-from workflow_engine.observability.logs import configure_logging
-from workflow_engine.settings import Settings, load_settings
+from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 
 from .conftest import Engine, StartWorker
@@ -26,10 +25,8 @@ INSERT = "insert into workflow.events (workflow_id, type, at) values (%s, %s, cl
 @pytest.fixture
 async def logs(tmp_path: Path) -> AsyncIterator[Path]:
     """Where an engine's log files are."""
-    configure_logging(load_settings(LOG_DIR=str(tmp_path)), role="engine")
-    yield tmp_path
-    configure_logging(load_settings(), role="engine")
-    structlog.reset_defaults()
+    with configured_logging(LOG_DIR=str(tmp_path)):
+        yield tmp_path
 
 
 @pytest.fixture
