@@ -3,6 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 PROFILE ?= short
+JOBS ?= 3
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test check drill bench lock clean
@@ -19,8 +20,8 @@ demo: install ## Start everything, run the runbook's workflow, show it, stop
 dev: install ## Start everything on port 3003 and leave it running (ARGS="--workers 4")
 	@$(BIN)/workflow-engine dev $(ARGS)
 
-test: install ## Run the tests on real servers (ARGS="tests/unit -k cycle")
-	@$(BIN)/pytest $(ARGS)
+test: install ## Run the tests on real servers (ARGS="tests/unit -k cycle"; JOBS=0: one after the other)
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
 
 check: install ## Lint, formatting, types, layers
 	@$(BIN)/ruff check

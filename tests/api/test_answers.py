@@ -75,6 +75,8 @@ def test_a_bug_is_answered_without_a_word_about_the_code(
 
 
 def test_health_tells_each_dependency_and_stands_in_two_places(shared_api: httpx.Client) -> None:
+    # A machine that is busy may keep Redis from answering in its quarter of a second.
+    eventually(lambda: shared_api.get("/health").json()["checks"]["redis"]["status"] == "ok")
     root, versioned = shared_api.get("/health"), shared_api.get("/api/v1/health")
 
     assert (root.status_code, versioned.status_code) == (200, 200)

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Protocol
-from urllib.parse import urlsplit
+from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
@@ -132,7 +132,10 @@ def _given_redis(url: str) -> Server:
         raise pytest.UsageError(f"{REDIS_URL}: {error}") from error
     kind = "Valkey" if "valkey_version" in facts else "Redis"
     version = facts.get("valkey_version") or facts["redis_version"]
-    return Given(f"given {kind} {version} at {urlsplit(url).hostname}", url)
+    parts = urlsplit(url)
+    if worker := os.environ.get("PYTEST_XDIST_WORKER"):  # one of several that share this server: a database of its own
+        url = urlunsplit(parts._replace(path=f"/{worker.removeprefix('gw')}"))
+    return Given(f"given {kind} {version} at {parts.hostname}", url)
 
 
 def _docker_is_wanted() -> bool:

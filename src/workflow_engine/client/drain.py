@@ -60,28 +60,34 @@ class Drain:
                 was over: what runs is then not known.
             ServerRefused: It answers with an error.
         """
+        answers = self._pause  # who has answered may then be away for a while
         if self._pause:
             running = int(self._client.post("/pause")["running"])
             self._say(f"Paused: nothing new is accepted or started. {counted(running)} running.")
-        running_now = self._client.get("/workflows/running")
         begun = answered = told = time.monotonic()
-        while running_now:
-            now = time.monotonic()
-            if now - begun >= timeout:
-                return [self._left(workflow, number) for number, workflow in enumerate(running_now)]
-            time.sleep(min(LOOK_SECONDS, begun + timeout - now))
-            before = len(running_now)
+        running_now: list[dict[str, Any]] | None = None  # not known yet
+        while running_now is None or running_now:
+            before = running_now
             try:
                 running_now = self._client.get("/workflows/running")
-                answered = now = time.monotonic()
+                answers, answered = True, time.monotonic()
             except ServerUnreachable as error:
                 now = time.monotonic()
-                if now - answered > PATIENCE_SECONDS or now - begun >= timeout:
+                if not answers or now - answered > PATIENCE_SECONDS or now - begun >= timeout:
                     raise
                 self._say(f"{error.detail}; trying again.")
-            if len(running_now) != before or now - told > _REMINDER_SECONDS:
+            now = time.monotonic()
+            if (
+                running_now is not None
+                and before is not None
+                and (len(running_now) != len(before) or now - told > _REMINDER_SECONDS)
+            ):
                 self._say(f"{counted(len(running_now))} running; waited {now - begun:.0f} s.")
                 told = now
+            if running_now and now - begun >= timeout:
+                return [self._left(workflow, number) for number, workflow in enumerate(running_now)]
+            if running_now is None or running_now:
+                time.sleep(max(0.0, min(LOOK_SECONDS, begun + timeout - now)))
         return []
 
     def _left(self, workflow: dict[str, Any], number: int) -> Left:
