@@ -55,6 +55,7 @@ class AttemptOutcome(StrEnum):
     RELEASED = "released"  # handed back by a draining worker; not a try
     LOST = "lost"  # the lease expired
     CANCELLED = "cancelled"
+    WAITING = "waiting"  # the task now waits for a time, an event, or the end of other tasks; not a try
 
 
 class OrphanReason(StrEnum):

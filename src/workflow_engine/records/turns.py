@@ -28,6 +28,10 @@ class Claim:
     input: Any  # None unless the step's expressions use it
     steps: dict[str, Any] | None  # results of the steps it refers to, by step id
     max_attempts: int | None = None  # by the task type, where its step has no retry policy
+    path: str | None = None  # of a task inside a scope: `process[3].fetch`; else its step's id is its path
+    variables: dict[str, Any] | None = None  # what the scopes around it add to the names: item, iteration, error, ...
+    resumed: dict[str, Any] | None = None  # {"awaits", "due", ...}: what came of what its last attempt waited for
+    raised: dict[str, Any] | None = None  # an error found by Postgres, for this step's `catch`: nothing is to be run
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +48,9 @@ class Completion:
     record: Any = None
     logs: list[dict[str, Any]] | None = None  # what the handler logged
     workflow_id: str | None = None  # for log lines about it
+    next: str | None = None  # the task's state, where the outcome alone does not say it
+    awaits: dict[str, Any] | None = None  # what the task waits for, when `next` is waiting
+    effects: dict[str, Any] | None = None  # {"usage"?, "emit"?, "terminate"?}: what else happens in the same commit
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,7 @@ from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.definition.plan import Plan
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.execution import Limits, execute
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import KEEPER
@@ -20,7 +21,6 @@ from workflow_engine.records import Claim, Completion
 from workflow_engine.settings import Settings
 from workflow_engine.states import AttemptOutcome
 from workflow_engine.store.definitions import Definitions
-from workflow_engine.worker.execute import Limits, execute
 from workflow_engine.worker.leases import resident_bytes
 from workflow_engine.worker.profiler import MemoryProfiler
 from workflow_engine.worker.task_log import TaskLog

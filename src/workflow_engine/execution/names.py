@@ -1,0 +1,37 @@
+"""The names that the expressions of a step may use, with their values."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflow_engine.definition.plan import Plan, PlanStep
+from workflow_engine.records import Claim
+from workflow_engine.states import TaskStatus
+
+
+def names(claim: Claim, plan: Plan) -> dict[str, Any]:
+    """What every expression of the claim's step sees; `result` and `error` are added where there is one."""
+    return {
+        "input": claim.input,
+        "steps": claim.steps or {},
+        "vars": plan.vars,
+        "workflow": {
+            "id": claim.workflow_id,
+            "name": claim.workflow_name,
+            "version": claim.workflow_version,
+            "attempt": claim.attempt,
+            "labels": claim.labels,
+            "started_at": claim.workflow_started_at,
+        },
+        **(claim.variables or {}),
+    }
+
+
+def outputs_of_dependencies(claim: Claim, plan: Plan, step: PlanStep) -> dict[str, Any]:
+    """What the direct dependencies that succeeded gave, by step id."""
+    if not claim.steps:
+        return {}
+    ids = (plan.steps[index].id for index in step.dependencies)
+    return {
+        id: claim.steps[id]["output"] for id in ids if claim.steps.get(id, {}).get("status") == TaskStatus.SUCCEEDED
+    }
