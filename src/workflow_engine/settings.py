@@ -8,7 +8,7 @@ from __future__ import annotations
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BeforeValidator, Field, ValidationError
+from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workflow_engine.errors import SettingsInvalid
@@ -44,6 +44,19 @@ DeadlockDetection = Annotated[Literal["off", "warn", "true"], BeforeValidator(_d
 
 
 Switch = Annotated[bool, BeforeValidator(_switch)]
+
+
+class McpServer(BaseModel):
+    """Where an MCP server is, and what it wants to see."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(pattern="^https?://")
+    headers: dict[str, str] = Field(default={}, repr=False)
+
+
+def _mcp_server(value: object) -> object:
+    return {"url": value} if isinstance(value, str) else value
 
 
 class Settings(BaseSettings):
@@ -115,6 +128,11 @@ class Settings(BaseSettings):
     )
     connections: dict[str, str] = _named(
         "WORKFLOW_CONNECTIONS", {}, 'Named connections of database steps, as JSON: {"reports": "postgresql://..."}.'
+    )
+    mcp_servers: dict[str, Annotated[McpServer, BeforeValidator(_mcp_server)]] = _named(
+        "WORKFLOW_MCP_SERVERS",
+        {},
+        'MCP servers of tool steps, as JSON: a URL each, or {"url": "...", "headers": {"Authorization": "..."}}.',
     )
     llm_base_url: str = _named("WORKFLOW_LLM_BASE_URL", "", "OpenAI-compatible endpoint, ending in /v1.")
     llm_api_key: str = _named("WORKFLOW_LLM_API_KEY", "", "Key for that endpoint.", repr=False)

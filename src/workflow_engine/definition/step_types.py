@@ -164,6 +164,10 @@ BUILT_IN_TYPES: Mapping[str, StepType] = {
         needs=(("messages", "prompt"),),
         check=_check_llm,
     ),
+    "tool": StepType(
+        fields={"server": str, "tool": str, "arguments": dict},
+        needs=(("server",), ("tool",)),
+    ),
     "database": StepType(
         fields={
             "connection": str,

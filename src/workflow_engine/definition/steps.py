@@ -44,7 +44,7 @@ _COMMON_FIELDS = (
 _LATER_FIELDS = (
     "trigger_rule", "output_schema", "timeouts", "for_each", "loop", "compensate",
 )  # fmt: skip
-_LATER_TYPES = ("tool", "switch", "block", "workflow", "wait", "signal", "approval", "emit", "terminate")
+_LATER_TYPES = ("switch", "block", "workflow", "wait", "signal", "approval", "emit", "terminate")
 _RETRY_FIELDS = (
     "max_attempts", "initial_delay", "backoff", "max_delay", "jitter", "max_elapsed", "retry_on", "no_retry_on", "when",
 )  # fmt: skip

@@ -12,6 +12,7 @@ from workflow_engine.handlers.database import database_handler
 from workflow_engine.handlers.http import http_handler
 from workflow_engine.handlers.http_client import make_http_client
 from workflow_engine.handlers.llm_inference import llm_inference_handler
+from workflow_engine.handlers.tool import tool_handler
 from workflow_engine.settings import Settings
 
 __all__ = ["builtin_handlers", "make_http_client"]
@@ -42,6 +43,7 @@ def builtin_handlers(settings: Settings, *, http: httpx.AsyncClient, connections
             database_handler(settings, connections),
             description="Runs SQL on a named connection, or stores a record",
         ),
+        Handler("tool", tool_handler(settings, http), description="Calls a tool of an MCP server"),
         Handler("transform", transform, description="Shapes data with expressions"),
         Handler("noop", noop, description="Does nothing: a join point"),
         Handler("fail", fail, description="Fails, for guards and tests"),
