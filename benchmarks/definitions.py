@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from workflow_engine.definition.compile import CompiledDefinition, compile_definition
+from workflow_engine.definition.compile import compile_definition
+from workflow_engine.definition.plan import CompiledDefinition
 
 
 def single() -> CompiledDefinition:

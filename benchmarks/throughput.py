@@ -11,7 +11,7 @@ from benchmarks.profiles import Profile
 from benchmarks.report import Figure, Row, Table
 from benchmarks.server import Server, workers
 from benchmarks.workload import Cost, Meter, run_workflows
-from workflow_engine.definition.compile import CompiledDefinition
+from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.store.pool import Pool
 from workflow_engine.store.store import Store
 

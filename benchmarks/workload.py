@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import psutil
 
-from workflow_engine.definition.compile import CompiledDefinition
+from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.errors import StackUnavailable
 from workflow_engine.records import WorkflowStart
 from workflow_engine.store.store import Store

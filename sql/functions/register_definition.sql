@@ -1,7 +1,10 @@
 -- Stores a version of a definition unless its content is already one; returns the version's number.
 --
 -- p_steps  JSON list, one object per step in order: id, type, queue, priority, dependencies, ordering, successors, refs,
---          uses_input, tolerated, resources? (see workflow.definition_steps).
+--          uses_input, tolerated, and as far as they are not as by default: resources, scope, depth, kind, body, rule,
+--          conditions, asked, catches, compensation, timeouts (see workflow.definition_steps).
+-- p_plan   The plan for workers. Of it are read: scopes? (a list of scope, parent_step, kind, depth, final_steps, refs: see
+--          workflow.definition_scopes) and has_ending?.
 -- Concurrent callers of one name are serialised by its definitions row. Registering also enables a disabled name.
 create or replace function workflow.register_definition(
     p_name text, p_document jsonb, p_hash text, p_plan jsonb, p_steps jsonb) returns integer
@@ -26,22 +29,33 @@ begin
     where d.name = p_name
     returning d.latest_version into v_version;
 
-    insert into workflow.definition_versions (name, version, hash, document, plan, final_steps)
+    insert into workflow.definition_versions (name, version, hash, document, plan, final_steps, has_ending)
     select p_name, v_version, p_hash, p_document, p_plan,
-           count(*) filter (where jsonb_array_length(s -> 'successors') = 0)
+           count(*) filter (where jsonb_array_length(s -> 'successors') = 0
+                              and coalesce((s ->> 'scope')::integer, 0) = 0 and coalesce(s ->> 'kind', 'step') = 'step'),
+           coalesce((p_plan ->> 'has_ending')::boolean, false)
     from jsonb_array_elements(p_steps) s
     returning id into v_version_id;
 
     insert into workflow.definition_steps
         (version_id, step_index, id, type, queue, priority, dependencies, ordering, successors, refs, uses_input, tolerated,
-         resources)
+         resources, scope, depth, kind, body, rule, conditions, asked, catches, compensation, timeouts)
     select v_version_id, ord - 1, s.id, s.type, s.queue, s.priority, s.dependencies, s.ordering, s.successors, s.refs,
-           s.uses_input, s.tolerated, coalesce(s.resources, '[]')
+           s.uses_input, s.tolerated, coalesce(s.resources, '[]'), coalesce(s.scope, 0), coalesce(s.depth, 0),
+           coalesce(s.kind, 'step'), coalesce(s.body, false), nullif(s.rule, 'null'), nullif(s.conditions, 'null'),
+           coalesce(s.asked, false), coalesce(s.catches, false), s.compensation, nullif(s.timeouts, 'null')
     from rows from (jsonb_to_recordset(p_steps) as (
         id text, type text, queue text, priority integer, dependencies integer[], ordering integer[],
-        successors integer[], refs integer[], uses_input boolean, tolerated boolean,
-        resources jsonb)) with ordinality
-        as s(id, type, queue, priority, dependencies, ordering, successors, refs, uses_input, tolerated, resources, ord);
+        successors integer[], refs integer[], uses_input boolean, tolerated boolean, resources jsonb, scope integer,
+        depth integer, kind text, body boolean, rule jsonb, conditions jsonb, asked boolean, catches boolean,
+        compensation integer, timeouts jsonb)) with ordinality
+        as s(id, type, queue, priority, dependencies, ordering, successors, refs, uses_input, tolerated, resources, scope,
+             depth, kind, body, rule, conditions, asked, catches, compensation, timeouts, ord);
+
+    insert into workflow.definition_scopes (version_id, scope, parent_step, kind, depth, final_steps, refs)
+    select v_version_id, s.scope, s.parent_step, s.kind, s.depth, s.final_steps, coalesce(s.refs, '{}')
+    from jsonb_to_recordset(coalesce(p_plan -> 'scopes', '[]')) as s(
+        scope integer, parent_step integer, kind text, depth integer, final_steps integer, refs integer[]);
 
     insert into workflow.resources (kind, key)
     select distinct r ->> 'kind', r ->> 'key' from jsonb_array_elements(p_steps) s, jsonb_array_elements(s -> 'resources') r

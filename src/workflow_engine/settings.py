@@ -134,6 +134,9 @@ class Settings(BaseSettings):
         {},
         'MCP servers of tool steps, as JSON: a URL each, or {"url": "...", "headers": {"Authorization": "..."}}.',
     )
+    secrets_dir: str = _named(
+        "WORKFLOW_SECRETS_DIR", "", "Directory whose files are secrets, each named like its secret."
+    )
     llm_base_url: str = _named("WORKFLOW_LLM_BASE_URL", "", "OpenAI-compatible endpoint, ending in /v1.")
     llm_api_key: str = _named("WORKFLOW_LLM_API_KEY", "", "Key for that endpoint.", repr=False)
     llm_model: str = _named("WORKFLOW_LLM_MODEL", "", "Model of llm_inference steps that name none.")

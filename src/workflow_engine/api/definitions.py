@@ -15,8 +15,8 @@ from typing import Any, TypeAlias
 import orjson
 
 from workflow_engine.api.remembered import Remembered
-from workflow_engine.definition.compile import CompiledDefinition
 from workflow_engine.definition.json_data import content_hash
+from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.errors import RedisUnavailable
 from workflow_engine.mirror.definitions import DefinitionCache
 from workflow_engine.observability import metrics

@@ -17,7 +17,8 @@ from typing import Any
 from workflow_engine.api.bodies import decode
 from workflow_engine.api.problems import RequestRefused
 from workflow_engine.api.task_types import TaskTypes
-from workflow_engine.definition.compile import CompiledDefinition, compile_definition
+from workflow_engine.definition.compile import compile_definition
+from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.definition.scope import json_type
 from workflow_engine.definition.yaml_data import read_yaml
 from workflow_engine.errors import DefinitionInvalid, EngineError, Fault, InputInvalid, RedisUnavailable

@@ -17,9 +17,10 @@ from workflow_engine.api.definitions import Content, DefinitionReader
 from workflow_engine.api.remembered import Remembered
 from workflow_engine.api.starts import StartRequest
 from workflow_engine.api.task_types import TaskTypes
-from workflow_engine.definition.compile import CompiledDefinition, compile_definition
+from workflow_engine.definition.compile import compile_definition
 from workflow_engine.definition.faults import join
 from workflow_engine.definition.input_schema import validate_input
+from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.errors import (
     CircularDependency,
     DefinitionDisabled,

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from workflow_engine.definition import graph
@@ -11,32 +10,13 @@ from workflow_engine.definition.document import DocumentRecord, read_document
 from workflow_engine.definition.faults import Faults, clipped, did_you_mean, join
 from workflow_engine.definition.json_data import check_values, content_hash
 from workflow_engine.definition.limits import MAX_DEPENDENCIES, MAX_EDGES
-from workflow_engine.definition.plan import Plan, PlanStep
+from workflow_engine.definition.plan import CompiledDefinition, Plan, PlanStep
 from workflow_engine.definition.references import ExpressionReader, Reads
 from workflow_engine.definition.scope import json_type
 from workflow_engine.definition.step_types import BUILT_IN_TYPES
 from workflow_engine.definition.steps import StepRecord
 from workflow_engine.definition.templates import Template
 from workflow_engine.errors import CircularDependency, DefinitionInvalid, Fault
-
-
-@dataclass(frozen=True, slots=True)
-class CompiledDefinition:
-    """A document that was accepted.
-
-    Attributes:
-        name: Of the definition.
-        document: As submitted.
-        hash: SHA-256 (hex) of the document's canonical JSON: equal content, equal version.
-        plan: What it means.
-        warnings: What is allowed but probably not meant.
-    """
-
-    name: str
-    document: Mapping[str, Any]
-    hash: str
-    plan: Plan
-    warnings: tuple[Fault, ...]
 
 
 def compile_definition(document: Any, *, task_types: Collection[str] = ()) -> CompiledDefinition:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from psycopg.types.json import Jsonb
 
 from workflow_engine.definition.faults import SUGGEST_AMONG, nearest
-from workflow_engine.definition.plan import Plan
+from workflow_engine.definition.plan import CompiledDefinition, Plan, PlanStep
+from workflow_engine.definition.step_plan import as_json
 from workflow_engine.errors import DefinitionNotFound
 from workflow_engine.records import DefinitionVersion, GraphNode, PinnedDefinition, Version
 from workflow_engine.store.pool import Pool
-
-if TYPE_CHECKING:  # a worker reads plans and never compiles
-    from workflow_engine.definition.compile import CompiledDefinition
 
 DEFINITIONS_CHANNEL = "workflow_definitions"
 """Where processes hear that they are to read definitions anew."""
@@ -167,19 +165,35 @@ class Definitions:
 
 def _graph(plan: Plan) -> list[dict[str, Any]]:
     """The columns of `workflow.definition_steps`, one object per step."""
-    return [
-        {
-            "id": step.id,
-            "type": step.type,
-            "queue": step.queue,
-            "priority": step.priority,
-            "dependencies": list(step.dependencies),
-            "ordering": list(step.ordering),
-            "successors": list(step.successors),
-            "refs": list(step.references),
-            "uses_input": step.uses_input,
-            "tolerated": step.on_error == "continue",
-            "resources": [resource.to_json() for resource in step.resources],
-        }
-        for step in plan.steps
-    ]
+    return [_node(step) for step in plan.steps]
+
+
+def _node(step: PlanStep) -> dict[str, Any]:
+    timeouts = {
+        name: seconds
+        for name in ("schedule_to_start", "schedule_to_close")
+        if step.timeouts is not None and (seconds := getattr(step.timeouts, name)) is not None
+    }
+    return {
+        "id": step.id,
+        "type": step.type,
+        "queue": step.queue,
+        "priority": step.priority,
+        "dependencies": list(step.dependencies),
+        "ordering": list(step.ordering),
+        "successors": list(step.successors),
+        "refs": list(step.references),
+        "uses_input": step.uses_input,
+        "tolerated": step.on_error == "continue",
+        "resources": [resource.to_json() for resource in step.resources],
+        "scope": step.scope,
+        "depth": step.depth,
+        "kind": step.kind,
+        "body": step.body,
+        "rule": as_json(step.rule),
+        "conditions": as_json(step.conditions) or None,
+        "asked": step.asked,
+        "catches": bool(step.catch),
+        "compensation": step.compensation,
+        "timeouts": timeouts or None,
+    }

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from workflow_engine.definition.compile import CompiledDefinition, compile_definition
-from workflow_engine.definition.plan import Plan, PlanStep
+from workflow_engine.definition.compile import compile_definition
+from workflow_engine.definition.plan import CompiledDefinition, Plan, PlanStep
 from workflow_engine.definition.retries import RetryPolicy
 
 RUNBOOK_BODY = """{
@@ -85,7 +85,6 @@ def test_the_stored_plan_has_the_agreed_form() -> None:
                 },
                 "timeout": 60.0,
                 "on_error": "fail",
-                "resources": [],
             }
         ],
     }
