@@ -19,6 +19,7 @@ MEDIA_TYPES = {
     "mermaid": "text/vnd.mermaid",
     "dot": "text/vnd.graphviz",
     "svg": "image/svg+xml",
+    "yaml": "application/yaml",
     "text": "text/plain",
     "ndjson": "application/x-ndjson",
 }

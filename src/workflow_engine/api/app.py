@@ -14,6 +14,7 @@ from workflow_engine.api.operating import show_operation
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
+    definitions,
     graph,
     health,
     locks,
@@ -40,6 +41,7 @@ its name; the answer is 202 with the id of the workflow, and Postgres has it.
 """
 _TAGS = [
     {"name": "workflows", "description": "One execution of a definition version each."},
+    {"name": "definitions", "description": "Named documents that say what is to be done, in numbered versions."},
     {"name": "tasks", "description": "One step inside one workflow each."},
     {"name": "task-types", "description": "The registered kinds of work, and what operators set for them."},
     {"name": "workers", "description": "The processes that run tasks."},
@@ -66,6 +68,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
     )
     for routes in (
         starts.router,
+        definitions.router,
         orphans.router,
         reload.router,
         versions.router,

@@ -20,9 +20,11 @@ from workflow_engine.definition.faults import Faults, clipped
 from workflow_engine.definition.fields import Fields
 from workflow_engine.definition.json_data import MAX_DEPTH, MAX_INTEGER, MAX_PROPERTIES, check_values
 from workflow_engine.definition.scope import json_type
-from workflow_engine.errors import Fault, InputInvalid
+from workflow_engine.definition.yaml_data import read_yaml
+from workflow_engine.errors import DefinitionInvalid, Fault, InputInvalid
 
 READ_SECONDS = 30.0
+_YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
 _DRAIN_BYTES = 8 * 1024 * 1024
 _LONGEST_INTEGER = len(str(MAX_INTEGER)) + 1
 # Escapes that may stand for what no text can hold; anything like them unescaped is refused by the decoders.
@@ -44,6 +46,21 @@ async def read_json(request: Request, *, limit: int) -> Any:
         raise RequestRefused("malformed-json", "The body is empty; a JSON object is needed.")
     _check_type(request)
     return decode(raw)
+
+
+async def read_document(request: Request, *, limit: int) -> Any:
+    """The same, or YAML where the Content-Type says so: what holds a definition is written by people.
+
+    Raises:
+        DefinitionInvalid: It is no YAML, or YAML that could be read in two ways.
+    """
+    media_type = request.headers.get("content-type", "").partition(";")[0].strip().lower()
+    if media_type not in _YAML and not media_type.endswith("+yaml"):
+        return await read_json(request, limit=limit)
+    raw = await _read(request, limit)
+    if not raw.strip():
+        raise RequestRefused("malformed-yaml", "The body is empty; a YAML object is needed.")
+    return await asyncio.to_thread(decode_yaml, raw, limit=limit)
 
 
 async def read_optional_json(request: Request, *, limit: int) -> Any:
@@ -100,6 +117,30 @@ def decode(raw: bytes, *, what: str = "The body") -> Any:
         check_values(value, faults)
         if faults:
             raise InputInvalid(faults.found)
+    return value
+
+
+def decode_yaml(raw: bytes, *, limit: int) -> Any:
+    """Strict YAML, as JSON data.
+
+    Args:
+        raw: The text.
+        limit: Most characters, aliases written out.
+
+    Raises:
+        DefinitionInvalid: It is no YAML, or could be read in two ways.
+        InputInvalid: It holds what JSON cannot keep exactly.
+    """
+    try:
+        text = raw.decode()
+    except UnicodeDecodeError as error:
+        fault = Fault("", "malformed-yaml", f"it is not UTF-8: byte {error.start} is wrong")
+        raise DefinitionInvalid([fault]) from error
+    value = read_yaml(text, limit=limit)
+    faults = Faults()
+    check_values(value, faults)
+    if faults:
+        raise InputInvalid(faults.found)
     return value
 
 

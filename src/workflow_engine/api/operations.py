@@ -13,22 +13,33 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 from workflow_engine.api import examples, schemas
+from workflow_engine.api.answers import MEDIA_TYPES
 from workflow_engine.api.parameters import PRETTY, Parameter
 from workflow_engine.api.problems import MEDIA_TYPE, PROBLEMS
 
 # What can happen to every request.
 _ALWAYS = (406, 422, 500, 503)
+YAML = MEDIA_TYPES["yaml"]
 _REFERENCE = "#/components/schemas/{model}"
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The body of a request."""
+    """The body of a request.
+
+    Attributes:
+        model: Its shape.
+        examples: By what each shows.
+        many: It is a list of such.
+        required: It may not be left out.
+        yaml: The same as YAML, by what it shows, where YAML is accepted too.
+    """
 
     model: type[BaseModel]
     examples: Mapping[str, Any]
     many: bool = False
     required: bool = True
+    yaml: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +57,7 @@ class Answer:
 _answers: dict[str, Mapping[int, Answer]] = {}
 
 _HEADERS = {
-    "Location": "Where the workflow is found.",
+    "Location": "Where it is found.",
     "Link": 'The next page, as `<...>; rel="next"`; absent on the last one.',
     "ETag": "Names this state of it; send it as `If-Match` to change nothing else.",
     "Idempotency-Replayed": "`true` when this repeats the answer to an earlier request with the same key.",
@@ -108,6 +119,7 @@ def document(app: FastAPI) -> dict[str, Any]:
         models = (
             schemas.Problem,
             schemas.StartRequest,
+            schemas.DefinitionDocument,
             schemas.CancelRequest,
             schemas.RecoverRequest,
             schemas.TaskTypePatch,
@@ -126,8 +138,14 @@ def _request_body(body: Body) -> dict[str, Any]:
     schema: dict[str, Any] = {"$ref": _REFERENCE.format(model=body.model.__name__)}
     if body.many:
         schema = {"type": "array", "items": schema, "minItems": 1}
-    given = {name: {"value": value} for name, value in body.examples.items()}
-    return {"required": body.required, "content": {"application/json": {"schema": schema, "examples": given}}}
+    content = {"application/json": {"schema": schema, "examples": _shown(body.examples)}}
+    if body.yaml:
+        content[YAML] = {"schema": {"type": "string"}, "examples": _shown(body.yaml)}
+    return {"required": body.required, "content": content}
+
+
+def _shown(examples: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: {"value": value} for name, value in examples.items()}
 
 
 def _answer(answer: Answer) -> dict[str, Any]:

@@ -211,6 +211,16 @@ def _task_position(text: str) -> int:
     return int(position)
 
 
+def _name_position(text: str) -> str:
+    try:
+        position = read_cursor(text)
+    except InputInvalid:
+        position = ""
+    if not position or len(position) > 256 or "\0" in position:
+        raise ValueError("take it from the Link header of the page before")
+    return position
+
+
 PRETTY = Parameter("pretty", _flag, False, {"type": "boolean"}, "Indent the answer.", True)
 WAIT = Parameter(
     "wait", seconds, 0.0, {"type": "string"}, "Answer when the workflow has ended, or after this time.", "30s"
@@ -250,6 +260,15 @@ ORPHAN_ACTION = Parameter(
 )
 VERSION = Parameter(
     "version", _version, None, {"type": "integer", "minimum": 1}, "The number of a version; it must be given.", 2
+)
+WHICH_VERSION = Parameter(
+    "version", _version, None, {"type": "integer", "minimum": 1}, "The number of a version; default: the latest.", 2
+)
+FROM_VERSION = Parameter(
+    "from", _version, None, {"type": "integer", "minimum": 1}, "The old version; default: the one before `to`.", 1
+)
+TO_VERSION = Parameter(
+    "to", _version, None, {"type": "integer", "minimum": 1}, "The new version; default: the latest.", 2
 )
 STATUS = Parameter(
     "status",
@@ -303,9 +322,9 @@ def limit(default: int) -> Parameter:
     return Parameter("limit", _limit, default, schema, "Most items.", 100)
 
 
-def page(default: int, *, of_tasks: bool = False) -> tuple[Parameter, Parameter]:
-    """The two parameters of a list that comes in pages."""
-    read = _task_position if of_tasks else _workflow_position
+def page(default: int, *, of_tasks: bool = False, by_name: bool = False) -> tuple[Parameter, Parameter]:
+    """The two parameters of a list that comes in pages: by the ids of workflows, by numbers, or by names."""
+    read: Callable[[str], Any] = _task_position if of_tasks else _name_position if by_name else _workflow_position
     schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": default}
     return (
         Parameter("limit", _limit, default, schema, "Most items of one page.", 100),

@@ -36,6 +36,7 @@ _MAX_MESSAGE = 300
 
 PROBLEMS: dict[str, int] = {
     "malformed-json": 400,
+    "malformed-yaml": 400,
     "duplicate-json-key": 400,
     "invalid-idempotency-key": 400,
     "not-found": 404,

@@ -12,22 +12,18 @@ from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-from workflow_engine.api.bodies import decode
+from workflow_engine.api.definition_files import SUFFIXES, file_fault, read_file
 from workflow_engine.api.problems import RequestRefused
 from workflow_engine.api.task_types import TaskTypes
 from workflow_engine.definition.compile import compile_definition
 from workflow_engine.definition.plan import CompiledDefinition
-from workflow_engine.definition.scope import json_type
-from workflow_engine.definition.yaml_data import read_yaml
 from workflow_engine.errors import DefinitionInvalid, EngineError, Fault, InputInvalid, RedisUnavailable
 from workflow_engine.mirror.definitions import DefinitionCache
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 
-_SUFFIXES = frozenset({".json", ".yaml", ".yml"})
 _AGAIN_SECONDS = 5.0
 _TRIES = 24  # at start: workers that bring task types may take two minutes
 
@@ -104,7 +100,7 @@ class Reloader:
             try:
                 definition = await self._compiled(path)
                 if (other := seen.setdefault(definition.name, path.name)) != path.name:
-                    raise _invalid("duplicate-property", f"{definition.name} is defined by {other}, too")
+                    raise file_fault("duplicate-property", f"{definition.name} is defined by {other}, too")
                 await self._register(definition, done)
                 done.reloaded += 1
             except (DefinitionInvalid, InputInvalid) as error:
@@ -123,32 +119,12 @@ class Reloader:
             fault = Fault("", "file-unreadable", f"the directory cannot be read: {error.strerror}")
             done.invalid.append((str(self._directory), [fault]))
             return []
-        return [p for p in found if p.suffix.lower() in _SUFFIXES and not p.name.startswith(".") and p.is_file()]
+        return [p for p in found if p.suffix.lower() in SUFFIXES and not p.name.startswith(".") and p.is_file()]
 
     async def _compiled(self, path: Path) -> CompiledDefinition:
-        document = await asyncio.to_thread(self._document, path)
+        document = await asyncio.to_thread(read_file, path, limit=self._limit)
         types = await self._task_types.known(fresh=True)
         return await asyncio.to_thread(compile_definition, document, task_types=types)
-
-    def _document(self, path: Path) -> dict[str, Any]:
-        try:
-            with path.open("rb") as file:
-                raw = file.read(self._limit + 1)
-        except OSError as error:
-            raise _invalid("file-unreadable", f"it cannot be read: {error.strerror}") from error
-        if len(raw) > self._limit:
-            raise _invalid("payload-too-large", f"it is larger than {self._limit:,} bytes")
-        document: Any
-        if path.suffix.lower() == ".json":
-            document = decode(raw, what="The file")
-        else:
-            try:
-                document = read_yaml(raw.decode(), limit=self._limit)
-            except UnicodeDecodeError as error:
-                raise _invalid("malformed-yaml", f"it is not UTF-8: byte {error.start} is wrong") from error
-        if not isinstance(document, dict):
-            raise _invalid("validation-error", f"it must be an object, not {json_type(document)}")
-        return document
 
     async def _register(self, definition: CompiledDefinition, done: Reloaded) -> None:
         name_is_known, content_is_known = await self._store.definitions.known(definition.name, definition.hash)
@@ -164,7 +140,3 @@ class Reloader:
         self._log.info(
             "definitions read", files=done.reloaded, added=",".join(done.added), changed=",".join(done.changed)
         )
-
-
-def _invalid(code: str, message: str) -> DefinitionInvalid:
-    return DefinitionInvalid([Fault("", code, message)])

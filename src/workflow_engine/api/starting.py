@@ -72,7 +72,7 @@ class Starter:
             IdempotencyKeyReused: The key came before with another request.
             EnginePaused: The engine accepts nothing new.
         """
-        compiled = [None if r.document is None else await self._compile(r.document, r.pointer) for r in requests]
+        compiled = [None if r.document is None else await self.compile(r.document, r.pointer) for r in requests]
         starts = [
             await self._start_by_name(r) if c is None else self._start_of(r, c)
             for r, c in zip(requests, compiled, strict=True)
@@ -105,7 +105,16 @@ class Starter:
             return Started(workflows, warnings, replayed)
         raise AssertionError("unreachable: the second try returns or raises")
 
-    async def _compile(self, document: Mapping[str, Any], pointer: str) -> CompiledDefinition:
+    async def compile(self, document: Mapping[str, Any], pointer: str = "") -> CompiledDefinition:
+        """Check a document with the task types that workers have registered; nothing is stored.
+
+        Args:
+            document: JSON data.
+            pointer: Where it stands in the body.
+
+        Raises:
+            DefinitionInvalid: It was refused.
+        """
         source = orjson.dumps(document)
         types = await self._task_types.known()
         found = self._compiled.get((source, types))

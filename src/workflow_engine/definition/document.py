@@ -15,7 +15,7 @@ from workflow_engine.definition.steps import StepRecord, read_defaults, read_ste
 
 SPEC = "1"
 RESERVED_NAMES = frozenset(
-    {"running", "versions", "orphaned", "reload", "recover-orphaned", "search", "events", "batch"}
+    {"running", "versions", "orphaned", "reload", "recover-orphaned", "search", "events", "batch", "bulk", "validate"}
 )
 """Words that stand where a name would stand in the API's paths."""
 

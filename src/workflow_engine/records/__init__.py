@@ -1,6 +1,8 @@
 """Rows of the database as Python reads them: plain, immutable, one class per noun."""
 
 from workflow_engine.records.definitions import (
+    Definition,
+    DefinitionSummary,
     DefinitionVersion,
     PinnedDefinition,
     Version,
@@ -49,6 +51,8 @@ __all__ = [
     "Claim",
     "Completion",
     "Deadlock",
+    "Definition",
+    "DefinitionSummary",
     "DefinitionVersion",
     "EngineState",
     "Gauges",

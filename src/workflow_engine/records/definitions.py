@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +29,28 @@ class PinnedDefinition:
     name: str
     latest_version: int
     pinned_version: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class DefinitionSummary:
+    """A definition in a list."""
+
+    name: str
+    latest_version: int
+    pinned_version: int | None
+    disabled_at: datetime | None  # it starts nothing new since then
+    created_at: datetime
+    updated_at: datetime  # when it got its latest version
+
+
+@dataclass(frozen=True, slots=True)
+class Definition(DefinitionSummary):
+    """One version of a definition, with its document."""
+
+    version: int
+    hash: str
+    registered_at: datetime
+    document: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import builtins
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -10,11 +11,21 @@ from workflow_engine.definition.faults import SUGGEST_AMONG, nearest
 from workflow_engine.definition.plan import CompiledDefinition, Plan, PlanStep
 from workflow_engine.definition.step_plan import as_json
 from workflow_engine.errors import DefinitionNotFound
-from workflow_engine.records import DefinitionVersion, GraphNode, PinnedDefinition, Version
+from workflow_engine.records import (
+    Definition,
+    DefinitionSummary,
+    DefinitionVersion,
+    GraphNode,
+    PinnedDefinition,
+    Version,
+)
 from workflow_engine.store.pool import Pool
 
 DEFINITIONS_CHANNEL = "workflow_definitions"
 """Where processes hear that they are to read definitions anew."""
+
+_SUMMARY = "d.name, d.latest_version, d.pinned_version, d.disabled_at, d.created_at, d.updated_at"
+_VERSION = "name, latest_version, pinned_version, version, hash, created_at, active_runs, pinned_runs, is_default"
 
 # The ids of the steps that a step `s` depends on. A join may be planned as a scan of all steps for every one of them.
 DEPENDENCIES = (
@@ -97,11 +108,60 @@ class Definitions:
         )
         return found[0], found[1]
 
+    async def list(self, *, after: str = "", limit: int = 100) -> list[DefinitionSummary]:
+        """Definitions by name, from after the name `after`; also those that were deleted."""
+        return await self._pool.rows(
+            DefinitionSummary,
+            f"select {_SUMMARY} from workflow.definitions d where d.latest_version > 0 and d.name > %s"
+            " order by d.name limit %s",
+            [after, limit],
+        )
+
+    async def get(self, name: str, version: int | None = None) -> Definition:
+        """One version of a definition, by default its latest, also of one that was deleted.
+
+        Raises:
+            DefinitionNotFound: The name or the version is unknown.
+        """
+        found = await self._pool.rows(
+            Definition,
+            f"select {_SUMMARY}, v.version, v.hash, v.created_at as registered_at, v.document"
+            " from workflow.definitions d join workflow.definition_versions v on v.name = d.name"
+            " where d.name = %s and v.version = coalesce(%s, d.latest_version)",
+            [name, version],
+        )
+        if not found:
+            raise await self._not_found(name, version)
+        return found[0]
+
+    async def disable(self, name: str) -> bool:
+        """Delete a definition: it starts nothing new. Returns whether it did until now.
+
+        Raises:
+            DefinitionNotFound: The name is unknown.
+        """
+        try:
+            was_enabled: bool = await self._pool.value(
+                "select workflow.disable_definition(%s)", [name], repeatable=True
+            )
+        except DefinitionNotFound as error:
+            raise await self._not_found(name) from error
+        return was_enabled
+
+    async def version_of(self, name: str, hash: str) -> int | None:
+        """The number of the version that has a content, if there is one."""
+        version: int | None = await self._pool.value(
+            "select version from workflow.definition_versions where name = %s and hash = %s",
+            [name, hash],
+            repeatable=True,
+        )
+        return version
+
     async def announce(self) -> None:
         """Tell the workers to read definitions anew. A hint: versions never change."""
         await self._pool.value("select pg_notify(%s, '')", [DEFINITIONS_CHANNEL], repeatable=True)
 
-    async def graph(self, name: str) -> tuple[int, list[GraphNode]]:
+    async def graph(self, name: str) -> tuple[int, builtins.list[GraphNode]]:
         """The steps of the version that a start of `name` would use, in its order; and the number of that version.
 
         Raises:
@@ -136,13 +196,25 @@ class Definitions:
             raise await self._not_found(name, version) from error
         return PinnedDefinition(name, answer["latest_version"], answer["pinned_version"])
 
-    async def versions(self) -> list[Version]:
+    async def versions(self) -> builtins.list[Version]:
         """All versions of all definitions, by name and number."""
-        return await self._pool.rows(
+        return await self._pool.rows(Version, f"select {_VERSION} from workflow.version_list order by name, version")
+
+    async def versions_of(self, name: str, *, before: int = 2**31 - 1, limit: int = 100) -> builtins.list[Version]:
+        """The versions of one definition, newest first, from before the number `before`.
+
+        Raises:
+            DefinitionNotFound: The name is unknown.
+        """
+        found = await self._pool.rows(
             Version,
-            "select name, latest_version, pinned_version, version, hash, created_at, active_runs, pinned_runs,"
-            " is_default from workflow.version_list order by name, version",
+            f"select {_VERSION} from workflow.version_list where name = %s and version < %s"
+            " order by version desc limit %s",
+            [name, before, limit],
         )
+        if not found:
+            await self.resolve(name)
+        return found
 
     async def _not_found(self, name: str, version: int | None = None) -> DefinitionNotFound:
         """The error, with the versions that exist, or the nearest names."""

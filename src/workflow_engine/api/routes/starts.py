@@ -9,9 +9,9 @@ from typing import Any
 import orjson
 from fastapi import APIRouter, Request, Response
 
-from workflow_engine.api import examples, parameters, schemas, views
+from workflow_engine.api import definition_examples, examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
-from workflow_engine.api.bodies import read_json
+from workflow_engine.api.bodies import read_document, read_json
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import RequestRefused
@@ -45,7 +45,9 @@ router = APIRouter(prefix=f"{API}/workflows")
         parameters=[parameters.WAIT],
         headers=[_KEY_HEADER],
         body=Body(
-            schemas.StartRequest, {"runbook": examples.CREATE_WORKFLOW, "registered definition": examples.START_BY_NAME}
+            schemas.StartRequest,
+            {"runbook": examples.CREATE_WORKFLOW, "registered definition": examples.START_BY_NAME},
+            yaml={"runbook": definition_examples.YAML},
         ),
         answers={
             202: Answer("Accepted.", schemas.Started, examples.STARTED, ("Location", "Idempotency-Replayed")),
@@ -59,7 +61,7 @@ async def create(request: Request) -> Response:
     registered when its content is new, and started. Without `steps` the registered definition `name` is started."""
     wait = read_parameters(request, [parameters.WAIT, parameters.PRETTY])["wait"] or _preferred_wait(request)
     key_text = _idempotency_key(request)
-    body = await read_json(request, limit=services(request).settings.max_payload_bytes)
+    body = await read_document(request, limit=services(request).settings.max_payload_bytes)
     start = read_start(body)
     begun = await services(request).starter.start([start], _key(key_text, body))
     started = begun.workflows[0]

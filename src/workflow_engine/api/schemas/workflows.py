@@ -19,7 +19,7 @@ class Step(BaseModel):
 
     id: str
     type: str
-    depends_on: list[str] | None = None
+    depends_on: list[str | dict[str, Any]] | None = None
 
 
 class StartRequest(BaseModel):
