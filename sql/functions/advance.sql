@@ -23,6 +23,7 @@ declare
     v_next      workflow.successor[];
     v_jobs      bigint[];
     v_failing   uuid[];
+    v_scopes    workflow.scope_fact[];
 begin
     loop
         with edge as materialized (
@@ -99,11 +100,11 @@ begin
         v_all := v_all || v_wave;
     end loop;
 
-    -- Count down the tasks that nothing open waits for and note the first failure; both only where there is something to
-    -- note. They are the final steps, and after a retry also steps whose successors have all ended before: so the
-    -- successors are looked at as they are. Those that ended just now (at p_now) count for themselves.
+    -- Count down the tasks that nothing open waits for and note the first failure, per workflow and per scope inside one; both
+    -- only where there is something to note. They are the final steps, and after a retry also steps whose successors have all
+    -- ended before: so the successors are looked at as they are. Those that ended just now (at p_now) count for themselves.
     with fact as materialized (
-        select e.workflow_id,
+        select e.workflow_id, s.scope, case when s.scope > 0 then e.task_id - e.step_index end as base,
                count(*) filter (where not exists (
                    select 1 from unnest(s.successors) x(successor)
                    cross join lateral (
@@ -112,12 +113,14 @@ begin
                    where n.finished_at is null or n.finished_at = p_now))::integer as final_steps,
                (array_agg(coalesce(e.error, '{}') || jsonb_build_object('step', s.id, 'task_id', e.task_id::text)
                           order by (e.error ->> 'type' = 'upstream_failed'), e.task_id)
-                   filter (where e.status = 'failed' and not s.tolerated))[1] as error
+                   filter (where e.status = 'failed' and not s.tolerated))[1] as error,
+               coalesce(bool_or(e.status = 'failed' and not s.tolerated and not s.asked
+                                and e.error ->> 'type' is distinct from 'upstream_failed'), false) as at_once
         from unnest(v_all) e
         cross join lateral (
-            select s.id, s.successors, s.tolerated from workflow.definition_steps s
+            select s.id, s.scope, s.successors, s.tolerated, s.asked from workflow.definition_steps s
             where s.version_id = e.version_id and s.step_index = e.step_index offset 0) s
-        group by 1
+        group by 1, 2, 3
     ), noted as (
         update workflow.workflows w set
             open_tasks = w.open_tasks - f.final_steps,
@@ -126,9 +129,9 @@ begin
                           when coalesce(w.error, f.error) is null then 'succeeded' else 'failed' end,
             finished_at = case when w.open_tasks <= f.final_steps then p_now end
         from fact f
-        where w.id = any(array(select x.workflow_id from fact x)) and w.id = f.workflow_id
+        where w.id = any(array(select x.workflow_id from fact x)) and w.id = f.workflow_id and f.scope = 0
           and w.finished_at is null and (f.final_steps > 0 or f.error is not null)
-        returning w.id, w.status, w.finished_at, w.error, w.fail_fast, f.error as failure
+        returning w.id, w.status, w.finished_at, w.error, w.fail_fast, f.at_once
     ), event as (
         insert into workflow.events (workflow_id, type, at, data)
         select n.id, 'workflow.' || n.status, p_now,
@@ -136,11 +139,15 @@ begin
         from noted n where n.finished_at is not null
     )
     -- A failure of now: one that was there before, and what comes of it, must not end what an operator has started again.
-    select array_agg(n.id) into v_failing
-    from noted n
-    where n.finished_at is null and n.fail_fast and n.failure ->> 'type' is distinct from 'upstream_failed'
-      and n.failure is not null;
+    select (select array_agg(n.id) from noted n where n.finished_at is null and n.fail_fast and n.at_once),
+           array_agg(row(f.base, f.final_steps, f.error, f.at_once)::workflow.scope_fact)
+               filter (where f.scope > 0 and (f.final_steps > 0 or f.error is not null))
+    into v_failing, v_scopes
+    from fact f;
 
+    if v_scopes is not null then
+        perform workflow.end_scopes(v_scopes, p_now);
+    end if;
     if v_failing is not null then
         perform workflow.end_workflows(v_failing, 'failed', p_now);
     end if;

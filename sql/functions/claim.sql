@@ -95,7 +95,7 @@ begin
         where t.id = any(v_tasks) and w.id = any(v_workflows) and w.id = t.workflow_id and w.status = 'running'
           and w.paused_at is null
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.attempt, t.tries, t.job_id, t.lease_token,
-                  t.timeout_override, t.pending_since, t.started_at, t.first_started_at,
+                  t.timeout_override, t.pending_since, t.started_at, t.first_started_at, t.awaits,
                   w.name, w.version, w.labels, w.input, w.started_at as workflow_started_at
     ), job as (
         update procrastinate_jobs j set status = 'doing', worker_id = v_queue_worker_id
@@ -121,13 +121,16 @@ begin
         'labels', c.labels,
         'workflow_started_at', c.workflow_started_at,
         'input', case when s.uses_input then c.input end,
-        'steps', case when s.refs <> '{}' then workflow.step_results(c.id - c.step_index, c.version_id, s.refs) end)
-        -- Absent, not null: workers of the version before know no such field,.
-        || case when y.max_attempts is not null then jsonb_build_object('max_attempts', y.max_attempts) else '{}' end)
+        'steps', case when s.refs <> '{}' and s.scope = 0
+                      then workflow.step_results(c.id - c.step_index, c.version_id, s.refs) end)
+        -- Absent, not null: workers of the version before know no such field.
+        || case when y.max_attempts is not null then jsonb_build_object('max_attempts', y.max_attempts) else '{}' end
+        || case when s.scope > 0 then workflow.scope_of_claim(c.id, c.step_index) else '{}' end
+        || case when c.awaits is not null then workflow.resumption(c.id) else '{}' end)
     into v_claims
     from claimed c
     cross join lateral (
-        select s.type, s.uses_input, s.refs from workflow.definition_steps s
+        select s.type, s.uses_input, s.refs, s.scope from workflow.definition_steps s
         where s.version_id = c.version_id and s.step_index = c.step_index offset 0) s
     left join lateral (
         select y.timeout, y.max_attempts from workflow.task_types y where y.name = s.type offset 0) y on true;

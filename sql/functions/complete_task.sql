@@ -12,7 +12,7 @@ set search_path = public, pg_temp
 set workflow.clock_offset = ''
 as $$
 begin
-    if workflow.settle(array[row(p_task_id, p_attempt, p_lease_token, 'succeeded', null, null, p_output, null, null)
+    if workflow.settle(array[row(p_task_id, p_attempt, p_lease_token, 'succeeded', null, null, p_output, null, null, null, null)
                              ::workflow.completion]) <> '{}' then
         raise exception 'The lease of this attempt is stale.' using errcode = 'WF410', detail = 'stale';
     end if;

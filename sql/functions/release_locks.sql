@@ -29,7 +29,7 @@ begin
         -- All that the locks let pass: with scope workflow, also tasks beside the one that took it.
         perform 1 from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'running' for no key update;
         select coalesce(array_agg(row(t.id, t.attempt, t.lease_token, 'released', null, null, null, workflow.lock_released(),
-                                      null)::workflow.completion order by t.id), '{}'),
+                                      null, null, null)::workflow.completion order by t.id), '{}'),
                coalesce(array_agg(distinct t.worker_id), '{}')
         into v_taken, v_workers
         from workflow.tasks t

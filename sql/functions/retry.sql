@@ -55,7 +55,7 @@ end
 $$;
 comment on function workflow.retry is 'Run again what failed; returns how many tasks were reopened or woken';
 
--- Gives every pending or scheduled task of a workflow a job if it has none, and wakes workers. The caller holds the
+-- Gives every task of a workflow that is pending, scheduled or waits until some time a job if it has none, and wakes workers. The caller holds the
 -- workflow row.
 create or replace function workflow.ensure_jobs(p_workflow_id uuid) returns integer
 language plpgsql volatile
@@ -74,7 +74,8 @@ begin
         cross join lateral (
             select s.queue, s.type from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
-        where t.workflow_id = p_workflow_id and t.status in ('pending', 'scheduled') and not exists (
+        where t.workflow_id = p_workflow_id
+          and (t.status in ('pending', 'scheduled') or t.status = 'waiting' and t.scheduled_at is not null) and not exists (
             select 1 from procrastinate_jobs j where j.id = t.job_id and j.status = 'todo' offset 0)
         order by t.id + 0  -- as it stands, it would invite a walk through the index of all tasks
         for no key update of t);

@@ -23,6 +23,9 @@ declare
     v_settled   integer;
     v_again     workflow.ready_task[];
     v_ended     workflow.ended_task[];
+    v_waiting   workflow.waiting_task[];
+    v_left      bigint[];   -- tasks that were resumed and now go on without what they waited for
+    v_effects   workflow.effect[];
 begin
     -- Workflows first, by id: whoever holds a workflow row owns every transition of its tasks but the claim.
     v_workflows := array(
@@ -40,6 +43,8 @@ begin
             crashes = t.crashes + (c.outcome = 'lost')::integer,
             output = case when n.status = 'succeeded' then coalesce(c.output, 'null') end,
             error = c.error,
+            awaits = case when n.status in ('waiting', 'pending') and c.awaits is not null
+                          then c.awaits - 'instances' else t.awaits end,
             lease_token = null,
             lease_until = null,
             timeout_override = case when not n.terminal then t.timeout_override end,
@@ -55,8 +60,8 @@ begin
         where t.id = any(v_tasks) and t.id = c.task_id and t.attempt = c.attempt and t.lease_token = c.lease_token
           and t.status = 'running'
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.status, t.attempt, t.job_id, t.worker_id,
-                  t.priority, t.pending_since, t.started_at, t.scheduled_at, t.error, c.outcome, c.lease_token, c.record,
-                  n.terminal
+                  t.priority, t.pending_since, t.started_at, t.scheduled_at, t.error, t.awaits, c.outcome, c.lease_token, c.record,
+                  c.awaits as wanted, c.effects, n.terminal
     ), history as (
         insert into workflow.attempt_history
             (task_id, attempt, workflow_id, outcome, worker_id, lease_token, pending_since, started_at, ended_at, error)
@@ -81,10 +86,15 @@ begin
     )
     select count(*),
            array_agg(row(d.id, s.queue, s.type, d.priority, d.scheduled_at)::workflow.ready_task)
-               filter (where not d.terminal),
+               filter (where not d.terminal and d.status <> 'waiting'),
            array_agg(row(d.id, d.workflow_id, d.version_id, d.step_index, d.status, d.error)::workflow.ended_task)
-               filter (where d.terminal)
-    into v_settled, v_again, v_ended
+               filter (where d.terminal),
+           array_agg(row(d.id, d.workflow_id, d.version_id, d.step_index, d.attempt, s.queue, s.type, d.priority, d.wanted)
+                     ::workflow.waiting_task) filter (where d.status = 'waiting'),
+           array_agg(d.id) filter (where d.awaits is not null and (d.terminal or d.outcome = 'retried')),
+           array_agg(row(d.id, d.workflow_id, d.version_id, d.step_index, d.effects)::workflow.effect)
+               filter (where d.effects is not null)
+    into v_settled, v_again, v_ended, v_waiting, v_left, v_effects
     from done d
     cross join lateral (
         select s.queue, s.type from workflow.definition_steps s
@@ -99,6 +109,15 @@ begin
         where t.id = any(v_tasks) and t.id = a.task_id;
     end if;
 
+    if v_left is not null then
+        perform workflow.stop_awaiting(v_left, v_now);
+    end if;
+    if v_waiting is not null then
+        perform workflow.begin_waiting(v_waiting, v_now);
+    end if;
+    if v_effects is not null then
+        perform workflow.take_effects(v_effects, v_now);
+    end if;
     if v_ended is not null then
         perform workflow.advance(v_ended, v_now);
     end if;
@@ -110,7 +129,7 @@ begin
     return array(
         select (c.ord - 1)::integer
         from unnest(p_completions) with ordinality
-            as c(task_id, attempt, lease_token, outcome, next, delay, output, error, record, ord)
+            as c(task_id, attempt, lease_token, outcome, next, delay, output, error, record, awaits, effects, ord)
         where not exists (
             select 1 from workflow.attempt_history h
             where h.task_id = c.task_id and h.attempt = c.attempt and h.lease_token = c.lease_token

@@ -54,7 +54,7 @@ comment on function workflow.sweep_expired_leases is 'Take expired leases back; 
 
 -- Completions that say "lost" for those of some tasks whose lease has run out by p_now, and with p_dead also for those whose
 -- worker does not live, however long its lease. The caller holds the workflow rows; tasks of other workflows are left out.
--- From p_max_crashes lost claims on the task fails.
+-- From p_max_crashes lost claims on the task fails, or, if its step catches errors, a worker is shown the error first (once).
 create or replace function workflow.lost_claims(
     p_tasks bigint[], p_workflows uuid[], p_max_crashes integer, p_now timestamptz, p_dead boolean default false)
     returns workflow.completion[]
@@ -67,18 +67,26 @@ declare
 begin
     return array(
         select row(t.id, t.attempt, t.lease_token, 'lost',
-                   case when t.crashes + 1 >= p_max_crashes then 'failed' end, null, null,
+                   case when n.fails and not n.caught then 'failed' end, null, null, n.error, null,
+                   case when n.caught then jsonb_build_object('kind', 'raised', 'error', n.error) end,
+                   null)::workflow.completion
+        from workflow.tasks t
+        cross join lateral (
+            select s.catches from workflow.definition_steps s
+            where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
+        cross join lateral (
+            select t.crashes + 1 >= p_max_crashes as fails,
+                   t.crashes + 1 >= p_max_crashes and s.catches
+                       and t.awaits ->> 'kind' is distinct from 'raised' as caught,
                    jsonb_build_object(
                        'type', 'worker_lost',
                        'message', 'The worker that ran this attempt stopped renewing its lease.',
                        'retryable', true, 'attempt', t.attempt,
-                       'details', jsonb_build_object('worker', t.worker_id, 'lost_claims', t.crashes + 1)),
-                   null)::workflow.completion
-        from workflow.tasks t
+                       'details', jsonb_build_object('worker', t.worker_id, 'lost_claims', t.crashes + 1)) as error) n
         where t.id = any(p_tasks) and t.workflow_id = any(p_workflows) and t.status = 'running'
           and (t.lease_until < p_now or p_dead and not coalesce(t.worker_id = any(v_alive), false))
         order by t.id
-        for no key update);
+        for no key update of t);
 end
 $$;
 comment on function workflow.lost_claims is 'Internal: completions for tasks whose lease has run out';

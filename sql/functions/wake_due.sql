@@ -24,8 +24,8 @@ end
 $$;
 comment on function workflow.next_due is 'When the next scheduled job of these queues becomes due';
 
--- Makes scheduled tasks whose time has come pending, so that they compete by priority like all others. Waits for no
--- lock. Without p_queues, in all queues. Returns how many; call again while that equals p_limit.
+-- Makes scheduled tasks whose time has come pending, so that they compete by priority like all others; likewise waiting ones
+-- whose timer or deadline has come. Waits for no lock. Without p_queues, in all queues. Returns how many; call again while that equals p_limit.
 create or replace function workflow.wake_due(p_queues text[] default null, p_limit integer default 1000) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -71,7 +71,7 @@ begin
         select t.id from workflow.tasks t
         where t.id = any(array(
                   select (j.args ->> 'task_id')::bigint from procrastinate_jobs j where j.id = any(v_jobs)))
-          and t.job_id = any(v_jobs) and t.status = 'scheduled'
+          and t.job_id = any(v_jobs) and t.status in ('scheduled', 'waiting')
         for no key update skip locked);
     with woken as (
         update workflow.tasks t set status = 'pending', pending_since = t.scheduled_at, scheduled_at = null

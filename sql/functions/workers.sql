@@ -88,7 +88,7 @@ declare
     v_lost workflow.completion[];
 begin
     v_lost := array(
-        select row(t.id, t.attempt, t.lease_token, 'released', null, null, null, null, null)::workflow.completion
+        select row(t.id, t.attempt, t.lease_token, 'released', null, null, null, null, null, null, null)::workflow.completion
         from workflow.workers w
         join procrastinate_jobs j on j.status = 'doing' and j.worker_id = w.queue_worker_id
         join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id

@@ -20,6 +20,9 @@ alter table workflow.definition_steps
         check (kind in ('step', 'output', 'compensation', 'on_failure', 'on_exit'));
 comment on column workflow.definition_steps.rule is 'When it runs, given how the steps before it ended; null = auto';
 
+-- Opening a scope asks for its steps.
+create index definition_steps_scope on workflow.definition_steps (version_id, scope);
+
 create table workflow.definition_scopes (
     version_id      integer not null references workflow.definition_versions (id),
     scope           integer not null,              -- from 1
@@ -52,6 +55,7 @@ alter type workflow.completion
     add attribute awaits jsonb,                    -- with next = waiting: what for
     add attribute effects jsonb;                   -- {"usage"?, "emit"?, "terminate"?}: what else it does in this commit
 
+-- A task that begins to wait.
 create type workflow.waiting_task as (
     task_id         bigint,
     workflow_id     uuid,
@@ -64,6 +68,7 @@ create type workflow.waiting_task as (
     awaits          jsonb
 );
 
+-- What else the end of an attempt does in the same commit.
 create type workflow.effect as (
     task_id         bigint,
     workflow_id     uuid,
@@ -88,7 +93,6 @@ create table workflow.scopes (
     variables       jsonb not null,                -- what its expressions see beside the steps: item, index, iteration, last, error
     status          text not null default 'blocked',
     open_tasks      integer not null,              -- as in workflow.workflows
-    output          jsonb,
     error           jsonb,
     replaced        boolean not null default false, -- its parent was tried again
     started_at      timestamptz,
@@ -115,6 +119,14 @@ create table workflow.groups (
 ) with (fillfactor = 70);
 comment on table workflow.groups is 'Counters of tasks that wait for their scopes';
 create index groups_workflow on workflow.groups (workflow_id);
+
+-- What a wave of ended tasks means for a scope.
+create type workflow.scope_fact as (
+    base            bigint,
+    final_steps     integer,                       -- so many of its open tasks that nothing open waits for have ended
+    error           jsonb,                         -- of the first that failed it
+    at_once         boolean                        -- that failure ends it without waiting for the others
+);
 
 -- Parents and children ------------------------------------------------------------------------------------------------
 

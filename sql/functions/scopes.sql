@@ -1,0 +1,366 @@
+-- Scopes: lists of steps inside steps. Items of a for_each, iterations of a loop, blocks and catches are the same thing: an
+-- instance of a list of steps under a waiting task, its parent. When the last task of it that nothing waits for has ended, so has the
+-- scope; when all scopes of the parent have, the parent is resumed and its worker says what follows.
+--
+-- An item that ends costs one counter on its scope and one on its parent's group, however many items there are.
+
+-- Opens the scopes that tasks wait for and starts the first of them. The caller holds the workflow rows.
+create or replace function workflow.await_scope(p_tasks workflow.waiting_task[], p_now timestamptz) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_first bigint[];
+begin
+    insert into workflow.groups as g (task_id, workflow_id, round, total, started, open, width, tolerated)
+    select w.task_id, w.workflow_id, w.attempt, n.total, n.first, n.first, n.width,
+           coalesce((w.awaits ->> 'tolerated')::integer, 0)
+    from unnest(p_tasks) w
+    cross join lateral (select jsonb_array_length(w.awaits -> 'instances') as total) l
+    cross join lateral (select l.total, least(l.total, coalesce((w.awaits ->> 'width')::integer, l.total)) as first,
+                               coalesce((w.awaits ->> 'width')::integer, l.total) as width) n
+    on conflict (task_id) do update set
+        round = excluded.round, total = excluded.total, started = excluded.started, open = excluded.open, failed = 0,
+        width = excluded.width, tolerated = excluded.tolerated, error = null;
+
+    with opened as (
+        insert into workflow.scopes
+            (base, workflow_id, version_id, scope, parent_task_id, round, position, bases, path, variables, open_tasks)
+        select n.base, w.workflow_id, w.version_id, d.scope, w.task_id, w.attempt, (i.value ->> 'position')::integer,
+               coalesce(p.bases, array[w.task_id - w.step_index]) || n.base,
+               coalesce(p.path || case when s.body then '' else '.' || s.id end, s.id)
+                   || case d.kind when 'block' then '' when 'catch' then '.catch'
+                                  else '[' || (i.value ->> 'position') || ']' end,
+               coalesce(p.variables, '{}') || coalesce(i.value -> 'variables', '{}'),
+               d.final_steps
+        from unnest(p_tasks) w
+        cross join lateral (
+            select s.id, s.body, s.scope from workflow.definition_steps s
+            where s.version_id = w.version_id and s.step_index = w.step_index offset 0) s
+        cross join lateral (
+            select d.scope, d.kind, d.final_steps from workflow.definition_scopes d
+            where d.version_id = w.version_id and d.scope = (w.awaits ->> 'scope')::integer offset 0) d
+        left join lateral (
+            select p.bases, p.path, p.variables from workflow.scopes p
+            where s.scope > 0 and p.base = w.task_id - w.step_index offset 0) p on true
+        cross join lateral jsonb_array_elements(w.awaits -> 'instances') with ordinality as i(value, ord)
+        cross join lateral (select nextval('workflow.task_base') as base, i.ord) n
+        returning base, parent_task_id, position
+    )
+    select array_agg(o.base order by o.parent_task_id, o.position) into v_first
+    from (select o.*, row_number() over (partition by o.parent_task_id order by o.position) as ord from opened o) o
+    join unnest(p_tasks) w on w.task_id = o.parent_task_id
+    where o.ord <= coalesce((w.awaits ->> 'width')::integer, o.ord);
+    perform workflow.start_scopes(v_first, p_now);
+end
+$$;
+comment on function workflow.await_scope is 'Internal: open the scopes that tasks wait for';
+
+-- Gives scopes their tasks: those without dependencies become pending, or scheduled if the parent asks for a delay.
+create or replace function workflow.start_scopes(p_bases bigint[], p_now timestamptz) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_roots workflow.ready_task[];
+    v_jobs  bigint[];
+begin
+    v_roots := array(
+        select row(c.base + s.step_index, s.queue, s.type, s.priority + w.priority,
+                   p_now + make_interval(secs => nullif((p.awaits ->> 'delay')::double precision, 0)))::workflow.ready_task
+        from unnest(p_bases) with ordinality as b(base, ord)
+        cross join lateral (
+            select c.base, c.workflow_id, c.version_id, c.scope, c.parent_task_id from workflow.scopes c
+            where c.base = b.base offset 0) c
+        cross join lateral (select w.priority from workflow.workflows w where w.id = c.workflow_id offset 0) w
+        cross join lateral (select p.awaits from workflow.tasks p where p.id = c.parent_task_id offset 0) p
+        cross join lateral (
+            select s.step_index, s.queue, s.type, s.priority from workflow.definition_steps s
+            where s.version_id = c.version_id and s.scope = c.scope and s.kind = 'step'
+              and (s.dependencies = '{}' or s.rule ->> 'name' = 'always' and s.ordering = '{}') offset 0) s
+        order by b.ord, s.step_index);
+    v_jobs := workflow.enqueue(v_roots);
+
+    insert into workflow.tasks
+        (id, workflow_id, version_id, step_index, status, priority, open_dependencies, job_id, pending_since, scheduled_at)
+    select c.base + s.step_index, c.workflow_id, c.version_id, s.step_index,
+           case when r.job_id is null then 'blocked' when r.scheduled_at is null then 'pending' else 'scheduled' end,
+           s.priority + w.priority, cardinality(s.dependencies), r.job_id,
+           case when r.job_id is not null then coalesce(r.scheduled_at, p_now) end, r.scheduled_at
+    from unnest(p_bases) b
+    cross join lateral (
+        select c.base, c.workflow_id, c.version_id, c.scope from workflow.scopes c where c.base = b offset 0) c
+    cross join lateral (select w.priority from workflow.workflows w where w.id = c.workflow_id offset 0) w
+    cross join lateral (
+        select s.step_index, s.priority, s.dependencies from workflow.definition_steps s
+        where s.version_id = c.version_id and s.scope = c.scope and s.kind = 'step' offset 0) s
+    left join unnest(v_roots, v_jobs) as r(task_id, queue, type, priority, scheduled_at, job_id)
+        on r.task_id = c.base + s.step_index;
+
+    update workflow.scopes c set status = 'running', started_at = p_now where c.base = any(p_bases);
+end
+$$;
+comment on function workflow.start_scopes is 'Internal: give scopes their tasks';
+
+-- Counts down scopes in which tasks have ended (see workflow.advance); those that so end count down their parents' groups,
+-- which start the next of theirs, or have the parent resumed. The caller holds the workflow rows.
+--
+-- With fail_fast the first failure of a scope cancels the rest of it, and the first one too many of a group its other scopes.
+create or replace function workflow.end_scopes(p_facts workflow.scope_fact[], p_now timestamptz) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_bases     bigint[] := array(select f.base from unnest(p_facts) f);
+    v_ended     bigint[];
+    v_failing   bigint[];
+    v_parents   bigint[];
+    v_next      bigint[];
+    v_over      bigint[];
+    v_done      bigint[];
+begin
+    with noted as (
+        update workflow.scopes c set
+            open_tasks = c.open_tasks - f.final_steps,
+            error = coalesce(c.error, f.error),
+            status = case when c.open_tasks > f.final_steps then c.status
+                          when coalesce(c.error, f.error) is null then 'succeeded' else 'failed' end,
+            finished_at = case when c.open_tasks <= f.final_steps then p_now end
+        from unnest(p_facts) f
+        where c.base = any(v_bases) and c.base = f.base and c.finished_at is null
+        returning c.base, c.workflow_id, c.finished_at, f.at_once
+    )
+    select coalesce(array_agg(n.base) filter (where n.finished_at is not null), '{}'),
+           array_agg(n.base) filter (where n.finished_at is null and n.at_once and w.fail_fast)
+    into v_ended, v_failing
+    from noted n
+    cross join lateral (select w.fail_fast from workflow.workflows w where w.id = n.workflow_id offset 0) w;
+    if v_failing is not null then
+        perform workflow.close_scopes(v_failing, p_now);
+        update workflow.scopes c set status = 'failed' where c.base = any(v_failing);
+        v_ended := v_ended || v_failing;
+    end if;
+    v_parents := array(select c.parent_task_id from workflow.scopes c where c.base = any(v_ended));
+    if v_parents = '{}' then
+        return;
+    end if;
+
+    with ended as materialized (
+        select c.parent_task_id, c.round, count(*)::integer as ended,
+               count(*) filter (where c.status <> 'succeeded')::integer as failed,
+               (array_agg(c.error order by c.position) filter (where c.status <> 'succeeded'))[1] as error
+        from workflow.scopes c
+        where c.base = any(v_ended)
+        group by 1, 2
+    ), counted as (
+        update workflow.groups g set
+            open = g.open - e.ended + n.more,
+            started = g.started + n.more,
+            failed = g.failed + e.failed,
+            error = coalesce(g.error, e.error)
+        from ended e
+        cross join lateral (
+            select case when g0.failed + e.failed > g0.tolerated and w.fail_fast then 0
+                        else least(g0.total - g0.started, g0.width - (g0.open - e.ended)) end as more, w.fail_fast
+            from workflow.groups g0
+            cross join lateral (select w.fail_fast from workflow.workflows w where w.id = g0.workflow_id offset 0) w
+            where g0.task_id = e.parent_task_id offset 0) n
+        where g.task_id = any(v_parents) and g.task_id = e.parent_task_id and g.round = e.round
+        returning g.*, n.more, n.fail_fast
+    )
+    select array_agg(c.task_id) filter (where c.failed > c.tolerated and c.fail_fast and c.open > 0),
+           array_agg(c.task_id) filter (where c.open = 0 or c.failed > c.tolerated and c.fail_fast),
+           (select array_agg(s.base order by s.parent_task_id, s.position)
+            from counted d
+            cross join lateral (
+                select s.base, s.parent_task_id, s.position from workflow.scopes s
+                where s.parent_task_id = d.task_id and s.round = d.round and s.position >= d.started - d.more
+                  and s.position < d.started offset 0) s
+            where d.more > 0)
+    into v_over, v_done, v_next
+    from counted c;
+
+    if v_over is not null then
+        perform workflow.close_scopes(array(
+            select c.base from workflow.scopes c
+            cross join lateral (select g.round from workflow.groups g where g.task_id = c.parent_task_id offset 0) g
+            where c.parent_task_id = any(v_over) and c.round = g.round and c.finished_at is null), p_now);
+        update workflow.groups g set open = 0 where g.task_id = any(v_over);
+    end if;
+    if v_next is not null then
+        perform workflow.start_scopes(v_next, p_now);
+    end if;
+    if v_done is not null then
+        perform workflow.resume_waiting(v_done, p_now);
+    end if;
+end
+$$;
+comment on function workflow.end_scopes is 'Internal: count down scopes in which tasks have ended';
+
+-- Ends scopes and all scopes inside them: tasks that have not ended are cancelled. The caller holds the workflow rows.
+create or replace function workflow.close_scopes(p_bases bigint[], p_now timestamptz) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+as $$
+declare
+    v_open  bigint[];
+    v_tasks bigint[];
+begin
+    v_open := array(
+        select c.base from workflow.scopes c
+        where c.workflow_id = any(array(select x.workflow_id from workflow.scopes x where x.base = any(p_bases)))
+          and c.finished_at is null and c.bases && p_bases);
+    v_tasks := array(
+        select t.id from workflow.tasks t
+        where t.id = any(array(
+                  select c.base + s.step_index
+                  from unnest(v_open) o
+                  cross join lateral (
+                      select c.base, c.version_id, c.scope from workflow.scopes c where c.base = o offset 0) c
+                  cross join lateral (
+                      select s.step_index from workflow.definition_steps s
+                      where s.version_id = c.version_id and s.scope = c.scope offset 0) s))
+          and t.finished_at is null
+        for no key update);
+    update workflow.scopes c set status = 'cancelled', finished_at = p_now where c.base = any(v_open);
+    if v_tasks <> '{}' then
+        perform workflow.cancel_tasks(v_tasks, p_now);
+        delete from workflow.waits x where x.ctid = any(array(
+            select x.ctid from workflow.waits x where x.task_id = any(v_tasks) for update skip locked));
+    end if;
+end
+$$;
+comment on function workflow.close_scopes is 'Internal: end scopes and all scopes inside them';
+
+-- Ends the scopes that tasks still wait for. They are tried again, or have ended: in both cases these scopes stay as history.
+create or replace function workflow.stop_awaiting_scope(p_tasks bigint[], p_now timestamptz) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+as $$
+declare
+    v_open bigint[];
+begin
+    v_open := array(
+        select c.base from workflow.scopes c
+        cross join lateral (select g.round from workflow.groups g where g.task_id = c.parent_task_id offset 0) g
+        where c.parent_task_id = any(p_tasks) and c.round = g.round and c.finished_at is null);
+    if v_open <> '{}' then
+        perform workflow.close_scopes(v_open, p_now);
+    end if;
+    -- Of a task that starts over, nothing of before is shown any more.
+    update workflow.scopes c set replaced = true
+    where c.parent_task_id = any(array(
+              select t.id from workflow.tasks t where t.id = any(p_tasks) and t.status = 'scheduled'))
+      and not c.replaced;
+end
+$$;
+comment on function workflow.stop_awaiting_scope is 'Internal: end the scopes that tasks still wait for';
+
+-- What came of the scopes of a task: {"ended", "status", "position" (of the last), "error"?, "outputs"? (by position, null for
+-- one that failed), "steps"? (results that the parent's own expressions read)}. A scope's output is that of its body, or an object of
+-- the outputs of its last steps by id.
+create or replace function workflow.scope_resumption(p_task workflow.tasks) returns jsonb
+language plpgsql stable
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_group     workflow.groups;
+    v_kind      workflow.definition_scopes;
+    v_outputs   jsonb;
+    v_position  integer;
+    v_bases     bigint[];
+begin
+    select * into v_group from workflow.groups g where g.task_id = p_task.id;
+    if v_group.open > 0 then
+        return jsonb_build_object('ended', false);
+    end if;
+    select d.* into v_kind from workflow.definition_scopes d
+    where d.version_id = p_task.version_id and d.scope = (p_task.awaits ->> 'scope')::integer;
+    select jsonb_agg(case when c.status = 'succeeded' then o.output end order by c.position), max(c.position),
+           (array_agg(c.bases order by c.position desc))[1]
+    into v_outputs, v_position, v_bases
+    from workflow.scopes c
+    left join lateral (select workflow.scope_output(c) as output) o on true
+    where c.parent_task_id = p_task.id and c.round = v_group.round;
+    return jsonb_build_object(
+        'ended', true, 'position', v_position,
+        'status', case when v_group.failed > v_group.tolerated then 'failed' else 'succeeded' end)
+        || case when v_group.failed > v_group.tolerated then jsonb_build_object('error', v_group.error)
+                else jsonb_build_object('outputs', v_outputs) end
+        || case when v_kind.refs <> '{}' then jsonb_build_object('steps', coalesce(
+                    workflow.scoped_results(v_bases, p_task.version_id, v_kind.refs), '{}'))
+                else '{}' end;
+end
+$$;
+comment on function workflow.scope_resumption is 'Internal: what came of the scopes of a task';
+
+create or replace function workflow.scope_output(p_scope workflow.scopes) returns jsonb
+language plpgsql stable
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+begin
+    return (
+        select case when bool_or(s.body) then (array_agg(t.output))[1]
+                    else jsonb_object_agg(s.id, t.output) filter (where t.status = 'succeeded') end
+        from workflow.definition_steps s
+        cross join lateral (
+            select t.status, t.output from workflow.tasks t where t.id = p_scope.base + s.step_index offset 0) t
+        where s.version_id = p_scope.version_id and s.scope = p_scope.scope and s.kind = 'step' and s.successors = '{}');
+end
+$$;
+comment on function workflow.scope_output is 'Internal: the output of a scope that succeeded';
+
+-- What a claim says of a task inside a scope: {"path", "variables", "steps"}.
+create or replace function workflow.scope_of_claim(p_task_id bigint, p_step_index integer) returns jsonb
+language plpgsql stable
+set search_path = public, pg_temp
+as $$
+begin
+    return (
+        select jsonb_build_object(
+            'path', c.path || case when s.body then '' else '.' || s.id end,
+            'variables', c.variables,
+            'steps', case when s.refs <> '{}' then workflow.scoped_results(c.bases, c.version_id, s.refs) end)
+        from workflow.scopes c
+        join workflow.definition_steps s on s.version_id = c.version_id and s.step_index = p_step_index
+        where c.base = p_task_id - p_step_index);
+end
+$$;
+comment on function workflow.scope_of_claim is 'Internal: what a claim says of a task inside a scope';
+
+-- Results of steps of a scope and of the scopes around it, as workflow.step_results.
+create or replace function workflow.scoped_results(p_bases bigint[], p_version_id integer, p_refs integer[]) returns jsonb
+language plpgsql stable
+set search_path = public, pg_temp
+as $$
+begin
+    return (
+        select jsonb_object_agg(r.key, r.value order by d.depth)  -- an id of an inner scope hides that of an outer one
+        from (select s.depth, array_agg(s.step_index) as refs
+              from unnest(p_refs) x
+              join workflow.definition_steps s on s.version_id = p_version_id and s.step_index = x
+              group by 1) d
+        cross join lateral jsonb_each(workflow.step_results(p_bases[d.depth + 1], p_version_id, d.refs)) r);
+end
+$$;
+comment on function workflow.scoped_results is 'Internal: results of steps of a scope and of those around it';
