@@ -1,13 +1,14 @@
 -- What follows when tasks have ended: their successors count down and become pending, failed or skipped; those that end
 -- here have successors too; then the workflows whose final steps have all ended, or which failed fast, are finished.
 --
--- The caller holds the workflow rows. Per edge it costs one counter, never a scan of the workflow's tasks.
+-- The caller holds the workflow rows. Returns the tasks that were cancelled inside scopes that failed: what they held is for
+-- workflow.free_resources. Per edge it costs one counter, never a scan of the workflow's tasks.
 --
 -- How the plans are kept flat: a plan is kept for a session and may have been made while the tables were small. Lookups of
 -- single rows are lateral with `offset 0`, which can only be planned as one probe by key per row; updates name their rows
 -- by an array of keys and are matched with their new values by hash, as nested loops and merges are off (a merge
 -- would walk the whole index in order before PostgreSQL 17, the keys being a filter only).
-create or replace function workflow.advance(p_ended workflow.ended_task[], p_now timestamptz) returns void
+create or replace function workflow.advance(p_ended workflow.ended_task[], p_now timestamptz) returns bigint[]
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -24,6 +25,7 @@ declare
     v_jobs      bigint[];
     v_failing   uuid[];
     v_scopes    workflow.scope_fact[];
+    v_cancelled bigint[] := '{}';
 begin
     loop
         with edge as materialized (
@@ -146,11 +148,12 @@ begin
     from fact f;
 
     if v_scopes is not null then
-        perform workflow.end_scopes(v_scopes, p_now);
+        v_cancelled := workflow.end_scopes(v_scopes, p_now);
     end if;
     if v_failing is not null then
         perform workflow.end_workflows(v_failing, 'failed', p_now);
     end if;
+    return v_cancelled;
 end
 $$;
 comment on function workflow.advance is 'Internal: what follows when tasks have ended';

@@ -50,6 +50,7 @@ declare
     v_key   text;
     v_path  text;
     v_error jsonb;
+    v_cancelled bigint[];
 begin
     perform 1 from workflow.workflows w where w.id = any(p_cycle) order by w.id for no key update;
     v_now := workflow.clock();
@@ -85,10 +86,10 @@ begin
     insert into workflow.events (workflow_id, type, task_id, attempt, at, data)
     values (v_task.workflow_id, 'task.failed', p_task_id, nullif(v_task.attempt, 0), v_now,
             jsonb_build_object('error', v_error));
-    perform workflow.advance(array[
+    v_cancelled := workflow.advance(array[
         row(p_task_id, v_task.workflow_id, v_task.version_id, v_task.step_index, 'failed', v_error)::workflow.ended_task],
         v_now);
-    perform workflow.free_resources(array[v_task.workflow_id], '{}', v_now);
+    perform workflow.free_resources(array[v_task.workflow_id], v_cancelled, v_now);
     return true;
 end
 $$;

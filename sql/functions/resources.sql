@@ -202,10 +202,9 @@ begin
     with ended as (
         delete from workflow.holds h
         where h.ctid = any(array(
-            -- Of all tasks of the workflow: when a scope ends, what runs in it ends too.
-            select h.ctid from workflow.holds h where h.workflow_id = any(p_workflows)
-            union
-            select h.ctid from workflow.holds h where h.task_id = any(p_tasks))) and case h.scope
+            select h.ctid from workflow.holds h where h.task_id = any(p_tasks)
+            union all
+            select h.ctid from workflow.holds h where h.workflow_id = any(v_ended))) and case h.scope
             when 'task' then (
                 select count(*) from workflow.tasks t
                 where t.id = h.task_id and t.status = 'running' and t.attempt = h.attempt) = 0

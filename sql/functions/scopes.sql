@@ -114,7 +114,8 @@ comment on function workflow.start_scopes is 'Internal: give scopes their tasks'
 -- which start the next of theirs, or have the parent resumed. The caller holds the workflow rows.
 --
 -- With fail_fast the first failure of a scope cancels the rest of it, and the first one too many of a group its other scopes.
-create or replace function workflow.end_scopes(p_facts workflow.scope_fact[], p_now timestamptz) returns void
+-- Returns the tasks that were cancelled.
+create or replace function workflow.end_scopes(p_facts workflow.scope_fact[], p_now timestamptz) returns bigint[]
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -130,6 +131,7 @@ declare
     v_next      bigint[];
     v_over      bigint[];
     v_done      bigint[];
+    v_cancelled bigint[] := '{}';
 begin
     with noted as (
         update workflow.scopes c set
@@ -148,13 +150,13 @@ begin
     from noted n
     cross join lateral (select w.fail_fast from workflow.workflows w where w.id = n.workflow_id offset 0) w;
     if v_failing is not null then
-        perform workflow.close_scopes(v_failing, p_now);
+        v_cancelled := workflow.close_scopes(v_failing, p_now);
         update workflow.scopes c set status = 'failed' where c.base = any(v_failing);
         v_ended := v_ended || v_failing;
     end if;
     v_parents := array(select c.parent_task_id from workflow.scopes c where c.base = any(v_ended));
     if v_parents = '{}' then
-        return;
+        return v_cancelled;
     end if;
 
     with ended as materialized (
@@ -193,7 +195,7 @@ begin
     from counted c;
 
     if v_over is not null then
-        perform workflow.close_scopes(array(
+        v_cancelled := v_cancelled || workflow.close_scopes(array(
             select c.base from workflow.scopes c
             cross join lateral (select g.round from workflow.groups g where g.task_id = c.parent_task_id offset 0) g
             where c.parent_task_id = any(v_over) and c.round = g.round and c.finished_at is null), p_now);
@@ -205,12 +207,14 @@ begin
     if v_done is not null then
         perform workflow.resume_waiting(v_done, p_now);
     end if;
+    return v_cancelled;
 end
 $$;
 comment on function workflow.end_scopes is 'Internal: count down scopes in which tasks have ended';
 
 -- Ends scopes and all scopes inside them: tasks that have not ended are cancelled. The caller holds the workflow rows.
-create or replace function workflow.close_scopes(p_bases bigint[], p_now timestamptz) returns void
+-- Returns those tasks: what they held is for workflow.free_resources.
+create or replace function workflow.close_scopes(p_bases bigint[], p_now timestamptz) returns bigint[]
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -243,12 +247,14 @@ begin
         delete from workflow.waits x where x.ctid = any(array(
             select x.ctid from workflow.waits x where x.task_id = any(v_tasks) for update skip locked));
     end if;
+    return v_tasks;
 end
 $$;
 comment on function workflow.close_scopes is 'Internal: end scopes and all scopes inside them';
 
 -- Ends the scopes that tasks still wait for. They are tried again, or have ended: in both cases these scopes stay as history.
-create or replace function workflow.stop_awaiting_scope(p_tasks bigint[], p_now timestamptz) returns void
+-- Returns the tasks that were cancelled.
+create or replace function workflow.stop_awaiting_scope(p_tasks bigint[], p_now timestamptz) returns bigint[]
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -256,20 +262,22 @@ set enable_nestloop = off
 set enable_mergejoin = off
 as $$
 declare
-    v_open bigint[];
+    v_open      bigint[];
+    v_cancelled bigint[] := '{}';
 begin
     v_open := array(
         select c.base from workflow.scopes c
         cross join lateral (select g.round from workflow.groups g where g.task_id = c.parent_task_id offset 0) g
         where c.parent_task_id = any(p_tasks) and c.round = g.round and c.finished_at is null);
     if v_open <> '{}' then
-        perform workflow.close_scopes(v_open, p_now);
+        v_cancelled := workflow.close_scopes(v_open, p_now);
     end if;
     -- Of a task that starts over, nothing of before is shown any more.
     update workflow.scopes c set replaced = true
     where c.parent_task_id = any(array(
               select t.id from workflow.tasks t where t.id = any(p_tasks) and t.status = 'scheduled'))
       and not c.replaced;
+    return v_cancelled;
 end
 $$;
 comment on function workflow.stop_awaiting_scope is 'Internal: end the scopes that tasks still wait for';
@@ -295,8 +303,7 @@ begin
     end if;
     select d.* into v_kind from workflow.definition_scopes d
     where d.version_id = p_task.version_id and d.scope = (p_task.awaits ->> 'scope')::integer;
-    select jsonb_agg(case when c.status = 'succeeded' then o.output end order by c.position), max(c.position),
-           (array_agg(c.bases order by c.position desc))[1]
+    select jsonb_agg(case when c.status = 'succeeded' then o.output end order by c.position), max(c.position), max(c.bases)
     into v_outputs, v_position, v_bases
     from workflow.scopes c
     left join lateral (select workflow.scope_output(c) as output) o on true

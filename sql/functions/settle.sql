@@ -110,7 +110,7 @@ begin
     end if;
 
     if v_left is not null then
-        perform workflow.stop_awaiting(v_left, v_now);
+        v_tasks := v_tasks || workflow.stop_awaiting(v_left, v_now);
     end if;
     if v_waiting is not null then
         perform workflow.begin_waiting(v_waiting, v_now);
@@ -119,7 +119,7 @@ begin
         perform workflow.take_effects(v_effects, v_now);
     end if;
     if v_ended is not null then
-        perform workflow.advance(v_ended, v_now);
+        v_tasks := v_tasks || workflow.advance(v_ended, v_now);
     end if;
     perform workflow.free_resources(v_workflows, v_tasks, v_now);
 

@@ -89,7 +89,7 @@ begin
         select row(n.base + s.step_index, s.queue, s.type, s.priority + n.priority, null)::workflow.ready_task
         from unnest(v_new) with ordinality
             as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, ord)
-        join workflow.definition_steps s on s.version_id = n.version_id
+        join workflow.definition_steps s on s.version_id = n.version_id and s.scope = 0 and s.kind = 'step'
         where s.dependencies = '{}'
         order by n.ord, s.step_index);
     v_jobs := workflow.enqueue(v_roots);
@@ -100,7 +100,7 @@ begin
            case when r.job_id is null then 'blocked' else 'pending' end, s.priority + n.priority,
            cardinality(s.dependencies), r.job_id, case when r.job_id is not null then v_now end
     from unnest(v_new) n
-    join workflow.definition_steps s on s.version_id = n.version_id
+    join workflow.definition_steps s on s.version_id = n.version_id and s.scope = 0 and s.kind = 'step'
     left join unnest(v_roots, v_jobs) as r(task_id, queue, type, priority, scheduled_at, job_id)
         on r.task_id = n.base + s.step_index;
 

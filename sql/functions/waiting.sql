@@ -55,7 +55,8 @@ $$;
 comment on function workflow.begin_waiting is 'Internal: begin the waits of tasks';
 
 -- Lets go what tasks waited for: they end or are tried again without it, or go on from it. The caller holds the workflow rows.
-create or replace function workflow.stop_awaiting(p_tasks bigint[], p_now timestamptz) returns void
+-- Returns the tasks that were cancelled with it: what they held is for workflow.free_resources.
+create or replace function workflow.stop_awaiting(p_tasks bigint[], p_now timestamptz) returns bigint[]
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -63,8 +64,9 @@ set enable_nestloop = off
 set enable_mergejoin = off
 as $$
 declare
-    v_kind  text;
-    v_some  bigint[];
+    v_kind      text;
+    v_some      bigint[];
+    v_cancelled bigint[] := '{}';
 begin
     for v_kind, v_some in
         select t.awaits ->> 'kind', array_agg(t.id order by t.id) from workflow.tasks t
@@ -72,7 +74,7 @@ begin
         group by 1
     loop
         case v_kind
-            when 'scope' then perform workflow.stop_awaiting_scope(v_some, p_now);
+            when 'scope' then v_cancelled := workflow.stop_awaiting_scope(v_some, p_now);
             when 'signal' then perform workflow.stop_awaiting_signal(v_some, p_now);
             when 'approval' then perform workflow.stop_awaiting_approval(v_some, p_now);
             when 'child' then perform workflow.stop_awaiting_child(v_some, p_now);
@@ -80,6 +82,7 @@ begin
         end case;
     end loop;
     update workflow.tasks t set awaits = null where t.id = any(p_tasks) and t.awaits is not null;
+    return v_cancelled;
 end
 $$;
 comment on function workflow.stop_awaiting is 'Internal: let go what tasks waited for';
@@ -149,20 +152,22 @@ set search_path = public, pg_temp
 as $$
 declare
     v_task  workflow.tasks;
+    v_came  jsonb := '{}';
 begin
     select * into v_task from workflow.tasks t where t.id = p_task_id;
     if v_task.awaits ->> 'kind' = 'raised' then
         return jsonb_build_object('raised', v_task.awaits -> 'error');
     end if;
-    return jsonb_build_object('resumed', jsonb_build_object(
+    case v_task.awaits ->> 'kind'
+        when 'scope' then v_came := workflow.scope_resumption(v_task);
+        when 'signal' then v_came := workflow.signal_resumption(v_task);
+        when 'approval' then v_came := workflow.approval_resumption(v_task);
+        when 'child' then v_came := workflow.child_resumption(v_task);
+        else null;
+    end case;
+    return jsonb_build_object('resumed', v_came || jsonb_build_object(
         'awaits', v_task.awaits,
-        'due', coalesce((v_task.awaits ->> 'until')::timestamptz <= workflow.clock(), false))
-        || case v_task.awaits ->> 'kind'
-               when 'scope' then workflow.scope_resumption(v_task)
-               when 'signal' then workflow.signal_resumption(v_task)
-               when 'approval' then workflow.approval_resumption(v_task)
-               when 'child' then workflow.child_resumption(v_task)
-               else '{}' end);
+        'due', coalesce((v_task.awaits ->> 'until')::timestamptz <= workflow.clock(), false)));
 end
 $$;
 comment on function workflow.resumption is 'Internal: what came of what a task waited for';

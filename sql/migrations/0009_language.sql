@@ -128,6 +128,9 @@ create type workflow.scope_fact as (
     at_once         boolean                        -- that failure ends it without waiting for the others
 );
 
+-- It returns something now.
+drop function if exists workflow.advance(workflow.ended_task[], timestamptz);
+
 -- Parents and children ------------------------------------------------------------------------------------------------
 
 alter table workflow.workflows

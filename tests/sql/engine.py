@@ -27,10 +27,12 @@ LEASE_SECONDS = 30.0
 TYPES = ("noop", "http")
 WORK_TABLES = (
     "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
-    "workflow.replaced_tasks", "workflow.task_logs", "workflow.holds", "workflow.waits", "procrastinate_jobs",
+    "workflow.replaced_tasks", "workflow.task_logs", "workflow.holds", "workflow.waits", "workflow.scopes",
+    "workflow.groups", "procrastinate_jobs",
 )  # fmt: skip
 OTHER_TABLES = (
-    "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_versions",
+    "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_scopes",
+    "workflow.definition_versions",
     "workflow.definitions", "workflow.resources", "procrastinate_workers",
 )  # fmt: skip
 
@@ -54,6 +56,14 @@ class Claim:
 
     def retried(self, delay: float = 0) -> Completion:
         return self._ended("retried", error=error_document("test.again", self.attempt), delay=delay)
+
+    def waiting(self, kind: str, **awaits: Any) -> Completion:
+        return self._ended("waiting", next="waiting", awaits={"kind": kind, **awaits})
+
+    def opens(self, scope: int, count: int = 1, **awaits: Any) -> Completion:
+        """Wait for `count` instances of a scope."""
+        instances = [{"position": n, "variables": {"index": n}} for n in range(count)]
+        return self.waiting("scope", scope=scope, instances=instances, **awaits)
 
     def skipped(self) -> Completion:
         return self._ended("skipped")
@@ -89,9 +99,15 @@ def step(
     workflow_locks: Sequence[str] = (),
     limits: Mapping[str, tuple[int, int]] = {},
     resources: Sequence[Mapping[str, Any]] = (),
+    **columns: Any,
 ) -> dict[str, Any]:
-    """A step of a definition. `ordering` names those in `after` that only order, `limits` has capacity and units."""
+    """A step of a definition. `ordering` names those in `after` that only order, `limits` has capacity and units.
+
+    `columns` are further ones of definition_steps, such as `scope`; `id` where the key in the definition is not it.
+    """
+    columns = {**columns.pop("columns", {}), **columns}  # `define` passes what this function gave through it again
     return {
+        "columns": columns,
         "after": [*after, *(name for name in ordering if name not in after)],
         "ordering": ordering,
         "tolerated": tolerated,
@@ -174,6 +190,7 @@ class Engine:
                 "uses_input": s["uses_input"],
                 "tolerated": s["tolerated"],
                 "resources": s["resources"],
+                **s["columns"],
             }
             for key, s in steps.items()
         ]

@@ -26,6 +26,8 @@ INVARIANTS = {
         left join procrastinate_jobs j on j.id = t.job_id and (j.args ->> 'task_id')::bigint = t.id
         where t.status in ('pending', 'scheduled') and j.status is distinct from 'todo'
            or t.status = 'running' and j.status is distinct from 'doing'
+           or t.status = 'waiting' and (t.scheduled_at is not null or t.job_id is not null)
+              and j.scheduled_at is distinct from t.scheduled_at
            or t.status = 'scheduled' and j.scheduled_at is null
            or t.status = 'scheduled' and j.scheduled_at = workflow.never()
            or t.status = 'pending' and j.scheduled_at <> workflow.never()
@@ -78,7 +80,9 @@ INVARIANTS = {
     "no job without its task": """
         select j.id from procrastinate_jobs j where not exists (
             select 1 from workflow.tasks t
-            where t.job_id = j.id and t.status in ('pending', 'scheduled', 'running'))""",
+            where t.job_id = j.id and (
+                t.status in ('pending', 'scheduled', 'running')
+                or t.status = 'waiting' and t.scheduled_at is not null))""",
     "no more events of the queue than jobs explain": """
         select e.id from procrastinate_events e
         where not exists (select 1 from procrastinate_jobs j where j.id = e.job_id)""",
@@ -104,9 +108,25 @@ INVARIANTS = {
         select w.id, w.open_tasks from workflow.workflows w where w.finished_at is null and w.open_tasks <> (
             select count(*) from workflow.tasks t
             join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
-            where t.workflow_id = w.id and t.status in {_OPEN} and not exists (
+            where t.workflow_id = w.id and s.scope = 0 and t.status in {_OPEN} and not exists (
                 select 1 from unnest(s.successors) x join workflow.tasks n on n.id = t.id - t.step_index + x
                 where n.status in {_OPEN}))""",
+    "a running scope counts the open tasks in it that nothing open waits for": f"""
+        select c.base, c.open_tasks from workflow.scopes c where c.status = 'running' and c.open_tasks <> (
+            select count(*) from workflow.definition_steps s
+            join workflow.tasks t on t.id = c.base + s.step_index
+            where s.version_id = c.version_id and s.scope = c.scope and t.status in {_OPEN} and not exists (
+                select 1 from unnest(s.successors) x join workflow.tasks n on n.id = c.base + x
+                where n.status in {_OPEN}))""",
+    "a task that waits for scopes counts those that are open": """
+        select g.task_id from workflow.groups g join workflow.tasks t on t.id = g.task_id
+        where t.status = 'waiting' and t.awaits ->> 'kind' = 'scope' and (
+            g.open <> (select count(*) from workflow.scopes c
+                       where c.parent_task_id = g.task_id and c.round = g.round and c.status = 'running')
+            or g.open = 0)""",
+    "only an open task that has waited has scopes open": """
+        select c.base from workflow.scopes c join workflow.tasks t on t.id = c.parent_task_id
+        where c.finished_at is null and (t.finished_at is not null or t.awaits is null)""",
     "no counter is negative": """
         select id from workflow.tasks where least(open_dependencies, succeeded_dependencies, failed_dependencies,
                                                   attempt, tries, crashes) < 0
