@@ -115,6 +115,67 @@ def logs(
 
 
 @app.command()
+def validate(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="Definitions, as JSON or YAML.")],
+    include: Include = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="A task type that workers bring; repeatable.")
+    ] = None,
+) -> None:
+    """Check definitions in files, without an engine. Exit code 1 when one is refused, with FILE:PLACE: what is wrong.
+
+    A file is JSON or YAML by its suffix. All findings are on standard output, also warnings.
+    """
+    from workflow_engine.api.offline import check_file, known_types
+
+    task_types = known_types(_included(include), types or ())
+    refused = 0
+    for path in files:
+        checked = check_file(path, task_types)
+        for line in checked.lines:
+            typer.echo(line)
+        refused += not checked.accepted
+    if refused:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
+def graph(
+    what: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A file, or the name of a registered definition.")],
+    form: Annotated[str, typer.Option("--format", help="text, mermaid, dot or svg.")] = "text",
+    include: Include = None,
+    types: Annotated[
+        list[str] | None, typer.Option("--type", metavar="TYPE", help="A task type that workers bring; repeatable.")
+    ] = None,
+    server: Server = None,
+) -> None:
+    """Draw the steps of a definition: one in a file, without an engine, or one that an engine has."""
+    from workflow_engine.api.offline import FORMS, check_file, is_file, known_types, picture_from
+
+    if form not in FORMS:
+        raise typer.BadParameter(f"write {', '.join(FORMS)}", param_hint="--format")
+    if is_file(what):
+        checked = check_file(Path(what), known_types(_included(include), types or ()))
+        if checked.picture is None:
+            for line in checked.lines:
+                typer.echo(line, err=True)
+            raise typer.Exit(EXIT_FAILED)
+        picture = checked.picture
+    else:
+        from urllib.parse import quote
+
+        from workflow_engine.client.http import Client
+
+        with Client(_settings(WORKFLOW_SERVER=server).server) as client:
+            picture = picture_from(what, client.get(f"/workflows/{quote(what, safe='')}/dag"))
+    try:
+        typer.echo(FORMS[form](picture), nl=False)
+    except ValueError as error:
+        typer.echo(f"workflow-engine: {error}; the other formats have no such limit", err=True)
+        raise typer.Exit(EXIT_FAILED) from None
+
+
+@app.command()
 def dev(
     *,
     port: Annotated[int, typer.Option(help="Port of the first engine.")] = 3003,
@@ -218,6 +279,14 @@ def _duration(text: str, option: str) -> float:
         return parse_duration(text)
     except InputInvalid as error:
         raise typer.BadParameter(error.faults[0].message, param_hint=option) from None
+
+
+def _included(include: list[str] | None) -> list[str]:
+    """The modules to load handlers from; one may lie beside where the command was typed, as with `python -m`."""
+    modules = list(include) if include else list(_settings().include_modules)
+    if modules:
+        sys.path.insert(0, str(Path.cwd()))
+    return modules
 
 
 def _modules(include: list[str] | None) -> str | None:

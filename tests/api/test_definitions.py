@@ -8,6 +8,7 @@ from typing import Any
 import httpx
 import pytest
 import yaml
+from support.processes import run_engine
 
 FIRST = {"name": "flow", "steps": [{"id": "a", "type": "noop"}, {"id": "b", "type": "noop", "depends_on": ["a"]}]}
 SECOND = {**FIRST, "steps": [{"id": "b", "type": "noop", "retries": 1}, {"id": "c", "type": "noop"}]}
@@ -210,3 +211,11 @@ def test_a_definition_that_is_wrong_is_not_registered(shared_api: httpx.Client) 
     assert "belongs to a start" in refused.json()["detail"]
     refused = shared_api.post("/api/v1/definitions", json={"name": "Flow", "steps": FIRST["steps"]})
     assert (refused.status_code, refused.json()["code"]) == (422, "invalid-name")
+
+
+def test_the_command_line_draws_a_registered_definition(api: httpx.Client) -> None:
+    register(api, FIRST)
+
+    answer = run_engine("graph", "flow", "--server", str(api.base_url))
+
+    assert (answer.returncode, answer.stdout) == (0, "flow\n  a  noop\n  b  noop  after a\n"), answer.stderr

@@ -1,4 +1,4 @@
-"""A graph as text that other tools draw: Mermaid and Graphviz."""
+"""A graph as text: for a terminal, and for tools that draw, Mermaid and Graphviz."""
 
 from __future__ import annotations
 
@@ -10,6 +10,17 @@ MERMAID_MEDIA_TYPE = "text/vnd.mermaid"
 DOT_MEDIA_TYPE = "text/vnd.graphviz"
 
 _NOT_PLAIN = re.compile(r"[^\w .,:/·…✓✗○◌▶◷↷⊘-]")
+
+
+def outline(picture: Picture) -> str:
+    """A line for each step, for a terminal: its name, its type or state, and what it waits for."""
+    names = [f"{LOOKS[box.kind].glyph} {box.id}".strip() for box in picture.boxes]
+    wide, kinds = max(map(len, names), default=0), max((len(box.subtitle) for box in picture.boxes), default=0)
+    lines = [picture.title]
+    for name, box, needed in zip(names, picture.boxes, picture.dependencies, strict=True):
+        after = f"  after {', '.join(picture.boxes[n].id for n in needed)}" if needed else ""
+        lines.append(f"  {name:{wide}}  {box.subtitle:{kinds}}{after}".rstrip())
+    return "\n".join(lines) + "\n"
 
 
 def mermaid(picture: Picture) -> str:
