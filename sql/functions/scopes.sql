@@ -163,8 +163,10 @@ begin
         select c.parent_task_id, c.round, count(*)::integer as ended,
                count(*) filter (where c.status <> 'succeeded')::integer as failed,
                (array_agg(c.error order by c.position) filter (where c.status <> 'succeeded'))[1] as error
-        from workflow.scopes c
-        where c.base = any(v_ended)
+        from unnest(v_ended) b
+        cross join lateral (
+            select c.parent_task_id, c.round, c.position, c.status, c.error from workflow.scopes c
+            where c.base = b offset 0) c
         group by 1, 2
     ), counted as (
         update workflow.groups g set
