@@ -16,17 +16,22 @@ declare
     v_place integer;
     v_made  workflow.completion;
     v_task  workflow.tasks;
+    v_seqs  bigint[];
+    v_taken bigint[] := '{}';  -- by the completions before this one
 begin
     for v_place in 1 .. cardinality(p_completions) loop
         v_made := p_completions[v_place];
         continue when not coalesce(v_made.effects ?| '{taken,expired}', false);
-        select t.* into v_task from workflow.tasks t where t.id = v_made.task_id;
-        if exists (
-            select 1 from jsonb_array_elements_text(v_made.effects -> 'taken') q
-            where not exists (
-                select 1 from workflow.signals s
-                where s.seq = q::bigint and s.workflow_id = v_task.workflow_id
-                  and (s.taken_by is null or s.taken_by = v_task.id) offset 0))
+        select t.* into v_task from workflow.tasks t
+        where t.id = v_made.task_id and t.attempt = v_made.attempt and t.lease_token = v_made.lease_token
+          and t.status = 'running';
+        continue when not found;  -- stale
+        v_seqs := array(select q::bigint from jsonb_array_elements_text(v_made.effects -> 'taken') q);
+        if v_seqs && v_taken
+           or cardinality(v_seqs) > (
+               select count(*) from workflow.signals s
+               where s.seq = any(v_seqs) and s.workflow_id = v_task.workflow_id
+                 and (s.taken_by is null or s.taken_by = v_task.id))
            or v_made.effects ? 'expired' and workflow.has_come(v_task, coalesce((v_made.effects ->> 'after')::bigint, 0))
         then
             v_made.outcome := 'released';
@@ -37,6 +42,8 @@ begin
             v_made.awaits := null;
             v_made.effects := null;
             p_completions[v_place] := v_made;
+        else
+            v_taken := v_taken || v_seqs;
         end if;
     end loop;
     return p_completions;

@@ -26,6 +26,7 @@ declare
     v_waiting   workflow.waiting_task[];
     v_left      bigint[];   -- tasks that were resumed and now go on without what they waited for
     v_effects   workflow.effect[];
+    v_given     workflow.completion[];  -- where some were refused: as they came
 begin
     -- Workflows first, by id: whoever holds a workflow row owns every transition of its tasks but the claim.
     v_workflows := array(
@@ -35,6 +36,10 @@ begin
         for no key update);
 
     v_now := workflow.clock();
+    if exists (select 1 from unnest(p_completions) c where c.effects ?| '{taken,expired}') then
+        v_given := p_completions;
+        p_completions := workflow.refuse_unfounded(p_completions);
+    end if;
 
     with done as (
         update workflow.tasks t set
@@ -109,6 +114,9 @@ begin
         where t.id = any(v_tasks) and t.id = a.task_id;
     end if;
 
+    if v_effects is not null then
+        perform workflow.take_signals(v_effects, v_now);  -- before what is not taken goes to others
+    end if;
     if v_left is not null then
         v_tasks := v_tasks || workflow.stop_awaiting(v_left, v_now);
     end if;
@@ -123,12 +131,12 @@ begin
     end if;
     perform workflow.free_resources(v_workflows, v_tasks, v_now);
 
-    if v_settled = cardinality(p_completions) then
+    if v_settled = cardinality(p_completions) and v_given is null then
         return '{}';
     end if;
     return array(
         select (c.ord - 1)::integer
-        from unnest(p_completions) with ordinality
+        from unnest(coalesce(v_given, p_completions)) with ordinality
             as c(task_id, attempt, lease_token, outcome, next, delay, output, error, record, awaits, effects, ord)
         where not exists (
             select 1 from workflow.attempt_history h

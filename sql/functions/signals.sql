@@ -167,8 +167,8 @@ end
 $$;
 comment on function workflow.signal_resumption is 'Internal: what a claim tells of the signals that a task waited for';
 
--- Takes signals for the tasks whose attempts ended with them (`data` is the list of their seqs): for good if the task waits no
--- more, else they are kept for it. workflow.refuse_unfounded has seen to it that they may.
+-- Takes signals for the tasks whose attempts ended with them (`taken`: their seqs): for good if the task has ended, else they
+-- are kept for it. workflow.refuse_unfounded has seen to it that they may.
 create or replace function workflow.take_signals(p_effects workflow.effect[], p_now timestamptz) returns void
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -178,10 +178,11 @@ declare
     v_effect workflow.effect;
 begin
     foreach v_effect in array p_effects loop
+        continue when not v_effect.data ? 'taken';
         update workflow.signals s set
             taken_by = v_effect.task_id,
             taken_at = (select p_now from workflow.tasks t where t.id = v_effect.task_id and t.finished_at is not null)
-        where s.seq = any(array(select q::bigint from jsonb_array_elements_text(v_effect.data) q))
+        where s.seq = any(array(select q::bigint from jsonb_array_elements_text(v_effect.data -> 'taken') q))
           and s.workflow_id = v_effect.workflow_id and (s.taken_by is null or s.taken_by = v_effect.task_id);
     end loop;
 end

@@ -190,9 +190,8 @@ begin
         case v_key
             when 'usage' then perform workflow.record_usage(v_some, p_now);
             when 'emit' then perform workflow.emit(v_some, p_now);
-            when 'taken' then perform workflow.take_signals(v_some, p_now);
             when 'terminate' then perform workflow.terminate(v_some, p_now);
-            else null;  -- of a newer worker
+            else null;  -- of a newer worker, or seen to before (workflow.refuse_unfounded, take_signals)
         end case;
     end loop;
 end

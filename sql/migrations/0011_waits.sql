@@ -65,7 +65,7 @@ comment on table workflow.approvals is 'Questions to people, and their answers';
 create unique index approvals_open on workflow.approvals (task_id) where status = 'open';
 create index approvals_task on workflow.approvals (task_id);
 create index approvals_workflow on workflow.approvals (workflow_id);
-create index approvals_list on workflow.approvals (status, id);
+create index approvals_by_status on workflow.approvals (status, id);
 
 -- Outbox --------------------------------------------------------------------------------------------------------------
 
@@ -95,4 +95,4 @@ create table workflow.outbox (
 comment on table workflow.outbox is 'What workflows have emitted, and how far its delivery is';
 create index outbox_due on workflow.outbox (kind, due_at, seq) where status = 'pending';
 create index outbox_workflow on workflow.outbox (workflow_id);
-create index outbox_list on workflow.outbox (status, id);
+create index outbox_by_status on workflow.outbox (status, id);

@@ -28,7 +28,8 @@ TYPES = ("noop", "http")
 WORK_TABLES = (
     "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
     "workflow.replaced_tasks", "workflow.task_logs", "workflow.holds", "workflow.waits", "workflow.scopes",
-    "workflow.groups", "procrastinate_jobs",
+    "workflow.groups", "workflow.signals", "workflow.signal_waits", "workflow.approvals", "workflow.outbox",
+    "procrastinate_jobs",
 )  # fmt: skip
 OTHER_TABLES = (
     "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_scopes",
@@ -51,14 +52,15 @@ class Claim:
     def succeeded(self, output: Any = None, **fields: Any) -> Completion:
         return self._ended("succeeded", output=output, **fields)
 
-    def failed(self, type: str = "test.failed") -> Completion:
-        return self._ended("failed", error=error_document(type, self.attempt))
+    def failed(self, type: str = "test.failed", **fields: Any) -> Completion:
+        return self._ended("failed", error=error_document(type, self.attempt), **fields)
 
     def retried(self, delay: float = 0) -> Completion:
         return self._ended("retried", error=error_document("test.again", self.attempt), delay=delay)
 
-    def waiting(self, kind: str, **awaits: Any) -> Completion:
-        return self._ended("waiting", next="waiting", awaits={"kind": kind, **awaits})
+    def waiting(self, kind: str, *, effects: Mapping[str, Any] | None = None, **awaits: Any) -> Completion:
+        more = {} if effects is None else {"effects": effects}
+        return self._ended("waiting", next="waiting", awaits={"kind": kind, **awaits}, **more)
 
     def opens(self, scope: int, count: int = 1, **awaits: Any) -> Completion:
         """Wait for `count` instances of a scope."""
@@ -257,6 +259,20 @@ class Engine:
         pinned: dict[str, Any] = self.value("select workflow.pin_definition(%s, %s::integer)", name, version)
         return pinned
 
+    def signal(
+        self, workflow: UUID, name: str, payload: Any = None, *, by: str | None = None, key: str | None = None
+    ) -> dict[str, Any]:
+        sent: dict[str, Any] = self.value(
+            "select workflow.signal(%s, %s, %s, %s, %s)", workflow, name, Jsonb(payload), by, key
+        )
+        return sent
+
+    def answer(self, approval: UUID, outcome: str, data: Any = None, by: str | None = None) -> dict[str, Any]:
+        answer: dict[str, Any] = self.value(
+            "select workflow.answer_approval(%s, %s, %s, %s)", approval, outcome, Jsonb(data), by
+        )
+        return answer
+
     def release_locks(self, workflow: UUID) -> dict[str, Any]:
         answer: dict[str, Any] = self.value("select workflow.release_locks(%s)", workflow)
         return answer
@@ -408,6 +424,20 @@ class Engine:
 
     def sweep_retired(self) -> int:
         return int(self.value("select workflow.sweep_retired()"))
+
+    def deliver_signals(self, *, limit: int = 200) -> dict[str, int]:
+        done: dict[str, int] = self.value("select workflow.deliver_signals(%s)", limit)
+        return done
+
+    def take_webhooks(self, limit: int = 10, *, each: int = 8, busy: Sequence[str] = ()) -> list[dict[str, Any]]:
+        taken: list[dict[str, Any]] = self.value("select workflow.take_webhooks(%s, %s, %s)", limit, each, list(busy))
+        return taken
+
+    def end_webhook(self, webhook: Mapping[str, Any], error: str | None = None, delay: float | None = None) -> str:
+        status: str = self.value(
+            "select workflow.end_webhook(%s, %s, %s, %s::float)", webhook["id"], webhook["tries"], error, delay
+        )
+        return status
 
     def wake_due(self, queues: Sequence[str] | None = None, *, limit: int = 1000) -> int:
         return int(self.value("select workflow.wake_due(%s, %s)", None if queues is None else list(queues), limit))
