@@ -11,6 +11,8 @@ EngineError
 │   ├── WorkflowNotFound
 │   ├── TaskNotFound
 │   ├── TaskTypeNotFound
+│   ├── ApprovalNotFound
+│   ├── DeliveryNotFound
 │   └── HandlerNotFound        nothing here serves this task type
 ├── Conflict
 │   ├── InvalidTransition      the state does not allow it
@@ -136,6 +138,18 @@ class TaskTypeNotFound(NotFound):
     """There is no task type with this name."""
 
     code = "task-type-not-found"
+
+
+class ApprovalNotFound(NotFound):
+    """There is no approval with this id."""
+
+    code = "approval-not-found"
+
+
+class DeliveryNotFound(NotFound):
+    """Nothing with this id is in the outbox."""
+
+    code = "delivery-not-found"
 
 
 class HandlerNotFound(NotFound):

@@ -71,3 +71,16 @@ class WorkerStatus(StrEnum):
     DRAINING = "draining"
     STOPPED = "stopped"
     DEAD = "dead"  # derived: the heartbeat stopped without a goodbye
+
+
+class ApprovalStatus(StrEnum):
+    OPEN = "open"
+    ANSWERED = "answered"
+    EXPIRED = "expired"  # its time was over before an answer came
+    WITHDRAWN = "withdrawn"  # its task no longer waits for it
+
+
+class DeliveryStatus(StrEnum):
+    PENDING = "pending"
+    DELIVERED = "delivered"
+    DEAD = "dead"  # given up

@@ -44,6 +44,8 @@ PROBLEMS: dict[str, int] = {
     "task-not-found": 404,
     "task-type-not-found": 404,
     "definition-not-found": 404,
+    "approval-not-found": 404,
+    "delivery-not-found": 404,
     "method-not-allowed": 405,
     "not-acceptable": 406,
     "request-timeout": 408,

@@ -36,6 +36,13 @@ from workflow_engine.records.turns import (
     Completion,
     Turn,
 )
+from workflow_engine.records.waits import (
+    Approval,
+    Delivery,
+    SentSignal,
+    Signal,
+    Webhook,
+)
 from workflow_engine.records.workflows import (
     OrphanedTask,
     PausedWorkflow,
@@ -47,6 +54,7 @@ from workflow_engine.records.workflows import (
 )
 
 __all__ = [
+    "Approval",
     "Attempt",
     "Claim",
     "Completion",
@@ -54,6 +62,7 @@ __all__ = [
     "Definition",
     "DefinitionSummary",
     "DefinitionVersion",
+    "Delivery",
     "EngineState",
     "Gauges",
     "GraphNode",
@@ -70,12 +79,15 @@ __all__ = [
     "Reason",
     "Recovery",
     "ReleasedLocks",
+    "SentSignal",
+    "Signal",
     "SlowAttempt",
     "StartedWorkflow",
     "Task",
     "TaskType",
     "Turn",
     "Version",
+    "Webhook",
     "Worker",
     "Workflow",
     "WorkflowStart",

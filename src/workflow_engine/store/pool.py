@@ -20,9 +20,11 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from workflow_engine.errors import (
+    ApprovalNotFound,
     Conflict,
     DefinitionDisabled,
     DefinitionNotFound,
+    DeliveryNotFound,
     EngineError,
     EnginePaused,
     IdempotencyKeyReused,
@@ -45,8 +47,10 @@ _AWAY = ("08", "57P", "53300")
 _ERRORS: dict[str, type[EngineError]] = {
     error.code: error
     for error in (
+        ApprovalNotFound,
         DefinitionDisabled,
         DefinitionNotFound,
+        DeliveryNotFound,
         EnginePaused,
         IdempotencyKeyReused,
         InvalidTransition,

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from workflow_engine.records import Gauges, QueueGauges
+from workflow_engine.store.approvals import Approvals
 from workflow_engine.store.definitions import Definitions
 from workflow_engine.store.engine import Engine
 from workflow_engine.store.locks import Locks
 from workflow_engine.store.maintenance import Maintenance
 from workflow_engine.store.mirrored import Mirrored
 from workflow_engine.store.orphans import Orphans
+from workflow_engine.store.outbox import Outbox
 from workflow_engine.store.pool import Pool
+from workflow_engine.store.signals import Signals
 from workflow_engine.store.task_durations import TaskDurations
 from workflow_engine.store.task_types import TaskTypes
 from workflow_engine.store.tasks import Tasks
@@ -32,6 +35,9 @@ class Store:
         self.tasks = Tasks(pool)
         self.orphans = Orphans(pool)
         self.workers = Workers(pool)
+        self.signals = Signals(pool)
+        self.approvals = Approvals(pool)
+        self.outbox = Outbox(pool)
         self.locks = Locks(pool)
         self.task_types = TaskTypes(pool)
         self.task_durations = TaskDurations(pool)
