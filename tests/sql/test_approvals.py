@@ -40,7 +40,12 @@ def refused(call: Callable[[], Any]) -> tuple[str | None, str | None]:
 def test_a_question_is_open_until_it_is_answered_and_the_task_goes_on(engine: Engine) -> None:
     workflow, id = asked(engine)
     row = approval(engine, workflow)
-    assert (row["status"], row["prompt"], row["outcomes"], row["assignees"]) == ("open", "Refund?", ["yes", "no"], ["ann"])
+    assert (row["status"], row["prompt"], row["outcomes"], row["assignees"]) == (
+        "open",
+        "Refund?",
+        ["yes", "no"],
+        ["ann"],
+    )
     assert (row["step"], row["attempt"], row["form_schema"], row["expires_at"]) == ("a", 1, {"type": "object"}, None)
     assert engine.claim() == []
     answer = engine.answer(id, "yes", {"sum": 3}, "ann")
@@ -108,7 +113,7 @@ def test_an_answer_at_the_last_moment_beats_the_deadline(engine: Engine, other: 
 def test_an_answer_and_the_completion_that_gives_up_at_once_have_one_winner(
     engine: Engine, other: Engine, blocked: Callable[..., Future[Any]]
 ) -> None:
-    workflow, id = asked(engine, deadline=60)
+    _, id = asked(engine, deadline=60)
     engine.set_clock("61 seconds")
     claim = engine.claim_one()
     with other.transaction():

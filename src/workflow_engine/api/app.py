@@ -14,14 +14,17 @@ from workflow_engine.api.operating import show_operation
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
+    approvals,
     definitions,
     graph,
     health,
     locks,
     logs,
     orphans,
+    outbox,
     pausing,
     reload,
+    signals,
     starts,
     task_durations,
     task_types,
@@ -46,6 +49,8 @@ _TAGS = [
     {"name": "task-types", "description": "The registered kinds of work, and what operators set for them."},
     {"name": "workers", "description": "The processes that run tasks."},
     {"name": "locks", "description": "What tasks must get before they may run, shared by all workflows."},
+    {"name": "approvals", "description": "What people are asked, and their answers."},
+    {"name": "outbox", "description": "What workflows have emitted, and how far its delivery is."},
     {"name": "engine", "description": "The engine as a whole."},
     {"name": "health", "description": "For people and for probes."},
 ]
@@ -83,6 +88,9 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         workers.router,
         pausing.router,
         locks.router,
+        signals.router,
+        approvals.router,
+        outbox.router,
     ):
         app.include_router(routes, dependencies=[Depends(show_operation)])
     app.include_router(health.router, prefix=API)

@@ -233,6 +233,63 @@ LOCK: dict[str, Any] = {
     ],
 }
 LOCKS_RELEASED: dict[str, Any] = {"id": _ID, "locks": ["ledger"], "tasks": 1, "links": _LINKS}
+SIGNAL_PAYLOAD: dict[str, Any] = {"order": "A-17", "amount": 12.5}
+SIGNAL_SENT: dict[str, Any] = {
+    "seq": "481",
+    "workflow_id": _ID,
+    "name": "paid",
+    "at": _FETCHED,
+    "links": {"workflow": _LINKS["self"], "signals": f"{_LINKS['self']}/signals"},
+}
+SIGNAL: dict[str, Any] = {
+    "seq": "481",
+    "name": "paid",
+    "payload": SIGNAL_PAYLOAD,
+    "by": "shop",
+    "at": _FETCHED,
+    "taken_by": _TASK,
+    "taken_at": _FINISHED,
+}
+_APPROVAL_ID = "0198c2f4-7b1d-7aa0-8f35-2b9d7c1e4a61"
+APPROVAL: dict[str, Any] = {
+    "id": _APPROVAL_ID,
+    "workflow_id": _ID,
+    "workflow_name": "refunds",
+    "task_id": _TASK,
+    "step": "approve",
+    "status": "open",
+    "prompt": "Refund 120 EUR to customer 7?",
+    "form_schema": {"type": "object", "properties": {"amount": {"type": "number", "maximum": 120}}},
+    "assignees": ["finance"],
+    "outcomes": ["approved", "rejected"],
+    "created_at": _FETCHED,
+    "expires_at": "2026-02-01T12:00:00Z",
+    "outcome": None,
+    "data": None,
+    "by": None,
+    "at": None,
+    "links": {"self": f"/api/v1/approvals/{_APPROVAL_ID}", "workflow": _LINKS["self"]},
+}
+APPROVAL_ANSWER: dict[str, Any] = {"outcome": "approved", "data": {"amount": 100}, "by": "ann"}
+APPROVAL_ANSWERED: dict[str, Any] = {**APPROVAL, "status": "answered", **APPROVAL_ANSWER, "at": _FINISHED}
+_DELIVERY_ID = "0198c2f4-8c02-7d11-9e6a-51c0b7d3f2a8"
+DELIVERY: dict[str, Any] = {
+    "id": _DELIVERY_ID,
+    "workflow_id": _ID,
+    "task_id": _TASK,
+    "name": "order.paid",
+    "payload": SIGNAL_PAYLOAD,
+    "to": "webhook",
+    "target": "https://example.com/hooks/orders",
+    "status": "dead",
+    "tries": 20,
+    "created_at": _FETCHED,
+    "due_at": None,
+    "delivered_at": None,
+    "error": "POST https://example.com/hooks/orders answered 503 Service Unavailable",
+    "receivers": None,
+    "links": {"workflow": _LINKS["self"], "retry": f"/api/v1/outbox/{_DELIVERY_ID}/retry"},
+}
 WORKER: dict[str, Any] = {
     "id": "1",
     "name": "worker-1",

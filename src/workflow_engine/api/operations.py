@@ -123,6 +123,8 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.CancelRequest,
             schemas.RecoverRequest,
             schemas.TaskTypePatch,
+            schemas.SignalPayload,
+            schemas.ApprovalAnswer,
         )
         _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
         components.update(definitions["$defs"])

@@ -16,7 +16,7 @@ from workflow_engine.definition.durations import parse_duration
 from workflow_engine.definition.faults import clipped, did_you_mean
 from workflow_engine.definition.limits import MAX_TIMEOUT
 from workflow_engine.errors import InputInvalid
-from workflow_engine.states import WorkflowStatus
+from workflow_engine.states import ApprovalStatus, DeliveryStatus, WorkflowStatus
 
 MAX_LIMIT = 1000
 MAX_WAIT_SECONDS = 300.0
@@ -127,6 +127,23 @@ def _statuses(text: str) -> list[str]:
         if status not in _STATUSES:
             raise ValueError(f"write {', '.join(_STATUSES)}")
     return statuses
+
+
+def _some_of(names: tuple[str, ...]) -> Callable[[str], list[str]]:
+    def read(text: str) -> list[str]:
+        chosen = [name.strip() for name in text.split(",")]
+        if not set(chosen) <= set(names):
+            raise ValueError(f"write {', '.join(names)}")
+        return chosen
+
+    return read
+
+
+def _id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError as error:
+        raise ValueError("write the id of a workflow") from error
 
 
 def _included(text: str) -> list[str]:
@@ -279,6 +296,27 @@ STATUS = Parameter(
     "failed,cancelled",
     repeatable=True,
 )
+WORKFLOW_ID = Parameter(
+    "workflow_id", _id, None, {"type": "string"}, "Only of this workflow.", "0198c2f4-5a3e-7c41-9d3b-0f6b1f0e2a77"
+)
+BY = Parameter("by", _text, None, {"type": "string"}, "Who sends it; shown with it.", "ann")
+SIGNAL_NAME = Parameter("name", _text, None, {"type": "string"}, "Only signals of this name.", "paid")
+
+
+def _status_of(names: tuple[str, ...], default: tuple[str, ...]) -> Parameter:
+    return Parameter(
+        "status",
+        _some_of(names),
+        default,
+        {"type": "string", "default": ",".join(default)},
+        f"Only these, separated by commas or repeated: {', '.join(names)}.",
+        ",".join(default),
+        repeatable=True,
+    )
+
+
+APPROVAL_STATUS = _status_of(tuple(ApprovalStatus), (ApprovalStatus.OPEN.value,))
+DELIVERY_STATUS = _status_of(tuple(DeliveryStatus), (DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value))
 NAME = Parameter("name", _text, None, {"type": "string"}, "Only workflows of this definition.", "data-pipeline")
 SINCE = Parameter("since", _moment, None, {"type": "string"}, "Created at or after this time, or so long ago.", "24h")
 UNTIL = Parameter("until", _moment, None, {"type": "string"}, "Created before this time.", "2026-01-31T12:00:00Z")

@@ -12,7 +12,9 @@ from workflow_engine.api.answers import API
 from workflow_engine.errors import Fault
 from workflow_engine.observability import span_names
 from workflow_engine.records import (
+    Approval,
     Attempt,
+    Delivery,
     EngineState,
     LockInUse,
     LockPlace,
@@ -22,6 +24,8 @@ from workflow_engine.records import (
     Reason,
     Recovery,
     ReleasedLocks,
+    SentSignal,
+    Signal,
     SlowAttempt,
     StartedWorkflow,
     Task,
@@ -182,6 +186,70 @@ def released_locks(released: ReleasedLocks) -> dict[str, Any]:
         "locks": released.locks,
         "tasks": released.tasks,
         "links": links(released.workflow_id),
+    }
+
+
+def sent_signal(sent: SentSignal) -> dict[str, Any]:
+    return {
+        "seq": str(sent.seq),
+        "workflow_id": str(sent.workflow_id),
+        "name": sent.name,
+        "at": sent.at,
+        "links": {"workflow": path_of(sent.workflow_id), "signals": f"{path_of(sent.workflow_id)}/signals"},
+    }
+
+
+def signal(signal: Signal) -> dict[str, Any]:
+    return {
+        "seq": str(signal.seq),
+        "name": signal.name,
+        "payload": signal.payload,
+        "by": signal.by,
+        "at": signal.at,
+        "taken_by": None if signal.taken_by is None else str(signal.taken_by),
+        "taken_at": signal.taken_at,
+    }
+
+
+def approval(approval: Approval) -> dict[str, Any]:
+    return {
+        "id": str(approval.id),
+        "workflow_id": str(approval.workflow_id),
+        "workflow_name": approval.name,
+        "task_id": str(approval.task_id),
+        "step": approval.step,
+        "status": approval.status,
+        "prompt": approval.prompt,
+        "form_schema": approval.form_schema,
+        "assignees": approval.assignees,
+        "outcomes": approval.outcomes,
+        "created_at": approval.created_at,
+        "expires_at": approval.expires_at,
+        "outcome": approval.outcome,
+        "data": approval.data,
+        "by": approval.by,
+        "at": approval.at,
+        "links": {"self": f"{API}/approvals/{approval.id}", "workflow": path_of(approval.workflow_id)},
+    }
+
+
+def delivery(delivery: Delivery) -> dict[str, Any]:
+    return {
+        "id": str(delivery.id),
+        "workflow_id": str(delivery.workflow_id),
+        "task_id": str(delivery.task_id),
+        "name": delivery.name,
+        "payload": delivery.payload,
+        "to": delivery.kind,
+        "target": delivery.target,
+        "status": delivery.status,
+        "tries": delivery.tries,
+        "created_at": delivery.created_at,
+        "due_at": delivery.due_at,
+        "delivered_at": delivery.delivered_at,
+        "error": delivery.error,
+        "receivers": delivery.receivers,
+        "links": {"workflow": path_of(delivery.workflow_id), "retry": f"{API}/outbox/{delivery.id}/retry"},
     }
 
 

@@ -54,7 +54,9 @@ class Outbox:
             for row in taken
         ]
 
-    async def end_webhook(self, webhook: Webhook, error: str | None = None, *, delay: float | None = None) -> str | None:
+    async def end_webhook(
+        self, webhook: Webhook, error: str | None = None, *, delay: float | None = None
+    ) -> str | None:
         """Note how a try went.
 
         Args:

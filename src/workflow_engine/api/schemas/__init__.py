@@ -59,6 +59,14 @@ from workflow_engine.api.schemas.tasks import (
     Span,
     Task,
 )
+from workflow_engine.api.schemas.waits import (
+    Approval,
+    ApprovalAnswer,
+    Delivery,
+    SentSignal,
+    Signal,
+    SignalPayload,
+)
 from workflow_engine.api.schemas.workflows import (
     CancelRequest,
     Ended,
@@ -79,6 +87,8 @@ from workflow_engine.api.schemas.workflows import (
 )
 
 __all__ = [
+    "Approval",
+    "ApprovalAnswer",
     "CancelRequest",
     "Change",
     "ChromeTrace",
@@ -92,6 +102,7 @@ __all__ = [
     "DefinitionSummary",
     "DefinitionVersion",
     "DefinitionVersions",
+    "Delivery",
     "Dependency",
     "Durations",
     "Effective",
@@ -119,7 +130,10 @@ __all__ = [
     "ReleasedLocks",
     "Reload",
     "Reopened",
+    "SentSignal",
     "Sign",
+    "Signal",
+    "SignalPayload",
     "Skipped",
     "SlowAttempt",
     "Span",
