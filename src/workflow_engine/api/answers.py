@@ -51,9 +51,14 @@ def is_pretty(request: Request) -> bool:
 
 def next_link(request: Request, position: object) -> dict[str, str]:
     """The header that leads to the page after the item at `position`."""
+    return {"Link": f'<{next_path(request, position)}>; rel="next"'}
+
+
+def next_path(request: Request, position: object) -> str:
+    """The path and query of the page after the item at `position`."""
     query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
     cursor = base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
-    return {"Link": f'<{request.url.path}?{urlencode([*query, ("cursor", cursor)])}>; rel="next"'}
+    return f"{request.url.path}?{urlencode([*query, ('cursor', cursor)])}"
 
 
 def read_cursor(cursor: str) -> str:

@@ -15,6 +15,7 @@ from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
     approvals,
+    bulk,
     definitions,
     graph,
     health,
@@ -77,6 +78,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         orphans.router,
         reload.router,
         versions.router,
+        bulk.router,
         workflows.router,
         graph.router,
         trace.router,

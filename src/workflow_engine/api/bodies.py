@@ -16,7 +16,7 @@ from typing import Any
 from fastapi import Request
 
 from workflow_engine.api.problems import RequestRefused
-from workflow_engine.definition.faults import Faults, clipped
+from workflow_engine.definition.faults import Faults, clipped, join
 from workflow_engine.definition.fields import Fields
 from workflow_engine.definition.json_data import MAX_DEPTH, MAX_INTEGER, MAX_PROPERTIES, check_values
 from workflow_engine.definition.scope import json_type
@@ -82,6 +82,19 @@ async def read_fields(request: Request, known: tuple[str, ...], *, limit: int) -
     if fields.faults:
         raise InputInvalid(fields.faults.found)
     return fields
+
+
+def read_texts(fields: Fields, name: str, *, most: int) -> list[str] | None:
+    """The strings of a list in a body; None when it is absent. What is wrong is noted with the fields."""
+    values = fields.items(name)
+    if values is not None and len(values) > most:
+        fields.fault(name, "out-of-range", f"has more than {most:,} items")
+        return None
+    for index, value in enumerate(values or ()):
+        if not isinstance(value, str):
+            place = join(fields.at(name), index)
+            fields.faults.add(place, "validation-error", f"must be a string, not {json_type(value)}")
+    return values
 
 
 def decode(raw: bytes, *, what: str = "The body") -> Any:

@@ -121,6 +121,8 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.StartRequest,
             schemas.DefinitionDocument,
             schemas.CancelRequest,
+            schemas.BulkCancelRequest,
+            schemas.BulkRetryRequest,
             schemas.RecoverRequest,
             schemas.TaskTypePatch,
             schemas.SignalPayload,

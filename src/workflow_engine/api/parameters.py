@@ -354,6 +354,10 @@ def window(default: str) -> Parameter:
     return Parameter("window", _window, seconds(default, MAX_WINDOW_SECONDS), schema, "How far back to look.", default)
 
 
+FILTERS = (STATUS, NAME, SINCE, UNTIL, LABEL)
+"""Which workflows are meant, where many may be."""
+
+
 def limit(default: int) -> Parameter:
     """Most items of a list that has one page."""
     schema = {"type": "integer", "minimum": 1, "maximum": MAX_LIMIT, "default": default}

@@ -313,6 +313,7 @@ class Workflows:
         labels: Mapping[str, str] | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
+        ids: Sequence[UUID] | None = None,
         before: UUID | None = None,
         limit: int = 100,
     ) -> list[WorkflowSummary]:
@@ -322,6 +323,7 @@ class Workflows:
             status: Only these; empty = all.
             since: Created at or after.
             until: Created before.
+            ids: Only these.
             before: Only those older than this id: the last one of the page before.
             limit: At most so many.
         """
@@ -333,6 +335,7 @@ class Workflows:
             " and labels @> %(labels)s::jsonb"
             " and (%(since)s::timestamptz is null or created_at >= %(since)s)"
             " and (%(until)s::timestamptz is null or created_at < %(until)s)"
+            " and (%(ids)s::uuid[] is null or id = any(%(ids)s))"
             " and (%(before)s::uuid is null or id < %(before)s)"
             " order by id desc limit %(limit)s",
             {
@@ -341,6 +344,7 @@ class Workflows:
                 "labels": orjson.dumps(dict(labels or {})).decode(),
                 "since": since,
                 "until": until,
+                "ids": None if ids is None else list(ids),
                 "before": before,
                 "limit": limit,
             },

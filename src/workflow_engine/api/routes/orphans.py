@@ -6,12 +6,10 @@ from fastapi import APIRouter, Request, Response
 
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
-from workflow_engine.api.bodies import read_fields
+from workflow_engine.api.bodies import read_fields, read_texts
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.services import services
-from workflow_engine.definition.faults import join
-from workflow_engine.definition.scope import json_type
 from workflow_engine.errors import InputInvalid
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
@@ -75,14 +73,7 @@ async def recover_orphaned(request: Request) -> Response:
 
 async def _read_ids(request: Request) -> list[str] | None:
     fields = await read_fields(request, ("ids",), limit=services(request).settings.max_payload_bytes)
-    ids = fields.items("ids")
-    if ids is not None and len(ids) > _MAX_IDS:
-        fields.fault("ids", "out-of-range", f"has more than {_MAX_IDS:,} items")
-    for index, id_ in enumerate(ids or ()):
-        if not isinstance(id_, str):
-            fields.faults.add(
-                join(fields.at("ids"), index), "validation-error", f"must be a string, not {json_type(id_)}"
-            )
+    ids = read_texts(fields, "ids", most=_MAX_IDS)
     if fields.faults:
         raise InputInvalid(fields.faults.found)
     return ids

@@ -17,7 +17,7 @@ from workflow_engine.states import WorkflowStatus
 _MAX_REASON = 500
 _PAGE = parameters.page(100)
 _TASK_PAGE = parameters.page(parameters.MAX_LIMIT, of_tasks=True)
-_FILTERS = (parameters.STATUS, parameters.NAME, parameters.SINCE, parameters.UNTIL, parameters.LABEL, *_PAGE)
+_FILTERS = (*parameters.FILTERS, *_PAGE)
 
 router = APIRouter(prefix=f"{API}/workflows")
 

@@ -68,6 +68,10 @@ from workflow_engine.api.schemas.waits import (
     SignalPayload,
 )
 from workflow_engine.api.schemas.workflows import (
+    Bulk,
+    BulkCancelRequest,
+    BulkResult,
+    BulkRetryRequest,
     CancelRequest,
     Ended,
     OrphanedTask,
@@ -89,6 +93,10 @@ from workflow_engine.api.schemas.workflows import (
 __all__ = [
     "Approval",
     "ApprovalAnswer",
+    "Bulk",
+    "BulkCancelRequest",
+    "BulkResult",
+    "BulkRetryRequest",
     "CancelRequest",
     "Change",
     "ChromeTrace",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Any
+from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
@@ -157,6 +157,41 @@ class RecoverRequest(Shape):
     """Which workflows to recover."""
 
     ids: list[str] | None = Field(None, max_length=10_000, description="Only these; default: all that are orphaned.")
+
+
+class BulkRetryRequest(Shape):
+    """Which workflows are meant, beside the filters of the query."""
+
+    ids: list[str] | None = Field(None, max_length=1000, description="Only these.")
+
+
+class BulkCancelRequest(BulkRetryRequest):
+    """Which workflows to cancel, and why."""
+
+    reason: str | None = Field(None, max_length=500)
+
+
+class BulkResult(Shape):
+    """What became of one of many workflows."""
+
+    id: str
+    name: str | None = Field(description="Of its definition; null when there is no such workflow.")
+    status: WorkflowStatus | None = Field(description="Before.")
+    outcome: Literal["done", "unchanged", "refused"] = Field(description="With `dry_run` what it would be.")
+    tasks: int | None = Field(None, description="Of a retry: how many tasks run again or were given a job.")
+    code: str | None = Field(None, description="Of what was refused: the code of the problem.")
+    why: str | None = Field(None, description="Of what was refused: the reason.")
+
+
+class Bulk(Shape):
+    """What was done to many workflows, or with `dry_run` would be: newest first, each by itself."""
+
+    dry_run: bool
+    done: int
+    unchanged: int
+    refused: int
+    results: list[BulkResult]
+    next: str | None = Field(description="POST here to go on with older ones; null when these were the last.")
 
 
 class Skipped(Shape):
