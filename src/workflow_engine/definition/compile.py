@@ -1,25 +1,33 @@
-"""From a document to a plan: the parts are read and checked, references become edges, the graph must have no cycle."""
+"""From a document to a plan: the parts are read and checked, references become edges, no graph may have a cycle."""
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from workflow_engine.definition import graph
 from workflow_engine.definition.document import DocumentRecord, read_document
-from workflow_engine.definition.faults import Faults, clipped, did_you_mean, join
+from workflow_engine.definition.edges import Edges
+from workflow_engine.definition.faults import Faults
 from workflow_engine.definition.json_data import check_values, content_hash
-from workflow_engine.definition.limits import MAX_DEPENDENCIES, MAX_EDGES
-from workflow_engine.definition.plan import CompiledDefinition, Plan, PlanStep
-from workflow_engine.definition.references import ExpressionReader, Reads
+from workflow_engine.definition.known import Known
+from workflow_engine.definition.plan import CompiledDefinition, Plan, PlanScope
+from workflow_engine.definition.plan_steps import plan_step
+from workflow_engine.definition.references import ExpressionReader
 from workflow_engine.definition.scope import json_type
-from workflow_engine.definition.step_types import BUILT_IN_TYPES
-from workflow_engine.definition.steps import StepRecord
-from workflow_engine.definition.templates import Template
-from workflow_engine.errors import CircularDependency, DefinitionInvalid, Fault
+from workflow_engine.definition.tree import Node, ScopeNode, Tree
+from workflow_engine.errors import DefinitionInvalid, Fault
+
+_LONGEST_NAME = 128
 
 
-def compile_definition(document: Any, *, task_types: Collection[str] = ()) -> CompiledDefinition:
+def compile_definition(
+    document: Any,
+    *,
+    task_types: Collection[str] = (),
+    secrets: Collection[str] | None = None,
+    connections: Collection[str] | None = None,
+) -> CompiledDefinition:
     """Check a document and work out what it means.
 
     Pure and deterministic; linear in the size of the document. A large one (10,000 steps) takes about a second, so
@@ -28,19 +36,33 @@ def compile_definition(document: Any, *, task_types: Collection[str] = ()) -> Co
     Args:
         document: JSON data, as parsed.
         task_types: Registered task types beside the built-in ones.
+        secrets: Names of the secrets there are; None = not known here, any name is accepted.
+        connections: Names of the database connections there are, beside the engine's own; None = as for secrets.
 
     Raises:
         CircularDependency: Steps wait for each other, and nothing else is wrong.
         DefinitionInvalid: With everything that is wrong, at most 50 faults; a cycle has the code `cycle-detected`.
     """
-    faults, warnings = Faults(), Faults()
     if not isinstance(document, Mapping):
         raise DefinitionInvalid([Fault("", "validation-error", f"must be an object, not {json_type(document)}")])
+    faults = Faults()
     check_values(document, faults)
     if faults:
         raise DefinitionInvalid(faults.found)
-    record = read_document(document, task_types, faults, warnings)
-    steps, cycle = _Compiler(record, faults).compile()
+    return _compile(document, Known(task_types, secrets, connections))
+
+
+def _compile(document: Mapping[str, Any], known: Known) -> CompiledDefinition:
+    faults, warnings = Faults(), Faults()
+    record = read_document(document, known, faults, warnings)
+    tree = Tree(record.steps, record.ending)
+    expressions = ExpressionReader(tree, known, faults)
+    expressions.read_default_condition(record.default_retry_condition)
+    for node in tree.nodes:
+        expressions.read(node)
+    edges = Edges(tree, faults)
+    children = _compile_children(tree, record, known, faults, warnings)
+    cycle = edges.cycle()
     if cycle is not None and not faults:
         raise cycle
     if cycle is not None:
@@ -54,110 +76,74 @@ def compile_definition(document: Any, *, task_types: Collection[str] = ()) -> Co
         priority=record.priority,
         vars=record.vars,
         input_schema=record.input_schema,
-        steps=steps,
+        steps=tuple(plan_step(node, edges, children.get(node)) for node in tree.nodes),
+        scopes=tuple(_scopes(tree, edges)),
+        timeout=record.timeout,
+        idempotency=record.idempotency,
+        concurrency=record.concurrency,
+        schedule=record.schedule,
+        budget=record.budget,
+        retention=record.retention,
+        has_ending=any(node.kind != "step" for node in tree.nodes),
     )
     return CompiledDefinition(record.name, document, content_hash(document), plan, tuple(warnings.found))
 
 
-class _Compiler:
-    def __init__(self, record: DocumentRecord, faults: Faults) -> None:
-        self._steps = record.steps
-        self._faults = faults
-        self._positions = {step.id: index for index, step in enumerate(record.steps)}
-        self._expressions = ExpressionReader(self._positions, faults)
-        self._expressions.read_default_condition(record.default_retry_condition)
-
-    def compile(self) -> tuple[tuple[PlanStep, ...], CircularDependency | None]:
-        explicit = [self._explicit(step) for step in self._steps]
-        reads = [self._expressions.read(step) for step in self._steps]
-        dependencies = [sorted(needed | read.steps) for needed, read in zip(explicit, reads, strict=True)]
-        self._check_sizes(dependencies)
-        if cycle := graph.find_cycle(dependencies):
-            return (), self._circular(cycle, explicit)
-        if self._faults:
-            return (), None
-        waiting = graph.successors(dependencies)
-        return tuple(
-            _plan_step(
-                index,
-                step,
-                explicit=explicit[index],
-                dependencies=dependencies[index],
-                waiting=waiting[index],
-                reads=reads[index],
+def _scopes(tree: Tree, edges: Edges) -> list[PlanScope]:
+    found = []
+    for scope in tree.scopes[1:]:
+        if scope.parent is None or scope.kind is None:
+            raise AssertionError("only the workflow's own scope has no parent")
+        steps = scope.steps
+        final = tuple(node.position for node in steps if not edges.successors(node))
+        # Without a template the steps at the end make the output of a block or catch.
+        refs = tuple(sorted(node.position for node in scope.refs)) if _has_template(scope) else final
+        found.append(
+            PlanScope(
+                scope=scope.number,
+                parent_step=scope.parent.position,
+                kind=scope.kind,
+                depth=scope.depth,
+                steps=tuple(node.position for node in steps),
+                final=final,
+                refs=refs if scope.kind in ("block", "catch") else (),
+                variables=scope.variables,
             )
-            for index, step in enumerate(self._steps)
-        ), None
-
-    def _explicit(self, step: StepRecord) -> set[int]:
-        found = set()
-        for step_id, place in step.depends_on:
-            if step_id in self._positions:
-                found.add(self._positions[step_id])
-            elif not self._faults.full:
-                hint = did_you_mean(step_id, self._positions)
-                self._faults.add(place, "unknown-dependency", f"there is no step {clipped(step_id)}{hint}")
-        return found
-
-    def _check_sizes(self, dependencies: list[list[int]]) -> None:
-        edges = sum(len(needed) for needed in dependencies)
-        if edges > MAX_EDGES:
-            message = f"have {edges:,} dependencies in all, {MAX_EDGES:,} are allowed"
-            self._faults.add("/steps", "too-many-edges", message)
-        for step, needed in zip(self._steps, dependencies, strict=True):
-            if len(needed) > MAX_DEPENDENCIES:
-                message = f"depends on {len(needed):,} steps, {MAX_DEPENDENCIES:,} are allowed"
-                self._faults.add(step.pointer, "too-many-dependencies", message)
-
-    def _circular(self, cycle: list[int], explicit: list[set[int]]) -> CircularDependency:
-        """The error, at the place of the first edge of the cycle."""
-        first, second = cycle[0], cycle[1 % len(cycle)]
-        pointer = join(self._steps[first].pointer, "depends_on") if second in explicit[first] else ""
-        ids = [self._steps[index].id for index in (*cycle, first)]
-        return CircularDependency(ids, pointer or self._steps[first].pointer)
+        )
+    return found
 
 
-def _plan_step(
-    index: int, step: StepRecord, *, explicit: set[int], dependencies: list[int], waiting: list[int], reads: Reads
-) -> PlanStep:
-    return PlanStep(
-        index=index,
-        id=step.id,
-        type=step.type,
-        queue=step.queue,
-        priority=step.priority,
-        dependencies=tuple(dependencies),
-        ordering=tuple(other for other in dependencies if other not in explicit),
-        successors=tuple(waiting),
-        references=tuple(dependencies if _takes_dependencies(step) else sorted(reads.steps)),
-        uses_input=reads.uses_input,
-        inputs=_template(_inputs(step)),
-        output=_template(step.output),
-        when=step.when,
-        idempotency_key=_template(step.idempotency_key),
-        retries=step.retries,
-        timeout=step.timeout,
-        on_error=step.on_error,
-        resources=step.resources,
-    )
+def _has_template(scope: ScopeNode) -> bool:
+    """Whether the parent has a template for what comes of the scope."""
+    parent = scope.parent
+    if parent is None:
+        return False
+    if scope is parent.inner:
+        return parent.record.output is not None
+    return any(inner is scope and parent.record.catches[at].output is not None for at, inner in parent.catches.items())
 
 
-def _takes_dependencies(step: StepRecord) -> bool:
-    """Whether its handler works on the outputs of its dependencies: all handlers of users may."""
-    built_in = BUILT_IN_TYPES.get(step.type)
-    if built_in is None:
-        return True
-    return not isinstance(step.inputs, str) and built_in.takes_dependencies(step.inputs or {})
+def _compile_children(
+    tree: Tree, record: DocumentRecord, known: Known, faults: Faults, warnings: Faults
+) -> dict[Node, CompiledDefinition]:
+    """The definitions in place of `workflow` steps. One without a name is named after its step."""
+    found = {}
+    for node in tree.nodes:
+        child = node.record.child
+        if child is None or node.repeats is not None:
+            continue
+        pointer = node.record.input_places["definition"]
+        named = child if child.get("name") is not None else {"name": _child_name(record.name, node), **child}
+        try:
+            found[node] = _compile(named, known)
+        except DefinitionInvalid as error:
+            faults.add_from(pointer, error)
+            continue
+        for warning in found[node].warnings:
+            warnings.add(pointer + warning.pointer, warning.code, warning.message)
+    return found
 
 
-def _inputs(step: StepRecord) -> Any:
-    """The inputs as the handler wants them: a `transform` has its expression as a template."""
-    if step.type == "transform" and isinstance(step.inputs, dict) and "expression" in step.inputs:
-        expression = step.inputs["expression"]
-        # A comment runs to the end of its line, and must not swallow the brace.
-        return {"value": "${ " + expression + ("\n}" if "//" in expression else " }")}
-    return step.inputs
-
-
-def _template(source: Any) -> Template | None:
-    return None if source is None else Template(source)
+def _child_name(parent: str, node: Node) -> str:
+    step = re.sub(r"[^a-z0-9_-]", "-", node.record.id.lower())
+    return f"{parent[: _LONGEST_NAME - len(step) - 1]}_{step}" if parent else "child"

@@ -9,7 +9,7 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from workflow_engine.definition.faults import clipped, join
+from workflow_engine.definition.faults import clipped, did_you_mean, join
 from workflow_engine.definition.own_fields import OwnFields
 from workflow_engine.definition.sql_text import check_statement
 
@@ -37,6 +37,13 @@ def check_database(own: OwnFields) -> None:
         # Not echoed: what is mistaken for a name is often a DSN with its password.
         own.refuse("connection", "must be the name of a configured connection, never its address", "unknown-connection")
         return
+    if (
+        own.connections is not None
+        and isinstance(connection, str)
+        and connection not in (ENGINE_CONNECTION, *own.connections)
+    ):
+        hint = did_you_mean(connection, own.connections)
+        own.refuse("connection", f"there is no connection {clipped(connection)}{hint}", "unknown-connection")
     if own.has(*STATEMENT_FIELDS):
         _check_options(own, connection)
         _check_statements(own)

@@ -3,15 +3,28 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from workflow_engine.definition.endings import read_ending
 from workflow_engine.definition.faults import Faults, clipped, join
 from workflow_engine.definition.fields import Fields
 from workflow_engine.definition.input_schema import check_schema
-from workflow_engine.definition.limits import MAX_LABEL_VALUE, MAX_LABELS, MAX_PRIORITY
-from workflow_engine.definition.steps import StepRecord, read_defaults, read_steps
+from workflow_engine.definition.known import Known
+from workflow_engine.definition.limits import MAX_DAYS, MAX_LABEL_VALUE, MAX_LABELS, MAX_PRIORITY
+from workflow_engine.definition.plan import StepKind
+from workflow_engine.definition.schedules import read_schedules
+from workflow_engine.definition.step_policies import read_defaults
+from workflow_engine.definition.step_records import StepRecord
+from workflow_engine.definition.steps import StepReader
+from workflow_engine.definition.workflow_fields import (
+    read_budget,
+    read_concurrency,
+    read_idempotency,
+    read_retention,
+)
+from workflow_engine.definition.workflow_plan import Budget, Concurrency, Idempotency, Retention, Schedule
 
 SPEC = "1"
 RESERVED_NAMES = frozenset(
@@ -23,8 +36,6 @@ _NAME = re.compile(r"[a-z][a-z0-9_-]{0,127}")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
 _FIELDS = (
     "name", "spec", "description", "labels", "vars", "defaults", "input_schema", "steps", "fail_fast", "priority",
-)  # fmt: skip
-_LATER_FIELDS = (
     "output", "timeout", "on_failure", "on_exit", "idempotency", "concurrency", "schedule", "budget", "retention",
 )  # fmt: skip
 
@@ -35,6 +46,8 @@ class DocumentRecord:
 
     Attributes:
         default_retry_condition: `defaults.retries.when`.
+        steps: The workflow's own.
+        ending: What follows them, with its kinds: handlers and the output.
     """
 
     name: str
@@ -45,21 +58,26 @@ class DocumentRecord:
     priority: int
     default_retry_condition: str | None
     steps: tuple[StepRecord, ...]
+    ending: tuple[tuple[StepKind, StepRecord], ...]
+    timeout: float | None
+    idempotency: Idempotency | None
+    concurrency: tuple[Concurrency, ...]
+    schedule: tuple[Schedule, ...]
+    budget: Budget | None
+    retention: Retention | None
 
 
-def read_document(
-    document: Mapping[str, Any], task_types: Collection[str], faults: Faults, warnings: Faults
-) -> DocumentRecord:
+def read_document(document: Mapping[str, Any], known: Known, faults: Faults, warnings: Faults) -> DocumentRecord:
     """Read a document. What it returns is whole only if no fault was noted.
 
     Args:
         document: JSON data that `check_values` accepted.
-        task_types: Registered task types beside the built-in ones.
+        known: What it may name.
         faults: Takes what is wrong.
         warnings: Takes what is allowed but probably not meant.
     """
     top = Fields(document, "", faults)
-    top.refuse_unknown(_FIELDS, _LATER_FIELDS)
+    top.refuse_unknown(_FIELDS)
     top.choice("spec", (SPEC,))
     top.text("description")
     constants = top.mapping("vars") or {}
@@ -68,6 +86,7 @@ def read_document(
     if schema is not None:
         faults.extend(check_schema(schema, top.at("input_schema")))
     defaults = read_defaults(top)
+    steps = StepReader(defaults, known, faults, warnings)
     return DocumentRecord(
         name=read_name(top),
         labels=read_labels(top),
@@ -76,7 +95,14 @@ def read_document(
         fail_fast=top.boolean("fail_fast") is not False,
         priority=top.integer("priority", -MAX_PRIORITY, MAX_PRIORITY) or 0,
         default_retry_condition=defaults.retries.get("when"),
-        steps=read_steps(top, defaults, task_types, faults, warnings),
+        steps=steps.read_list(top),
+        ending=read_ending(top, defaults, steps),
+        timeout=top.duration("timeout", most=MAX_DAYS),
+        idempotency=read_idempotency(top, warnings),
+        concurrency=read_concurrency(top),
+        schedule=read_schedules(top),
+        budget=read_budget(top),
+        retention=read_retention(top),
     )
 
 

@@ -26,6 +26,8 @@ MAX_MAPPED_ITEMS = 1_000
 
 _INT64 = range(-(1 << 63), 1 << 63)
 _CACHED_EXPRESSIONS = 4_096
+_CACHED_ENVIRONMENTS = 64
+_COMMON_NAMES = frozenset(VARIABLES)
 
 
 class Expression:
@@ -89,8 +91,12 @@ class Expression:
 
 
 @lru_cache(maxsize=_CACHED_EXPRESSIONS)
-def compile_expression(text: str) -> Expression:
+def compile_expression(text: str, names: tuple[str, ...] = ()) -> Expression:
     """Compile an expression; the same text gives the same object.
+
+    Args:
+        text: CEL without `${ }`.
+        names: Variables beside those that every expression may name: what a `for_each` calls its items.
 
     Raises:
         InputInvalid: With one fault, code `invalid-template`, without a place.
@@ -100,9 +106,9 @@ def compile_expression(text: str) -> Expression:
     if len(text) > MAX_EXPRESSION_LENGTH:
         raise _invalid(f"is longer than {MAX_EXPRESSION_LENGTH:,} characters")
     try:
-        program = _environment().compile(text)
+        program = _environment(tuple(sorted(set(names)))).compile(text)
     except Exception as error:  # RuntimeError in practice; the library documents no type
-        raise _invalid(_complaint(str(error))) from error
+        raise _invalid(_complaint(str(error), names)) from error
     return Expression(text, program)
 
 
@@ -117,7 +123,7 @@ def evaluate(expression: str, scope: Scope) -> Any:
         TaskError: Of type `expression`, not retryable; the message names the expression.
     """
     try:
-        compiled = compile_expression(expression)
+        compiled = compile_expression(expression, tuple(name for name in scope if name not in _COMMON_NAMES))
     except InputInvalid as error:
         raise _failed(expression, error.faults[0].message) from error
     return compiled.evaluate(scope)
@@ -135,14 +141,14 @@ def holds(condition: str, scope: Scope) -> bool:
     return value
 
 
-@lru_cache(maxsize=1)
-def _environment() -> Any:
-    # One environment for all expressions: `steps` is one map, and `scope.misuses` checks the names below it. That
-    # gives better messages than a variable per step, and definitions share compiled expressions.
+@lru_cache(maxsize=_CACHED_ENVIRONMENTS)
+def _environment(names: tuple[str, ...]) -> Any:
+    # One environment for all expressions that see the same names: `steps` is one map, and `scope.misuses` checks the
+    # names below it. That gives better messages than a variable per step, and definitions share compiled expressions.
     dyn = cel.Type.DYN
     total = cel.Overload("sum_list", dyn, [cel.Type.List(dyn)], False, _sum)
     return cel.NewEnv(
-        variables=dict.fromkeys(VARIABLES, dyn),
+        variables=dict.fromkeys((*VARIABLES, *names), dyn),
         functions=[cel.FunctionDecl("sum", [total])],
         extensions=[
             ext_strings.ExtStrings(),
@@ -210,7 +216,7 @@ def _invalid(message: str) -> InputInvalid:
     return InputInvalid([Fault("", "invalid-template", message)])
 
 
-def _complaint(raw: str) -> str:
+def _complaint(raw: str, names: tuple[str, ...]) -> str:
     """The compiler's first complaint in one line.
 
     It comes as `INVALID_ARGUMENT: ERROR: <input>:1:8: undeclared reference to 'x' (in container '')` and a drawing.
@@ -223,7 +229,8 @@ def _complaint(raw: str) -> str:
     message = re.sub(r"(mismatched|extraneous) input|no viable alternative at input", "unexpected", message)
     message = re.sub(r" expecting .*", "", message).replace("'<EOF>'", "end").replace("<EOF>", "end")
     if name := re.fullmatch(r"undeclared reference to '([^']*)'", message):
-        hint = did_you_mean(name[1], VARIABLES) or f"; the variables are {', '.join(VARIABLES)}"
+        known = (*VARIABLES, *names)
+        hint = did_you_mean(name[1], known) or f"; the variables are {', '.join(known)}"
         message = f"unknown name or function `{name[1]}`{hint}"
     return f"{message} (at character {column})" if column else message
 

@@ -34,21 +34,13 @@ class Fields:
     def fault(self, name: str, code: str, message: str) -> None:
         self.faults.add(self.at(name), code, message)
 
-    def refuse_unknown(self, known: Collection[str], later: Collection[str] = ()) -> None:
-        """Note every field that is not known: a typo must not be silent.
-
-        Args:
-            known: Names of fields.
-            later: Names the language has but this engine does not yet support.
-        """
+    def refuse_unknown(self, known: Collection[str]) -> None:
+        """Note every field that is not known: a typo must not be silent."""
         for name in self.values:
             if name in known or name.startswith("x-"):
                 continue
-            if name in later:
-                self.fault(name, "unknown-property", f"`{name}` is not supported by this version of the engine")
-            else:
-                hint = did_you_mean(name, known) or f"; known are {', '.join(known)}"
-                self.fault(name, "unknown-property", f"unknown field {clipped(name)}{hint}")
+            hint = did_you_mean(name, known) or f"; known are {', '.join(known)}"
+            self.fault(name, "unknown-property", f"unknown field {clipped(name)}{hint}")
 
     def get(self, name: str) -> Any:
         return self.values.get(name)

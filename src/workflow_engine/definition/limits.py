@@ -19,3 +19,16 @@ MAX_UNITS = 100_000
 MAX_LABELS = 64
 MAX_LABEL_VALUE = 1_024
 """Characters."""
+MAX_DEPTH = 16
+"""Scopes around a step."""
+MAX_ITEMS = 10_000
+"""Of a `for_each`."""
+MAX_NESTED_FOR_EACH = 2
+"""One inside the other: the items multiply."""
+MAX_ITERATIONS = 10_000
+MAX_CATCHES = 16
+"""Of a step."""
+MAX_CASES = 100
+"""Of a switch."""
+MAX_DAYS = 366 * 24 * 3600.0
+"""Seconds: of what may take long on purpose, such as a workflow, a wait or an approval."""

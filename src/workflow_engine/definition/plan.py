@@ -208,6 +208,12 @@ class Plan:
     retention: Retention | None = None
     has_ending: bool = False
 
+    def whole(self, step: PlanStep) -> PlanStep:
+        """The step that waits for others, where `step` is the body of its repetition; else `step` itself."""
+        while step.body:
+            step = self.steps[self.scopes[step.scope - 1].parent_step]
+        return step
+
     @cached_property
     def by_id(self) -> dict[str, PlanStep]:
         """The workflow's own steps by their id."""

@@ -2,148 +2,258 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 from workflow_engine.definition.database_fields import STATEMENT_FIELDS
 from workflow_engine.definition.expressions import Expression, compile_expression
 from workflow_engine.definition.faults import Faults, did_you_mean, join
-from workflow_engine.definition.scope import COMMON_VARIABLES, misuses, step_alias, steps_read
-from workflow_engine.definition.steps import StepRecord
+from workflow_engine.definition.known import Known
+from workflow_engine.definition.scope import VARIABLES, misuses, step_alias, steps_read
+from workflow_engine.definition.step_types import BUILT_IN_TYPES
 from workflow_engine.definition.templates import Placeholder, split
+from workflow_engine.definition.tree import Node, ScopeNode, Tree
 from workflow_engine.errors import InputInvalid
 
 
-@dataclass(slots=True)
-class Reads:
-    """What the expressions of one step read.
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where an expression stands.
 
     Attributes:
-        steps: Positions of the steps.
-        uses_input: Whether one reads `input`.
+        node: The step whose worker evaluates it.
+        scope: Where the names of steps are looked up, from here outwards: the node's own scope, or one that it opened.
+        variables: What it may read.
     """
 
-    steps: set[int] = field(default_factory=set)
-    uses_input: bool = False
+    node: Node
+    scope: ScopeNode
+    variables: tuple[str, ...]
+
+    def with_(self, *variables: str) -> Place:
+        return replace(self, variables=(*self.variables, *variables))
+
+    def inside(self, scope: ScopeNode) -> Place:
+        return replace(self, scope=scope)
 
 
 class ExpressionReader:
-    """Reads the expressions of one document."""
+    """Reads the expressions of one document; what they read is noted in the nodes."""
 
-    def __init__(self, positions: Mapping[str, int], faults: Faults) -> None:
+    def __init__(self, tree: Tree, known: Known, faults: Faults) -> None:
         """
         Args:
-            positions: Of the steps, by id.
-            faults: Takes what is wrong: `invalid-template`, or `unknown-dependency` for a step that does not exist.
+            tree: The steps.
+            known: What expressions may name beside them.
+            faults: Takes what is wrong: `invalid-template`, `unknown-secret`, or `unknown-dependency` for a step that
+                does not exist or cannot be read here.
         """
-        self._aliases = {step_alias(step_id): position for step_id, position in positions.items()}
+        self._tree = tree
+        self._secrets = known.secrets
         self._faults = faults
+        self._elsewhere: dict[str, str] | None = None
 
     def read_default_condition(self, condition: str | None) -> None:
         """Check `defaults.retries.when`. It applies to every step, so it cannot read any of them."""
-        if condition is not None:
-            variables = ("input", "vars", "workflow", "error")
-            self._bare("/defaults/retries/when", condition, variables, Reads(), condition=True)
+        if condition is None:
+            return
+        variables = ("input", "vars", "workflow", "error")
+        try:
+            expression = compile_expression(condition)
+        except InputInvalid as error:
+            message = f"`{condition[:80]}`: {error.faults[0].message}"
+            self._faults.add("/defaults/retries/when", "invalid-template", message)
+            return
+        for message in misuses(expression.references, variables):
+            self._faults.add("/defaults/retries/when", "invalid-template", f"`{condition[:80]}`: {message}")
+        if not expression.can_be_bool:
+            self._faults.add("/defaults/retries/when", "invalid-template", "a condition must give true or false")
 
-    def read(self, step: StepRecord) -> Reads:
-        """Check all expressions of a step and gather what they read."""
-        reads = Reads()
-        if step.when is not None:
-            self._bare(join(step.pointer, "when"), step.when, COMMON_VARIABLES, reads, condition=True)
-        if step.retries is not None and step.retries.when is not None:
-            self._retry_condition(step, step.retries.when, reads)
-        self._template(join(step.pointer, "output"), step.output, (*COMMON_VARIABLES, "result"), reads)
-        self._template(join(step.pointer, "idempotency_key"), step.idempotency_key, COMMON_VARIABLES, reads)
-        if not isinstance(step.inputs, dict):
-            self._template(join(step.pointer, "inputs"), step.inputs, COMMON_VARIABLES, reads)
-            return reads
-        for name, value in step.inputs.items():
-            self._check_key(name, step.input_places[name])
-            if step.type == "transform" and name == "expression":
+    def read(self, node: Node) -> None:
+        """Check all expressions of a step and note what they read."""
+        place = Place(node, node.scope, node.scope.visible())
+        if node.whole:
+            self._read_whole(place)
+        if node.repeats == "for_each" and (for_each := node.record.for_each):
+            self._template(join(for_each.pointer, "items"), for_each.items, place)
+        elif node.repeats == "loop" and (loop := node.record.loop):
+            place = place.with_("iteration", "last", "result")
+            self._bare(join(loop.pointer, "until"), loop.until, place, asks=True)
+        elif node.repeats is None:
+            self._read_work(place)
+
+    def _read_whole(self, place: Place) -> None:
+        """What belongs to the whole of a repeated step."""
+        record = place.node.record
+        if record.when is not None:
+            self._bare(join(record.pointer, "when"), record.when, place, asks=True)
+        for index, catch in enumerate(record.catches):
+            scope = place.node.catches.get(index)
+            caught = place.with_("error")
+            if catch.when is not None:
+                self._bare(join(catch.pointer, "when"), catch.when, caught, asks=True)
+            self._template(join(catch.pointer, "output"), catch.output, caught.inside(scope) if scope else caught)
+
+    def _read_work(self, place: Place) -> None:
+        node, record = place.node, place.node.record
+        if record.retries is not None and record.retries.when is not None:
+            self._retry_condition(place, record.retries.when)
+        if node.inner is not None:  # a block, whose output is made of that of its steps
+            self._template(join(record.pointer, "output"), record.output, place.inside(node.inner))
+        else:
+            self._template(join(record.pointer, "output"), record.output, place.with_("result"))
+        self._template(join(record.pointer, "idempotency_key"), record.idempotency_key, place)
+        if record.switch is not None:
+            for index, case in enumerate(record.switch.cases):
+                self._bare(join(record.pointer, "cases", index, "when"), case.when, place, asks=True)
+        self._read_inputs(place)
+
+    def _read_inputs(self, place: Place) -> None:
+        record = place.node.record
+        built_in = BUILT_IN_TYPES.get(record.type)
+        inputs = record.inputs
+        reaches_outside = built_in is None or built_in.secrets
+        if record.type == "database":  # without a statement it stores its inputs
+            reaches_outside = isinstance(inputs, dict) and any(name in inputs for name in STATEMENT_FIELDS)
+        place = place.with_("secrets") if reaches_outside else place
+        if not isinstance(inputs, dict):
+            self._template(join(record.pointer, "inputs"), inputs, place)
+            return
+        for name, value in inputs.items():
+            where = record.input_places[name]
+            self._check_key(name, where)
+            if built_in is not None and name in built_in.bare:
                 if isinstance(value, str):
-                    self._bare(step.input_places[name], value, COMMON_VARIABLES, reads)
-            elif step.type == "database" and name in STATEMENT_FIELDS:
-                self._statement_parameters(step.input_places[name], value, reads)
+                    self._bare_input(name, where, value, place)
+            elif record.type == "database" and name in STATEMENT_FIELDS:
+                self._statement_parameters(where, value, place)
             else:
-                self._template(step.input_places[name], value, COMMON_VARIABLES, reads)
-        return reads
+                self._template(where, value, place)
 
-    def _statement_parameters(self, place: str, statements: Any, reads: Reads) -> None:
+    def _bare_input(self, name: str, where: str, text: str, place: Place) -> None:
+        place = replace(place, variables=tuple(one for one in place.variables if one != "secrets"))
+        variables = {"success_when": ("result",), "match": ("event",)}.get(name, ())
+        self._bare(where, text, place.with_(*variables), asks=bool(variables))
+
+    def _statement_parameters(self, where: str, statements: Any, place: Place) -> None:
         """Of a list of statements only the parameters: `${` in SQL has been refused with a better reason."""
         for index, one in enumerate(statements if isinstance(statements, list) else ()):
             if isinstance(one, dict) and "params" in one:
-                self._template(join(place, index, "params"), one["params"], COMMON_VARIABLES, reads)
+                self._template(join(where, index, "params"), one["params"], place)
 
-    def _retry_condition(self, step: StepRecord, condition: str, reads: Reads) -> None:
-        if step.retry_condition_place.startswith(step.pointer):
-            variables = (*COMMON_VARIABLES, "error")
-            self._bare(step.retry_condition_place, condition, variables, reads, condition=True)
+    def _retry_condition(self, place: Place, condition: str) -> None:
+        record = place.node.record
+        if record.retry_condition_place.startswith(record.pointer):
+            self._bare(record.retry_condition_place, condition, place.with_("error"), asks=True)
             return
         try:
             # The default, whose faults were noted once; it reads no steps.
             references = compile_expression(condition).references
         except InputInvalid:
             return
-        reads.uses_input |= references.reads("input")
+        place.node.uses_input |= references.reads("input")
 
-    def _bare(
-        self, place: str, text: str, variables: tuple[str, ...], reads: Reads, *, condition: bool = False
-    ) -> None:
-        """An expression without `${ }`; a condition must be able to give true or false."""
+    def _bare(self, where: str, text: str, place: Place, *, asks: bool = False) -> None:
+        """An expression without `${ }`; one that asks something must be able to give true or false."""
+        if not text:
+            return  # missing, which was noted
         if text.lstrip().startswith("${"):
-            self._faults.add(place, "invalid-template", "this place takes a bare expression: leave out the ${ }")
+            self._faults.add(where, "invalid-template", "this place takes a bare expression: leave out the ${ }")
             return
-        expression = self._expression(place, text, variables, reads)
-        if condition and expression is not None and not expression.can_be_bool:
-            self._faults.add(place, "invalid-template", "a condition must give true or false")
+        expression = self._expression(where, text, place)
+        if asks and expression is not None and not expression.can_be_bool:
+            self._faults.add(where, "invalid-template", "a condition must give true or false")
 
-    def _template(self, place: str, value: Any, variables: tuple[str, ...], reads: Reads) -> None:
+    def _template(self, where: str, value: Any, place: Place) -> None:
         if isinstance(value, str):
             if "${" in value:
-                self._string(place, value, variables, reads)
+                self._string(where, value, place)
         elif isinstance(value, list):
             for index, item in enumerate(value):
-                self._template(join(place, index), item, variables, reads)
+                self._template(join(where, index), item, place)
         elif isinstance(value, dict):
             for key, item in value.items():
-                self._check_key(key, join(place, key))
-                self._template(join(place, key), item, variables, reads)
+                self._check_key(key, join(where, key))
+                self._template(join(where, key), item, place)
 
-    def _check_key(self, key: str, place: str) -> None:
+    def _check_key(self, key: str, where: str) -> None:
         if "${" in key:
             message = "keys are not templates: build the object in an expression"
-            self._faults.add(place, "invalid-template", message)
+            self._faults.add(where, "invalid-template", message)
 
-    def _string(self, place: str, text: str, variables: tuple[str, ...], reads: Reads) -> None:
+    def _string(self, where: str, text: str, place: Place) -> None:
         try:
             parts = split(text)
         except InputInvalid as error:
-            self._faults.add_from(place, error)
+            self._faults.add_from(where, error)
             return
         for part in parts:
             if isinstance(part, Placeholder):
-                self._expression(place, part.expression, variables, reads)
+                self._expression(where, part.expression, place)
 
-    def _expression(self, place: str, text: str, variables: tuple[str, ...], reads: Reads) -> Expression | None:
+    def _expression(self, where: str, text: str, place: Place) -> Expression | None:
         if self._faults.full:
             return None
         try:
-            expression = compile_expression(text)
+            expression = compile_expression(text, tuple(_own_names(place)))
         except InputInvalid as error:
-            self._faults.add(place, "invalid-template", f"`{text[:80]}`: {error.faults[0].message}")
+            self._faults.add(where, "invalid-template", f"`{text[:80]}`: {error.faults[0].message}")
             return None
-        for message in misuses(expression.references, variables):
-            self._faults.add(place, "invalid-template", f"`{text[:80]}`: {message}")
+        for message in misuses(expression.references, place.variables, at_end=place.node.at_end):
+            self._faults.add(where, "invalid-template", f"`{text[:80]}`: {message}")
+        self._check_secrets(where, text, expression)
         for name in sorted(steps_read(expression.references)):
-            if step_alias(name) not in self._aliases:
-                message = f"`{text[:80]}`: there is no step `{name}`{did_you_mean(name, self._aliases)}"
-                self._faults.add(place, "unknown-dependency", message)
-        self._gather(expression, reads)
+            target = place.scope.find(step_alias(name))
+            if target is None:
+                message = f"`{text[:80]}`: {self._unknown(name, place.scope)}"
+                self._faults.add(where, "unknown-dependency", message)
+            else:
+                _note(target, place)
+        place.node.uses_input |= expression.references.reads("input")
         return expression
 
-    def _gather(self, expression: Expression, reads: Reads) -> None:
-        for name in steps_read(expression.references):
-            if (position := self._aliases.get(step_alias(name))) is not None:
-                reads.steps.add(position)
-        reads.uses_input |= expression.references.reads("input")
+    def _check_secrets(self, where: str, text: str, expression: Expression) -> None:
+        if self._secrets is None:
+            return
+        for path in sorted(expression.references.paths, key=str):
+            if path[0] == "secrets" and len(path) > 1 and path[1] not in self._secrets:
+                hint = did_you_mean(path[1], self._secrets)
+                message = f"`{text[:80]}`: there is no secret `{path[1]}`{hint}"
+                self._faults.add(where, "unknown-secret", message)
+
+    def _unknown(self, name: str, scope: ScopeNode) -> str:
+        """Why there is no step of this name to be read."""
+        if self._elsewhere is None:
+            self._elsewhere = {
+                alias: inside.parent.record.id
+                for inside in self._tree.scopes
+                if inside.parent is not None
+                for alias in inside.by_alias
+            }
+        if around := self._elsewhere.get(step_alias(name)):
+            return f"the step `{name}` stands inside `{around}` and cannot be read from here; read `steps.{around}`"
+        aliases = [alias for one in scope.around() for alias in one.by_alias]
+        return f"there is no step `{name}`{did_you_mean(name, aliases)}"
+
+
+def _own_names(place: Place) -> Iterator[str]:
+    """The names for items that the document chose itself."""
+    for name in place.variables:
+        if name not in VARIABLES:
+            yield name
+
+
+def _note(target: Node, place: Place) -> None:
+    """Note that a step is read: its result is handed over, and if it stands outside, it must have ended before."""
+    if place.scope is not place.node.scope and target.scope is place.scope:
+        place.scope.refs.add(target)  # by the step that opened the scope, when the scope has ended
+        return
+    place.node.refs.add(target)
+    waiting = place.node
+    while waiting.scope is not target.scope:
+        if waiting.scope.parent is None:
+            raise AssertionError("a step that can be read stands in a scope around")
+        waiting = waiting.scope.parent
+    if waiting.kind == "step":
+        waiting.reads.add(target)

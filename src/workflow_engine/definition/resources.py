@@ -16,7 +16,18 @@ ResourceKind = Literal["lock", "limit"]
 ResourceScope = Literal["task", "workflow"]
 
 _KEY = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.:/-]{0,127}")
+_RATE = re.compile(r"([0-9]{1,9})/([0-9]{0,6})(s|m|h|d)")
+_SECONDS = {"s": 1, "m": 60, "h": 3_600, "d": 86_400}
+_LONGEST_RATE = 86_400
 _KEY_RULE = "up to 128 of A-Z a-z 0-9 _ . : / -, beginning with a letter, a digit or _"
+
+
+@dataclass(frozen=True, slots=True)
+class LimitRate:
+    """So many units may be begun in so many seconds."""
+
+    units: int
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +40,7 @@ class Resource:
         scope: How long it is held: for one attempt of the task, or until the workflow ends (locks only).
         capacity: Units that may be in use at once, those of the step included.
         units: Units that the step takes.
+        rate: How many units may be begun in a time (limits only); None = any.
     """
 
     kind: ResourceKind
@@ -36,13 +48,25 @@ class Resource:
     scope: ResourceScope
     capacity: int
     units: int
+    rate: LimitRate | None = None
 
     def to_json(self) -> dict[str, Any]:
-        return asdict(self)
+        found = asdict(self)
+        if self.rate is None:
+            del found["rate"]
+        return found
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Resource:
-        return cls(data["kind"], data["key"], data["scope"], data["capacity"], data["units"])
+        rate = data.get("rate")
+        return cls(
+            data["kind"],
+            data["key"],
+            data["scope"],
+            data["capacity"],
+            data["units"],
+            None if rate is None else LimitRate(rate["units"], rate["seconds"]),
+        )
 
 
 def read_resources(step: Fields) -> tuple[Resource, ...]:
@@ -79,15 +103,32 @@ def _read_lock(lock: Fields, key_place: str) -> Resource | None:
 
 
 def _read_limit(limit: Fields, key_place: str) -> Resource | None:
-    limit.refuse_unknown(("key", "concurrency", "units"), ("rate",))
+    limit.refuse_unknown(("key", "concurrency", "rate", "units"))
     key = _read_key(limit, key_place)
-    if limit.get("concurrency") is None:
-        limit.fault("concurrency", "validation-error", "is missing: how many units may be in use at once")
+    rate = _read_rate(limit)
+    if limit.get("concurrency") is None and limit.get("rate") is None:
+        message = "is missing: how many units may be in use at once; or give a `rate`"
+        limit.fault("concurrency", "validation-error", message)
     capacity = limit.integer("concurrency", 1, MAX_UNITS)
     units = limit.integer("units", 1, MAX_UNITS) or 1
     if capacity is not None and units > capacity:
         limit.fault("units", "out-of-range", f"must be at most the concurrency, {capacity:,}: it could never run")
-    return None if key is None or capacity is None else Resource("limit", key, "task", capacity, units)
+    elif rate is not None and units > rate.units:
+        limit.fault("units", "out-of-range", f"must be at most those of the rate, {rate.units:,}: it could never run")
+    if key is None or (capacity is None and limit.get("concurrency") is not None):
+        return None
+    return Resource("limit", key, "task", MAX_UNITS if capacity is None else capacity, units, rate)
+
+
+def _read_rate(limit: Fields) -> LimitRate | None:
+    text = limit.matching("rate", _RATE, "validation-error", "write units per time, such as 10/s, 60/m or 5/30s")
+    if text is None or (found := _RATE.fullmatch(text)) is None:
+        return None
+    units, seconds = int(found[1]), int(found[2] or 1) * _SECONDS[found[3]]
+    if not 1 <= units <= MAX_UNITS or not 1 <= seconds <= _LONGEST_RATE:
+        limit.fault("rate", "out-of-range", f"must be 1 to {MAX_UNITS:,} units in at most a day")
+        return None
+    return LimitRate(units, float(seconds))
 
 
 def _read_key(resource: Fields, place: str) -> str | None:

@@ -1,11 +1,18 @@
 """What an expression can see: the variables, the names below them, and how they are looked up.
 
 input                                          of the workflow
-steps.<id>.{status,output,error}               of steps that ended before; an id `a-b` is read as `steps.a_b`
+steps.<id>.{status,output,error,attempt,started_at,finished_at}
+                                               of steps that ended before, of the own scope and those around it; an id
+                                               `a-b` is read as `steps.a_b`
 vars                                           of the definition
-workflow.{id,name,version,attempt,labels,started_at}
-result                                         the step's own raw result; in `output` only
-error.{type,message,retryable,attempt,details} in `retries.when` only
+workflow.{id,name,version,attempt,labels,parent_id,started_at}
+                                               and `status` and `error` once its steps have ended: in handlers
+item (or its name), index                      inside a `for_each`
+iteration, last                                inside a `loop`: its number from 1, and the output of the one before
+result                                         the raw result in `output`, `success_when`; shaped in `until`
+error.{type,message,retryable,attempt,details} in `retries.when` and `catch`
+event.{name,payload,at,by}                     in the `match` of a signal
+secrets.<NAME>                                 in `inputs` of steps that reach outside
 """
 
 from __future__ import annotations
@@ -23,13 +30,32 @@ Selection: TypeAlias = dict[str, Any]
 """The part of a scope that an expression reads: a tree of names, where None means everything below."""
 
 COMMON_VARIABLES = ("input", "steps", "vars", "workflow")
-VARIABLES = (*COMMON_VARIABLES, "result", "error")
-STEP_FIELDS = ("status", "output", "error")
+VARIABLES = (
+    *COMMON_VARIABLES, "item", "index", "iteration", "last", "result", "error", "event", "secrets",
+)  # fmt: skip
+"""Those that every expression may name; whether it may read them depends on its place."""
+CEL_RESERVED = frozenset(
+    {"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop"}
+    | {"namespace", "null", "package", "return", "true", "var", "void", "while"}
+)
+"""What CEL keeps for itself, in its grammar and for languages it may be embedded in."""
+STEP_FIELDS = ("status", "output", "error", "attempt", "started_at", "finished_at")
 _FIELDS = {
-    "workflow": ("id", "name", "version", "attempt", "labels", "started_at"),
+    "workflow": ("id", "name", "version", "attempt", "labels", "parent_id", "started_at"),
     "error": ("type", "message", "retryable", "attempt", "details"),
+    "event": ("seq", "name", "payload", "at", "by"),
 }
-_PLACES = {"result": "`output`", "error": "`retries.when`"}
+_AT_THE_END = ("status", "error")
+_PLACES = {
+    "item": "a step with `for_each`, without another name in `as`,",
+    "index": "a step with `for_each`",
+    "iteration": "a step with `loop`",
+    "last": "a step with `loop`",
+    "result": "`output`, `success_when` and `until`",
+    "error": "`retries.when` and `catch`",
+    "event": "the `match` of a signal",
+    "secrets": "the `inputs` of steps that reach outside, such as http or tool,",
+}
 
 
 def steps_read(references: References) -> set[str]:
@@ -37,13 +63,23 @@ def steps_read(references: References) -> set[str]:
     return {str(path[1]) for path in references.paths if path[0] == "steps" and len(path) > 1}
 
 
-def misuses(references: References, variables: Collection[str | int]) -> Iterator[str]:
-    """What is wrong with the names an expression uses, given the variables at its place. Steps are not looked up."""
+def misuses(references: References, variables: Collection[str | int], *, at_end: bool = False) -> Iterator[str]:
+    """What is wrong with the names an expression uses, given the variables at its place. Steps are not looked up.
+
+    Args:
+        references: What it reads.
+        variables: What may be read at its place.
+        at_end: Whether it is evaluated when the workflow's steps have ended: in a handler.
+    """
     for path in sorted(references.paths, key=str):
         root, rest = path[0], path[1:]
         if root not in variables:
             place = _PLACES.get(str(root))
             yield f"`{root}` can be used in {place} only" if place else f"`{root}` cannot be used here"
+        elif root == "secrets" and not rest:
+            yield "write secrets.<NAME>: the secrets as a whole cannot be read"
+        elif root == "workflow" and at_end and rest and rest[0] in _AT_THE_END:
+            continue
         elif root == "steps" and not rest:
             yield "write steps.<id>: the steps as a whole cannot be read"
         elif root == "steps" and len(rest) > 1 and rest[1] not in STEP_FIELDS:

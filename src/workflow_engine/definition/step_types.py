@@ -17,6 +17,15 @@ from workflow_engine.definition.http_request import check_headers, check_method,
 from workflow_engine.definition.limits import MAX_TIMEOUT
 from workflow_engine.definition.own_fields import OwnFields
 from workflow_engine.definition.scope import json_type
+from workflow_engine.definition.waiting_types import (
+    check_approval,
+    check_child,
+    check_emit,
+    check_signal,
+    check_switch,
+    check_terminate,
+    check_wait,
+)
 
 _FAIL_TYPE = re.compile(r"[A-Za-z0-9_.-]{1,100}")
 
@@ -35,7 +44,9 @@ class StepType:
         check: Further checks.
         takes_dependencies: Whether, given its own fields, it works on the outputs of its dependencies.
         open_unless: When none of these fields is given, `inputs` may hold any other field.
-        later: Fields the language has and this engine does not yet support.
+        apart: Fields that stand on the step itself only, and are read elsewhere.
+        bare: Own fields that hold an expression without `${ }`.
+        secrets: Whether its own fields may use secrets: they leave the engine and are not stored by it.
     """
 
     fields: Mapping[str, type | tuple[type, ...] | None] = field(default_factory=dict)
@@ -44,16 +55,16 @@ class StepType:
     check: Check | None = None
     takes_dependencies: Callable[[Mapping[str, Any]], bool] = lambda values: False
     open_unless: tuple[str, ...] = ()
-    later: tuple[str, ...] = ()
+    apart: tuple[str, ...] = ()
+    bare: tuple[str, ...] = ()
+    secrets: bool = False
 
 
 def check_own_fields(step_type: StepType, own: OwnFields) -> None:
     """Note what is wrong with the own fields of a step of a built-in type."""
     is_open = bool(step_type.open_unless) and not own.has(*step_type.open_unless)
     for name, value in own.values.items():
-        if name in step_type.later:
-            own.refuse(name, f"`{name}` is not supported by this version of the engine", "unknown-property")
-        elif name not in step_type.fields and is_open:
+        if name not in step_type.fields and is_open:
             if hint := did_you_mean(name, step_type.open_unless):
                 own.warnings.add(own.places[name], "near-miss", f"is stored as a part of the record{hint}")
         elif name not in step_type.fields:
@@ -64,7 +75,8 @@ def check_own_fields(step_type: StepType, own: OwnFields) -> None:
             own.refuse(name, f"{json_type(value)} is not accepted here; must be {_kinds(step_type.fields[name])}")
     for group in step_type.needs:
         if not own.has(*group):
-            own.refuse("", f"needs {' or '.join(f'`{name}`' for name in group)}")
+            where = " under `inputs`" if any(name in own.common for name in group) else ""
+            own.refuse("", f"needs {' or '.join(f'`{name}`' for name in group)}{where}")
     for group in (*step_type.needs, *step_type.excludes):
         given = [name for name in group if name in own.values]
         for name in given[1:]:
@@ -81,7 +93,14 @@ def _fits(value: Any, kind: type | tuple[type, ...] | None) -> bool:
 
 def _kinds(kind: type | tuple[type, ...] | None) -> str:
     kinds = kind if isinstance(kind, tuple) else (kind,)
-    names = {str: "a string", int: "an integer", bool: "true or false", dict: "an object", list: "a list"}
+    names = {
+        str: "a string",
+        int: "an integer",
+        float: "a number",
+        bool: "true or false",
+        dict: "an object",
+        list: "a list",
+    }
     return " or ".join(names[one] for one in kinds if one is not None)
 
 
@@ -130,6 +149,15 @@ def _check_fail(own: OwnFields) -> None:
         own.refuse("type", f"{clipped(kind)} is not accepted: up to 100 of A-Z a-z 0-9 _ . -")
 
 
+INTERNAL_TYPES = ("for_each", "loop")
+"""What a step with the field of that name becomes."""
+CONTAINERS = ("block", "workflow")
+"""Types whose tasks wait while others do the work."""
+WAITING_TYPES = (*CONTAINERS, "wait", "signal", "approval")
+"""Types whose tasks wait outside of a worker."""
+NOT_REPEATED = ("switch", "terminate")
+"""Types that say something about the steps around them."""
+
 BUILT_IN_TYPES: Mapping[str, StepType] = {
     "http": StepType(
         fields={
@@ -139,17 +167,20 @@ BUILT_IN_TYPES: Mapping[str, StepType] = {
             "query": dict,
             "body": None,
             "auth": dict,
+            "success_when": str,
             "timeouts": dict,
         },
         needs=(("url",),),
         check=_check_http,
-        later=("success_when",),
+        bare=("success_when",),
+        secrets=True,
     ),
     "agent": StepType(
         fields={"agent": str, "goal": str, "input": None, "skills": list, "context": None},
         needs=(("agent",),),
         check=_check_agent,
         takes_dependencies=lambda values: "input" not in values,
+        secrets=True,
     ),
     "llm_inference": StepType(
         fields={
@@ -163,10 +194,12 @@ BUILT_IN_TYPES: Mapping[str, StepType] = {
         },
         needs=(("messages", "prompt"),),
         check=_check_llm,
+        secrets=True,
     ),
     "tool": StepType(
         fields={"server": str, "tool": str, "arguments": dict},
         needs=(("server",), ("tool",)),
+        secrets=True,
     ),
     "database": StepType(
         fields={
@@ -182,8 +215,51 @@ BUILT_IN_TYPES: Mapping[str, StepType] = {
         check=check_database,
         takes_dependencies=is_bare_record,
         open_unless=STATEMENT_FIELDS,
+        secrets=True,
     ),
-    "transform": StepType(fields={"expression": str, "value": None}, needs=(("expression", "value"),)),
+    "transform": StepType(
+        fields={"expression": str, "value": None}, needs=(("expression", "value"),), bare=("expression",)
+    ),
+    "switch": StepType(fields={"mode": str}, check=check_switch, apart=("cases", "default")),
+    "block": StepType(apart=("steps",)),
+    "workflow": StepType(
+        fields={
+            "name": str,
+            "version": int,
+            "input": None,
+            "definition": dict,
+            "wait": bool,
+            "on_parent_cancel": str,
+        },
+        needs=(("name", "definition"),),
+        check=check_child,
+    ),
+    "wait": StepType(
+        fields={"duration": (str, int, float), "until": str}, needs=(("duration", "until"),), check=check_wait
+    ),
+    "signal": StepType(
+        fields={"name": str, "match": str, "count": int, "timeout": (str, int, float), "on_timeout": str},
+        needs=(("name",),),
+        check=check_signal,
+        bare=("match",),
+    ),
+    "approval": StepType(
+        fields={
+            "prompt": str,
+            "form_schema": dict,
+            "assignees": list,
+            "timeout": (str, int, float),
+            "on_timeout": str,
+            "outcomes": list,
+        },
+        check=check_approval,
+    ),
+    "emit": StepType(
+        fields={"name": str, "payload": None, "to": str, "workflow_id": str, "url": str},
+        needs=(("name",),),
+        check=check_emit,
+    ),
+    "terminate": StepType(fields={"status": str, "reason": str, "output": None}, check=check_terminate),
     "noop": StepType(),
     "fail": StepType(fields={"type": str, "message": str}, check=_check_fail),
 }

@@ -3,176 +3,202 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, cast
 
 from workflow_engine.definition.faults import Faults, clipped, did_you_mean, join
 from workflow_engine.definition.fields import Fields
+from workflow_engine.definition.input_schema import check_schema
+from workflow_engine.definition.known import Known
 from workflow_engine.definition.limits import (
-    MAX_ATTEMPTS,
-    MAX_BACKOFF,
-    MAX_DEPENDENCIES,
-    MAX_ELAPSED,
+    MAX_CATCHES,
+    MAX_DAYS,
+    MAX_DEPTH,
+    MAX_NESTED_FOR_EACH,
     MAX_PRIORITY,
     MAX_STEPS,
     MAX_TIMEOUT,
 )
 from workflow_engine.definition.own_fields import OwnFields
 from workflow_engine.definition.plan import OnError
-from workflow_engine.definition.resources import Resource, read_resources
-from workflow_engine.definition.retries import Jitter, RetryPolicy
-from workflow_engine.definition.scope import json_type, step_alias
-from workflow_engine.definition.step_types import BUILT_IN_TYPES, StepType, check_own_fields
-from workflow_engine.definition.templates import Placeholder, split
-from workflow_engine.errors import InputInvalid
+from workflow_engine.definition.resources import read_resources
+from workflow_engine.definition.retries import RetryPolicy
+from workflow_engine.definition.scope import CEL_RESERVED, json_type, step_alias
+from workflow_engine.definition.step_edges import read_edges, read_rule
+from workflow_engine.definition.step_policies import (
+    ERROR_PATTERN,
+    ERROR_RULE,
+    Defaults,
+    read_queue,
+    read_retries,
+    read_timeouts,
+)
+from workflow_engine.definition.step_records import CatchRecord, StepRecord
+from workflow_engine.definition.step_repeats import read_for_each, read_loop
+from workflow_engine.definition.step_types import (
+    BUILT_IN_TYPES,
+    CONTAINERS,
+    INTERNAL_TYPES,
+    NOT_REPEATED,
+    WAITING_TYPES,
+    StepType,
+    check_own_fields,
+)
+from workflow_engine.definition.switches import read_switch
+from workflow_engine.definition.templates import is_one_placeholder
 
 _STEP_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-# Postgres allows 63 bytes for the name of a notification channel, and a queue's channel has a prefix.
-_QUEUE = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]{0,39}")
-_ERROR_PATTERN = re.compile(r"\*|[A-Za-z0-9_][A-Za-z0-9_.-]{0,127}")
-# What CEL keeps for itself, in its grammar and for languages it may be embedded in.
-_CEL_RESERVED = frozenset(
-    {"as", "break", "const", "continue", "else", "false", "for", "function", "if", "import", "in", "let", "loop"}
-    | {"namespace", "null", "package", "return", "true", "var", "void", "while"}
-)
-
 _COMMON_FIELDS = (
-    "id", "type", "name", "description", "depends_on", "when", "inputs", "output", "retries", "timeout", "on_error",
-    "queue", "priority", "idempotency_key", "locks", "limits",
+    "id", "type", "name", "description", "depends_on", "trigger_rule", "when", "inputs", "output", "output_schema",
+    "retries", "timeout", "timeouts", "for_each", "loop", "on_error", "compensate", "queue", "priority",
+    "idempotency_key", "locks", "limits",
 )  # fmt: skip
-_LATER_FIELDS = (
-    "trigger_rule", "output_schema", "timeouts", "for_each", "loop", "compensate",
-)  # fmt: skip
-_LATER_TYPES = ("switch", "block", "workflow", "wait", "signal", "approval", "emit", "terminate")
-_RETRY_FIELDS = (
-    "max_attempts", "initial_delay", "backoff", "max_delay", "jitter", "max_elapsed", "retry_on", "no_retry_on", "when",
-)  # fmt: skip
+_NOT_IN_COMPENSATIONS = ("id", "depends_on", "trigger_rule", "compensate")
 
 
-@dataclass(frozen=True, slots=True)
-class StepRecord:
-    """A step as written.
+class StepReader:
+    """Reads the steps of one document, in all their scopes."""
 
-    Attributes:
-        pointer: Its place.
-        depends_on: Each id with its place.
-        inputs: Own fields of the flat style and `inputs` together; None when there are none. A string is one `${ }`.
-        input_places: Where each of them stands.
-        retry_condition_place: Where the condition of its retries stands: here or in the defaults.
-    """
-
-    pointer: str
-    id: str
-    type: str
-    depends_on: tuple[tuple[str, str], ...]
-    when: str | None
-    inputs: dict[str, Any] | str | None
-    input_places: Mapping[str, str]
-    output: Any
-    retries: RetryPolicy | None
-    retry_condition_place: str
-    timeout: float | None
-    on_error: OnError
-    queue: str
-    priority: int
-    idempotency_key: str | None
-    resources: tuple[Resource, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class Defaults:
-    """What steps have that do not say otherwise.
-
-    Attributes:
-        retries: Fields of the retry policy; empty when nothing is said.
-    """
-
-    retries: Mapping[str, Any]
-    timeout: float | None
-    queue: str
-
-
-def read_defaults(top: Fields) -> Defaults:
-    part = top.part("defaults")
-    if part is None:
-        return Defaults({}, None, "default")
-    part.refuse_unknown(("retries", "timeout", "queue"))
-    return Defaults(
-        retries=_read_retries(part) or {},
-        timeout=part.duration("timeout", most=MAX_TIMEOUT),
-        queue=_read_queue(part) or "default",
-    )
-
-
-def read_steps(
-    top: Fields, defaults: Defaults, task_types: Collection[str], faults: Faults, warnings: Faults
-) -> tuple[StepRecord, ...]:
-    """Read `steps`. A step without a usable id gives no record."""
-    values = top.items("steps")
-    if values is None:
-        if top.get("steps") is None:
-            top.fault("steps", "validation-error", "is missing")
-        return ()
-    if not values:
-        top.fault("steps", "validation-error", "needs at least one step")
-    if len(values) > MAX_STEPS:
-        top.fault("steps", "too-many-steps", f"has {len(values):,} steps, {MAX_STEPS:,} are allowed")
-        return ()
-    reader = _StepReader(defaults, task_types, faults, warnings)
-    records = []
-    for index, value in enumerate(values):
-        if faults.full:
-            break
-        pointer = join(top.at("steps"), index)
-        if not isinstance(value, dict):
-            faults.add(pointer, "validation-error", f"a step is an object, not {json_type(value)}")
-        elif record := reader.read(Fields(value, pointer, faults)):
-            records.append(record)
-    return tuple(records)
-
-
-class _StepReader:
-    def __init__(self, defaults: Defaults, task_types: Collection[str], faults: Faults, warnings: Faults) -> None:
+    def __init__(self, defaults: Defaults, known: Known, faults: Faults, warnings: Faults) -> None:
         self._defaults = defaults
-        self._known_types = dict.fromkeys((*BUILT_IN_TYPES, *sorted(task_types)))
+        self._known = known
+        self._known_types = dict.fromkeys((*BUILT_IN_TYPES, *sorted(known.task_types)))
+        for name in INTERNAL_TYPES:
+            self._known_types.pop(name, None)
         self._faults = faults
         self._warnings = warnings
-        self._places: dict[str, str] = {}  # of the ids so far, by alias
+        self._count = 0
+        self._depth = 0
+        self._for_each = 0  # around the step that is read
 
-    def read(self, step: Fields) -> StepRecord | None:
-        step_id = self._read_id(step)
+    def read_list(self, owner: Fields, name: str = "steps") -> tuple[StepRecord, ...]:
+        """Read a list of steps, which is a scope. A step without a usable id gives no record."""
+        values = owner.items(name)
+        if values is None:
+            if owner.get(name) is None:
+                owner.fault(name, "validation-error", "is missing")
+            return ()
+        if not values:
+            owner.fault(name, "validation-error", "needs at least one step")
+        self._count += len(values)
+        if self._count > MAX_STEPS:
+            message = f"the definition has {self._count:,} steps or more, {MAX_STEPS:,} are allowed"
+            owner.fault(name, "too-many-steps", message)
+            return ()
+        if self._depth > MAX_DEPTH:
+            owner.fault(name, "nesting-too-deep", f"steps are nested deeper than {MAX_DEPTH} levels")
+            return ()
+        places: dict[str, str] = {}  # of the ids of this scope so far, by alias
+        records = []
+        for index, value in enumerate(values):
+            if self._faults.full:
+                break
+            pointer = join(owner.at(name), index)
+            if not isinstance(value, dict):
+                self._faults.add(pointer, "validation-error", f"a step is an object, not {json_type(value)}")
+                continue
+            step = Fields(value, pointer, self._faults)
+            record = self._read(step, self._read_id(step, places))
+            if record is not None:
+                records.append(record)
+        return tuple(records)
+
+    def read_nested(self, owner: Fields, name: str = "steps") -> tuple[StepRecord, ...]:
+        """Read a list of steps inside a step."""
+        self._depth += 1
+        try:
+            return self.read_list(owner, name)
+        finally:
+            self._depth -= 1
+
+    def _read(self, step: Fields, step_id: str | None) -> StepRecord | None:
         step_type = self._read_type(step)
-        inputs, places = self._read_inputs(step, step_type)
-        retries = _read_retries(step)
-        policy = {**self._defaults.retries, **(retries or {})}
+        for_each, loop = read_for_each(step), read_loop(step)
+        repeats = (for_each is not None) + (loop is not None)
+        if repeats and step_type in NOT_REPEATED:
+            step.fault("type", "validation-error", f"a {step_type} cannot be repeated itself: put it into a block")
+        self._depth += repeats
+        self._for_each += for_each is not None
+        if for_each is not None and self._for_each > MAX_NESTED_FOR_EACH:
+            message = (
+                f"more than {MAX_NESTED_FOR_EACH} levels of `for_each`, whose items multiply: use a child workflow"
+            )
+            step.fault("for_each", "expansion-limit", message)
+        if repeats and self._depth > MAX_DEPTH:
+            self._faults.add(step.pointer, "nesting-too-deep", f"steps are nested deeper than {MAX_DEPTH} levels")
+        try:
+            record = self._read_body(step, step_id, step_type)
+        finally:
+            self._depth -= repeats
+            self._for_each -= for_each is not None
+        catches = self._read_catches(step)
+        compensate = self._read_compensation(step, step_id)
+        if record is None:
+            return None
+        return replace(record, for_each=for_each, loop=loop, catches=catches, compensate=compensate)
+
+    def _read_body(self, step: Fields, step_id: str | None, step_type: str) -> StepRecord | None:
+        """All but what belongs to the whole of a repeated step."""
+        inputs, places, child = self._read_inputs(step, step_type)
+        retries = read_retries(step)
         step.text("name", longest=256)
         step.text("description")
-        timeout = step.duration("timeout", most=MAX_TIMEOUT)
-        if step_id is None:
-            return None
-        return StepRecord(
+        waits = step_type in WAITING_TYPES
+        timeout, timeouts = read_timeouts(step, longest=MAX_DAYS if waits else MAX_TIMEOUT)
+        if timeout is None and not waits:
+            timeout = self._defaults.timeout
+        switch = read_switch(step, inputs) if step_type == "switch" else None
+        edges = read_edges(step)
+        record = StepRecord(
             pointer=step.pointer,
-            id=step_id,
+            id=step_id or "",
             type=step_type,
-            depends_on=self._read_dependencies(step),
+            edges=edges,
+            rule=read_rule(step, edges),
             when=step.text("when"),
             inputs=inputs,
             input_places=places,
             output=step.get("output"),
-            retries=RetryPolicy(**policy) if policy else None,
+            output_schema=self._read_schema(step),
+            retries=self._policy(retries, waits=waits),
             retry_condition_place=(
                 join(step.at("retries"), "when") if retries and "when" in retries else "/defaults/retries/when"
             ),
-            timeout=self._defaults.timeout if timeout is None else timeout,
-            on_error=self._read_on_error(step),
-            queue=_read_queue(step) or self._defaults.queue,
+            timeout=timeout,
+            timeouts=timeouts,
+            on_error=_read_on_error(step),
+            catches=(),
+            queue=read_queue(step) or self._defaults.queue,
             priority=step.integer("priority", -MAX_PRIORITY, MAX_PRIORITY) or 0,
             idempotency_key=step.text("idempotency_key"),
             resources=read_resources(step),
+            steps=self.read_nested(step) if step_type == "block" else (),
+            switch=switch,
+            child=child,
         )
+        if step_type in CONTAINERS and any(resource.scope == "task" for resource in record.resources):
+            name = "locks" if step.get("locks") else "limits"
+            message = (
+                f"a {step_type} holds nothing while its steps run: name them on the steps, or a lock with the scope"
+            )
+            step.fault(name, "validation-error", f"{message} `workflow`")
+        return None if step_id is None else record
 
-    def _read_id(self, step: Fields) -> str | None:
+    def _policy(self, retries: Mapping[str, Any] | None, *, waits: bool) -> RetryPolicy | None:
+        """A step that waits for other steps, people or times is tried once, unless it says otherwise itself."""
+        if waits:
+            return RetryPolicy(**(retries if retries is not None else {"max_attempts": 1}))
+        policy = {**self._defaults.retries, **(retries or {})}
+        return RetryPolicy(**policy) if policy else None
+
+    def _read_schema(self, step: Fields) -> dict[str, Any] | None:
+        schema = step.mapping("output_schema")
+        if schema is not None:
+            self._faults.extend(check_schema(schema, step.at("output_schema")))
+        return schema
+
+    def _read_id(self, step: Fields, places: dict[str, str]) -> str | None:
         if step.get("id") is None:
             step.fault("id", "validation-error", "is missing")
             return None
@@ -180,135 +206,119 @@ class _StepReader:
         if step_id is None:
             return None
         alias = step_alias(step_id)
-        if alias in _CEL_RESERVED:
+        if alias in CEL_RESERVED:
             step.fault("id", "invalid-name", f"{clipped(step_id)} is reserved in expressions")
-        elif alias in self._places:
-            message = f"{clipped(step_id)} is already the id of {self._places[alias]}"
+        elif alias in places:
+            message = f"{clipped(step_id)} is already the id of {places[alias]}"
             if alias != step_id or "-" in step_id:
                 message += f" (expressions read both as steps.{alias})"
             step.fault("id", "duplicate-step-id", message)
             return None
-        self._places[alias] = step.pointer
+        places[alias] = step.pointer
         return step_id
 
     def _read_type(self, step: Fields) -> str:
         if step.get("type") is None:
             step.fault("type", "validation-error", "is missing")
         step_type = step.text("type") or ""
-        if step_type and step_type not in self._known_types:
-            if step_type in _LATER_TYPES:
-                message = f"{clipped(step_type)} is not supported by this version of the engine"
-            else:
-                hint = did_you_mean(step_type, self._known_types)
-                known = ", ".join(list(self._known_types)[:30])
-                message = f"unknown step type {clipped(step_type)}{hint or ';'} known are {known}"
+        if step_type in INTERNAL_TYPES:
+            message = f"`{step_type}` is not a type but a field: any step may have it beside its type"
+            step.fault("type", "unknown-step-type", message)
+        elif step_type and step_type not in self._known_types:
+            hint = did_you_mean(step_type, self._known_types)
+            known = ", ".join(list(self._known_types)[:30])
+            message = f"unknown step type {clipped(step_type)}{hint or ';'} known are {known}"
             step.fault("type", "unknown-step-type", message)
         return step_type
 
-    def _read_inputs(self, step: Fields, type_name: str) -> tuple[dict[str, Any] | str | None, dict[str, str]]:
-        """The inputs, and the place of each; those of a built-in type are checked."""
+    def _read_inputs(
+        self, step: Fields, type_name: str
+    ) -> tuple[dict[str, Any] | str | None, dict[str, str], dict[str, Any] | None]:
+        """The inputs, the place of each, and the definition of a child; those of a built-in type are checked."""
         built_in = BUILT_IN_TYPES.get(type_name)
-        flat = [name for name in built_in.fields if name not in (*_COMMON_FIELDS, *_LATER_FIELDS)] if built_in else []
+        flat = [name for name in built_in.fields if name not in _COMMON_FIELDS] if built_in else []
         if built_in or type_name in self._known_types:
-            step.refuse_unknown((*_COMMON_FIELDS, *flat), (*_LATER_FIELDS, *(built_in.later if built_in else ())))
+            step.refuse_unknown((*_COMMON_FIELDS, *flat, *(built_in.apart if built_in else ())))
         given = step.get("inputs")
-        if isinstance(given, str) and _is_one_placeholder(given):
+        if isinstance(given, str) and is_one_placeholder(given):
             for name in flat:
                 if step.get(name) is not None:
                     step.fault(name, "duplicate-property", "cannot be given beside `inputs` that is one template")
             if type_name == "database":
                 message = "SQL is never built from templates: the inputs of a database step are an object"
                 step.fault("inputs", "sql-interpolation", message)
-            return given, {}
+            return given, {}, None
         inputs = step.mapping("inputs") or {}
-        places = {name: join(step.at("inputs"), name) for name in inputs}
         own = {name: step.values[name] for name in flat if name in step.values}
         for name in own.keys() & inputs.keys():
             step.fault(name, "duplicate-property", f"`{name}` stands both here and under `inputs`")
         values = {**own, **inputs}
-        places = {**{name: step.at(name) for name in own}, **places}
+        places = {**{name: step.at(name) for name in own}, **{name: join(step.at("inputs"), name) for name in inputs}}
         if built_in:
             values = {name: value for name, value in values.items() if not _is_absent(value, name, built_in)}
-            check_own_fields(built_in, OwnFields(values, places, step.pointer, self._faults, self._warnings))
+            own_fields = OwnFields(
+                values, places, step.pointer, self._faults, self._warnings, _COMMON_FIELDS, self._known.connections
+            )
+            check_own_fields(built_in, own_fields)
         if type_name == "database" and values.get("transactional") is True and step.get("output") is not None:
             message = (
                 "a transactional step is completed by Postgres, which renders no templates: shape it in a transform"
             )
             step.fault("output", "validation-error", message)
-        return (values if values or given is not None else None), places
+        child = values.pop("definition", None) if type_name == "workflow" else None
+        return (values if values or given is not None else None), places, child if isinstance(child, dict) else None
 
-    def _read_dependencies(self, step: Fields) -> tuple[tuple[str, str], ...]:
-        if isinstance(given := step.get("depends_on"), str):
-            step.fault("depends_on", "validation-error", f'must be a list: write ["{given[:64]}"]')
+    def _read_catches(self, step: Fields) -> tuple[CatchRecord, ...]:
+        given = step.get("on_error")
+        if not isinstance(given, dict):
             return ()
-        values = step.items("depends_on") or []
-        if len(values) > MAX_DEPENDENCIES:
-            message = f"has {len(values):,} dependencies, {MAX_DEPENDENCIES:,} are allowed"
-            step.fault("depends_on", "too-many-dependencies", message)
+        part = Fields(given, step.at("on_error"), self._faults)
+        part.refuse_unknown(("catch",))
+        values = part.items("catch") or []
+        if not values:
+            part.fault("catch", "validation-error", "needs at least one entry")
+        if len(values) > MAX_CATCHES:
+            part.fault("catch", "out-of-range", f"has {len(values):,} entries, {MAX_CATCHES} are allowed")
             return ()
-        found: dict[str, str] = {}
+        found = []
         for index, value in enumerate(values):
-            place = join(step.at("depends_on"), index)
+            place = join(part.at("catch"), index)
             if isinstance(value, dict):
-                message = "conditions on dependencies are not supported by this version of the engine; write the id"
-                self._faults.add(place, "validation-error", message)
-            elif not isinstance(value, str):
-                self._faults.add(place, "validation-error", f"must be the id of a step, not {json_type(value)}")
-            elif value in found:
-                self._faults.add(place, "duplicate-dependency", f"{clipped(value)} is listed twice")
+                found.append(self._read_catch(Fields(value, place, self._faults)))
             else:
-                found[value] = place
-        return tuple(found.items())
+                self._faults.add(place, "validation-error", f"must be an object, not {json_type(value)}")
+        return tuple(found)
 
-    @staticmethod
-    def _read_on_error(step: Fields) -> OnError:
-        if isinstance(step.get("on_error"), dict):
-            step.fault("on_error", "validation-error", "`catch` is not supported by this version of the engine")
-            return "fail"
-        return cast(OnError, step.choice("on_error", ("fail", "continue")) or "fail")
-
-
-def _read_queue(fields: Fields) -> str | None:
-    return fields.matching("queue", _QUEUE, "invalid-name", "up to 40 of A-Z a-z 0-9 _ . -, not beginning with . or -")
-
-
-def _read_retries(fields: Fields) -> dict[str, Any] | None:
-    """The given fields of a retry policy. An integer counts the tries after the first."""
-    given = fields.get("retries")
-    if given is None:
-        return None
-    if not isinstance(given, dict):
-        after_first = fields.integer("retries", 0, MAX_ATTEMPTS - 1)
-        return None if after_first is None else {"max_attempts": after_first + 1}
-    part = Fields(given, fields.at("retries"), fields.faults)
-    part.refuse_unknown(_RETRY_FIELDS)
-    policy: dict[str, Any] = {
-        "max_attempts": part.integer("max_attempts", 1, MAX_ATTEMPTS),
-        "initial_delay": part.duration("initial_delay", most=MAX_TIMEOUT, zero=True),
-        "backoff": part.number("backoff", 1, MAX_BACKOFF),
-        "max_delay": part.duration("max_delay", most=MAX_TIMEOUT, zero=True),
-        "jitter": cast(Jitter | None, part.choice("jitter", ("full", "none"))),
-        "max_elapsed": part.duration("max_elapsed", most=MAX_ELAPSED),
-        "when": part.text("when"),
-    }
-    for name in ("retry_on", "no_retry_on"):
-        if part.get(name) == []:
-            part.fault(name, "validation-error", "must name at least one error; to never retry write `retries: 0`")
-        policy[name] = tuple(
-            part.names(name, _ERROR_PATTERN, "write an error such as timeout, http.503, http.5xx or *")
+    def _read_catch(self, entry: Fields) -> CatchRecord:
+        entry.refuse_unknown(("errors", "when", "output", "steps"))
+        if not entry.get("errors"):
+            entry.fault(
+                "errors", "validation-error", 'is missing: which errors, such as ["http.404", "timeout"] or ["*"]'
+            )
+        return CatchRecord(
+            pointer=entry.pointer,
+            errors=tuple(entry.names("errors", ERROR_PATTERN, ERROR_RULE)),
+            when=entry.text("when"),
+            output=entry.get("output"),
+            steps=self.read_nested(entry) if entry.get("steps") is not None else (),
         )
-    return {name: value for name, value in policy.items() if value not in (None, ())}
+
+    def _read_compensation(self, step: Fields, step_id: str | None) -> StepRecord | None:
+        part = step.part("compensate")
+        if part is None:
+            return None
+        for name in _NOT_IN_COMPENSATIONS:
+            if part.get(name) is not None:
+                part.fault(name, "unknown-property", f"`{name}` has no meaning in a step that undoes another")
+        self._count += 1
+        body = {name: value for name, value in part.values.items() if name not in _NOT_IN_COMPENSATIONS}
+        return self._read(Fields(body, part.pointer, self._faults), f"{step_id}.compensate")
 
 
-def _is_one_placeholder(text: str) -> bool:
-    try:
-        match split(text):
-            case [Placeholder()]:
-                return True
-    except InputInvalid:
-        # A template, if a broken one: the check of expressions says what is wrong with it.
-        return text.startswith("${")
-    return False
+def _read_on_error(step: Fields) -> OnError:
+    if isinstance(step.get("on_error"), dict):
+        return "fail"
+    return cast(OnError, step.choice("on_error", ("fail", "continue")) or "fail")
 
 
 def _is_absent(value: Any, name: str, step_type: StepType) -> bool:

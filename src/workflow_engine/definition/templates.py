@@ -90,6 +90,15 @@ def split(text: str) -> list[str | Placeholder]:
     return parts
 
 
+def is_one_placeholder(text: str) -> bool:
+    """Whether a string is exactly one `${ }`, and so keeps the type of its value; also a broken one."""
+    try:
+        return [type(part) for part in split(text)] == [Placeholder]
+    except InputInvalid:
+        # A template, if a broken one: the check of expressions says what is wrong with it.
+        return text.startswith("${")
+
+
 def _end(text: str, at: int) -> int:
     """Where the closing brace of a placeholder is. Braces inside string literals and comments do not count."""
     start, depth = at, 0

@@ -210,8 +210,8 @@ def test_the_steps_an_expression_reads_are_known(expression: str, steps: set[str
 @pytest.mark.parametrize(
     ("expression", "message"),
     [
-        ("result.x", "`output` only"),
-        ("error.type", "`retries.when` only"),
+        ("result.x", "`output`, `success_when` and `until` only"),
+        ("error.type", "`retries.when` and `catch` only"),
         ("size(steps)", "write steps.<id>"),
         ("steps[input.name].output", "write steps.<id>"),
         ("steps.a.outptu", 'did you mean "output"'),

@@ -68,8 +68,7 @@ def test_a_stored_plan_keeps_them_and_one_from_before_has_none() -> None:
         ({"limits": [{"key": "openai"}]}, "limits/0/concurrency", "validation-error", "missing"),
         ({"limits": [{"key": "x", "concurrency": 0}]}, "limits/0/concurrency", "out-of-range", "from 1"),
         ({"limits": [{"key": "x", "concurrency": 2, "units": 3}]}, "limits/0/units", "out-of-range", "never run"),
-        ({"limits": [{"key": "x", "concurrency": 2, "rate": "60/m"}]}, "limits/0/rate", "unknown-property",
-         "not supported by this version"),
+        ({"limits": [{"key": "x", "rate": "2/m", "units": 3}]}, "limits/0/units", "out-of-range", "never run"),
         ({"limits": [{"key": "${ vars.x }", "concurrency": 2}]}, "limits/0/key", "invalid-name", "plain text"),
     ],
 )  # fmt: skip

@@ -10,8 +10,8 @@ from workflow_engine.handlers.http import HttpInputs
 from workflow_engine.handlers.inputs import Inputs
 from workflow_engine.handlers.llm_inference import LlmInputs
 
-BARE_EXPRESSIONS = {"expression"}
-"""Compiled into `value` before a handler sees them."""
+BARE_EXPRESSIONS = {"expression", "success_when"}
+"""Compiled before a handler sees its inputs, or evaluated after it."""
 
 
 @pytest.mark.parametrize(

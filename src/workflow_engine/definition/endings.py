@@ -1,0 +1,55 @@
+"""Reads what follows when a workflow's steps have ended: handlers and the output."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from workflow_engine.definition.fields import Fields
+from workflow_engine.definition.plan import StepKind
+from workflow_engine.definition.retries import RetryPolicy
+from workflow_engine.definition.step_policies import Defaults
+from workflow_engine.definition.step_records import StepRecord
+from workflow_engine.definition.steps import StepReader
+
+_HANDLERS: tuple[StepKind, ...] = ("on_failure", "on_exit")
+
+
+def read_ending(top: Fields, defaults: Defaults, reader: StepReader) -> tuple[tuple[StepKind, StepRecord], ...]:
+    """The steps that are made when the workflow's own have ended, with their kinds."""
+    found: list[tuple[StepKind, StepRecord]] = []
+    for kind in _HANDLERS:
+        part = top.part(kind)
+        if part is None:
+            continue
+        part.refuse_unknown(("steps",))
+        block = _step(kind, "block", part.pointer, defaults, steps=reader.read_nested(part))
+        found.append((kind, block))
+    if top.get("output") is not None:
+        inputs, places = {"value": top.get("output")}, {"value": top.at("output")}
+        found.append(("output", _step("output", "transform", "", defaults, inputs=inputs, input_places=places)))
+    return tuple(found)
+
+
+def _step(step_id: str, step_type: str, pointer: str, defaults: Defaults, **fields: Any) -> StepRecord:
+    given: dict[str, Any] = {"inputs": None, "input_places": {}, "steps": (), **fields}
+    return StepRecord(
+        pointer=pointer,
+        id=step_id,
+        type=step_type,
+        edges=(),
+        rule=None,
+        when=None,
+        output=None,
+        output_schema=None,
+        retries=RetryPolicy(max_attempts=1),
+        retry_condition_place="",
+        timeout=None,
+        timeouts=None,
+        on_error="fail",
+        catches=(),
+        queue=defaults.queue,
+        priority=0,
+        idempotency_key=None,
+        resources=(),
+        **given,
+    )
