@@ -21,8 +21,8 @@ _FIELDS = ("cron", "timezone", "overlap", "catchup", "input")
 _CRON_FIELD = re.compile(r"[0-9A-Za-z*/,#-]{1,100}")
 _LONGEST_WAIT = 10  # years: a 29 February comes within eight
 _WORDS = frozenset(
-    ("jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec")
-    + ("sun", "mon", "tue", "wed", "thu", "fri", "sat", "l")
+    {"jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"}
+    | {"sun", "mon", "tue", "wed", "thu", "fri", "sat", "l"}
 )
 _EXAMPLE = "write minute, hour, day of month, month and day of week, such as 0 6 * * 1-5"
 
