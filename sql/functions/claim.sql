@@ -73,7 +73,7 @@ begin
     v_starting := array(
         select w.id from workflow.workflows w
         where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)))
-          and w.status = 'pending' and w.paused_at is null and not v_paused
+          and w.status = 'pending' and w.paused_at is null and w.queued_at is null and not v_paused
         for no key update skip locked);
     if v_starting <> '{}' then
         update workflow.workflows w set status = 'running', started_at = v_now where w.id = any(v_starting);
@@ -93,7 +93,7 @@ begin
             error = null
         from workflow.workflows w
         where t.id = any(v_tasks) and w.id = any(v_workflows) and w.id = t.workflow_id and w.status = 'running'
-          and w.paused_at is null
+          and w.paused_at is null and w.queued_at is null
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.attempt, t.tries, t.job_id, t.lease_token,
                   t.timeout_override, t.pending_since, t.started_at, t.first_started_at, t.awaits,
                   w.name, w.version, w.labels, w.input, w.started_at as workflow_started_at
@@ -137,7 +137,8 @@ begin
 
     if coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs) then
         if v_paused or exists (
-            select 1 from workflow.workflows w where w.id = any(v_workflows) and w.paused_at is not null) then
+            select 1 from workflow.workflows w
+            where w.id = any(v_workflows) and (w.paused_at is not null or w.queued_at is not null)) then
             perform workflow.park_paused(v_jobs);
         end if;
         perform workflow.mend_jobs(v_jobs);

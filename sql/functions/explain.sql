@@ -21,7 +21,7 @@ declare
 begin
     return query
     with flow as materialized (
-        select w.id, w.status, w.paused_at, coalesce(w.started_at, w.created_at) as begun,
+        select w.id, w.status, w.paused_at, w.queued_at, coalesce(w.started_at, w.created_at) as begun,
                e.paused_at as engine_paused_at, e.paused_until as engine_paused_until, e.paused_by as engine_paused_by,
                w.status = 'pending' and e.paused_at is not null
                    and (e.paused_until is null or e.paused_until > v_now) as is_held_by_engine
@@ -107,7 +107,7 @@ begin
     claimable as materialized (
         select m.* from mine m cross join flow f
         where m.status = 'pending' and not m.is_lost and m.job_due is null
-          and not f.is_held_by_engine and f.paused_at is null
+          and not f.is_held_by_engine and f.paused_at is null and f.queued_at is null
     ), worker as materialized (
         select w.queues, w.task_types, w.concurrency, w.status_reason,
                coalesce(w.stopped_at, w.last_heartbeat_at) as last_seen,
@@ -177,7 +177,7 @@ begin
         from (select distinct m.version_id from mine m where m.status in ('scheduled', 'running')) v
         cross join lateral (select d.plan from workflow.definition_versions d where d.id = v.version_id offset 0) d
         cross join lateral jsonb_array_elements(d.plan -> 'steps') with ordinality as p(step, position)
-    ), found as (
+    ), found as materialized (
         select m.*, f.begun,
                case
                    when m.status = 'blocked' then 'waiting_dependency'
@@ -188,10 +188,11 @@ begin
                    when m.is_lost then 'lost_wakeup'
                    when m.status = 'scheduled' then 'scheduled'
                    when f.paused_at is not null then 'workflow_paused'
+                   when f.queued_at is not null then 'queued'
                    when f.is_held_by_engine then 'engine_paused'
                    else coalesce(r.reason, c.reason, 'lost_wakeup')  -- parked, and nothing says why
                end as reason,
-               r.since as waits_since, c.last_seen, f.paused_at, f.engine_paused_at, f.engine_paused_until,
+               r.since as waits_since, c.last_seen, f.paused_at, f.queued_at, f.engine_paused_at, f.engine_paused_until,
                case
                    when m.status = 'blocked' then jsonb_build_object('open', coalesce(d.open, 0), 'steps', d.steps)
                    when m.status = 'running' then jsonb_build_object(
@@ -203,6 +204,7 @@ begin
                            'type', m.error ->> 'type', 'message', left(m.error ->> 'message', 200)) end,
                        'tries', m.tries, 'max_attempts', coalesce(p.tries, y.max_attempts, y.handler_max_attempts, 3))
                    when f.paused_at is not null then '{}'
+                   when f.queued_at is not null then workflow.place_in_line(f.id)
                    when f.is_held_by_engine then jsonb_build_object('by', f.engine_paused_by)
                    else coalesce(r.details, c.details, jsonb_build_object('job_id', m.job_id::text))
                end as details
@@ -225,6 +227,7 @@ begin
                case x.reason
                    when 'waiting_dependency' then x.begun
                    when 'workflow_paused' then greatest(x.paused_at, x.pending_since)
+                   when 'queued' then x.queued_at
                    when 'engine_paused' then greatest(x.engine_paused_at, x.pending_since)
                    when 'deadlock' then x.waits_since
                    when 'lock_held' then x.waits_since
@@ -321,7 +324,7 @@ comment on function workflow.front_of_queue is 'Internal: the jobs of a queue th
 -- Null when something of it runs or is about to be claimed, and when it has ended.
 --
 -- One of no_workers, no_worker_for_type:<type>, no_worker_for_queue:<queue>, workers_busy, paused, lock_held_by:<workflow>,
--- rate_limited, waiting_dependency, scheduled_until:<time>, lost_wakeup.
+-- rate_limited, queued_behind:<workflow>, waiting_dependency, scheduled_until:<time>, lost_wakeup.
 create or replace function workflow.pending_reason(p_workflow_id uuid) returns text
 language plpgsql stable
 set search_path = public, pg_temp
@@ -347,6 +350,7 @@ begin
         when 'workers_busy' then 'workers_busy'
         when 'workflow_paused' then 'paused'
         when 'engine_paused' then 'paused'
+        when 'queued' then 'queued_behind:' || coalesce(v_found.details -> 'running' ->> 0, v_found.details ->> 'key')
         when 'deadlock' then 'lock_held_by:' || (v_found.details -> 'holders' -> 0 ->> 'workflow_id')
         when 'lock_held' then 'lock_held_by:' || (v_found.details -> 'holders' -> 0 ->> 'workflow_id')
         when 'limit_full' then 'rate_limited'

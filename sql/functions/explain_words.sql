@@ -17,6 +17,15 @@ as $$
             workflow.in_words(p_now - p_since), coalesce(' by ' || (p_details ->> 'by'), ''),
             coalesce('; it resumes by itself in ' || workflow.in_words(p_until - p_now), ''))
         when 'workflow_paused' then format('The workflow was paused %s ago.', workflow.in_words(p_now - p_since))
+        when 'queued' then format(
+            'Has been in line %s for the concurrency key %s: %s of %s %s%s; %s.',
+            workflow.in_words(p_now - p_since), p_details ->> 'key', p_details ->> 'entered', p_details ->> 'limit',
+            case p_details ->> 'entered' when '1' then 'runs' else 'run' end,
+            coalesce(format(' (%s)', p_details -> 'running' ->> 0), ''),
+            case when (p_details ->> 'more_ahead')::boolean then 'at least 1,000 workflows are ahead of it'
+                 when p_details ->> 'ahead' = '0' then 'it is next'
+                 when p_details ->> 'ahead' = '1' then '1 workflow is ahead of it'
+                 else (p_details ->> 'ahead') || ' workflows are ahead of it' end)
         when 'deadlock' then format(
             'Circular dependency detected: %s. Each of these workflows waits for a lock of the next; this one has waited %s for %s.',
             (select string_agg(c, ' -> ' order by n)
@@ -91,6 +100,7 @@ as $$
         when 'waiting_dependency' then workflow.curl('GET', format('workflows/%s/dag', p_workflow_id))
         when 'engine_paused' then workflow.curl('POST', 'resume')
         when 'workflow_paused' then workflow.curl('POST', format('workflows/%s/resume', p_workflow_id))
+        when 'queued' then workflow.curl('GET', 'workflows/' || coalesce(p_details -> 'running' ->> 0, p_workflow_id::text))
         when 'deadlock' then workflow.curl('POST', format(  -- the youngest; ids grow with time
             'workflows/%s/cancel', (select max(c) from jsonb_array_elements_text(p_details -> 'cycle') c)))
         when 'lock_held' then workflow.curl(

@@ -1,13 +1,15 @@
 -- Parking. A pending task that nobody may claim for now has a job that is due at workflow.never(): claims read an index
 -- without it, so a million held tasks cost them nothing. The reason is always to be seen elsewhere: the engine is paused
--- and the workflow has not started, the workflow is paused, or the task waits for a lock or limit (workflow.waits).
+-- and the workflow has not started, the workflow is paused or in line for a concurrency key, or the task waits for a lock or
+-- limit (workflow.waits).
 --
 -- Jobs are asked for by their ids alone, as the predicate of a partial index beside them would invite a walk through it.
 --
 -- Parked too little is harmless: claims look for the reasons again. Parked too much would be for ever, so whoever ends
 -- a reason unparks, and sweep_held finds what slipped through.
 
--- Parks those of some jobs, which the caller has locked, whose workflow is paused or, in a paused engine, has not started.
+-- Parks those of some jobs, which the caller has locked, whose workflow is paused or in line for a concurrency key or, in a
+-- paused engine, has not started.
 --
 -- The rows that say so are looked at under a share lock, so that a resume waits for this transaction and then sees what it
 -- parked. Waits for no lock: where a resume is under way nothing is parked.
@@ -31,7 +33,7 @@ begin
     v_workflows := array(
         select w.id from workflow.workflows w
         where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)))
-          and (w.paused_at is not null or v_paused and w.status = 'pending')
+          and (w.paused_at is not null or w.queued_at is not null or v_paused and w.status = 'pending')
         for share skip locked);
     update procrastinate_jobs j set scheduled_at = workflow.never()
     where j.id = any(array(
@@ -123,7 +125,8 @@ begin
             where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id and t.status = 'pending' offset 0) t
         cross join lateral (
             select w.id from workflow.workflows w
-            where w.id = t.workflow_id and w.paused_at is null and not (v_paused and w.status = 'pending') offset 0) w
+            where w.id = t.workflow_id and w.paused_at is null and w.queued_at is null
+              and not (v_paused and w.status = 'pending') offset 0) w
         where j.id = any(v_seen) and not exists (
             select 1 from workflow.waits x where x.task_id = t.id and x.woken_at is null offset 0));
     with free as (

@@ -145,12 +145,16 @@ set search_path = public, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_workflow workflow.workflows := workflow.live_workflow(p_workflow_id);
+    v_workflow  workflow.workflows := workflow.live_workflow(p_workflow_id);
+    v_keys      text[] := array(select p.key from workflow.places p where p.workflow_id = p_workflow_id);
 begin
     if v_workflow.paused_at is not null then
         update workflow.workflows w set paused_at = null where w.id = p_workflow_id;
         insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.resumed', workflow.clock());
-        if v_workflow.status = 'running' or not workflow.is_paused() then
+        if v_workflow.queued_at is not null then
+            perform workflow.lock_concurrency_keys(v_keys);
+            perform workflow.enter_places(v_keys, workflow.clock());  -- it may be its turn by now
+        elsif v_workflow.status = 'running' or not workflow.is_paused() then
             update procrastinate_jobs j set scheduled_at = null
             where j.status <> 'doing' and j.id = any(array(
                 select t.job_id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'pending'));

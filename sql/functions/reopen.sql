@@ -76,6 +76,7 @@ begin
         finished_at = null, paused_at = case when w.finished_at is null then w.paused_at end
     where w.id = p_workflow_id;
     perform workflow.ensure_jobs(p_workflow_id);
+    perform workflow.take_places_again(p_workflow_id, p_now);
 end
 $$;
 comment on function workflow.reopen is 'Internal: make tasks that have ended run again';

@@ -45,7 +45,7 @@ declare
 begin
     v_needs := array(
         select row(t.id, t.job_id, t.workflow_id, t.attempt + 1, t.priority, t.pending_since, r.kind, r.key, r.scope,
-                   r.capacity, r.units)::workflow.need
+                   r.capacity, r.units, null, null)::workflow.need
         from workflow.tasks t
         cross join lateral (
             select s.resources from workflow.definition_steps s
@@ -60,7 +60,7 @@ begin
     v_workflows := array(
         select w.id from workflow.workflows w
         where w.id = any(array(select n.workflow_id from unnest(v_needs) n))
-          and w.paused_at is null and (w.status = 'running' or w.status = 'pending' and not p_paused)
+          and w.paused_at is null and w.queued_at is null and (w.status = 'running' or w.status = 'pending' and not p_paused)
         for no key update skip locked);
     v_locked := array(
         select r.kind || ' ' || r.key from workflow.resources r
@@ -181,7 +181,7 @@ $$;
 comment on function workflow.wake_own is 'Internal: unpark tasks that wait for a lock of their own workflow';
 
 -- Frees what nothing justifies any more: holds of these tasks whose attempts have ended, and of these workflows, when they
--- have ended, all holds and places in line; then wakes who waits for it. The last step of every transaction that ends
+-- have ended, all holds, places in line and places at concurrency keys; then wakes who waits for it. The last step of every transaction that ends
 -- attempts, once; the caller holds the workflow rows. Of a workflow that goes on thousands may hold and wait: they are not
 -- looked at.
 create or replace function workflow.free_resources(p_workflows uuid[], p_tasks bigint[], p_now timestamptz) returns void
@@ -194,6 +194,13 @@ declare
     v_ended uuid[];
     v_freed text[];
 begin
+    if exists (select 1 from workflow.concurrency_keys) then
+        v_ended := array(
+            select w.id from workflow.workflows w where w.id = any(p_workflows) and w.finished_at is not null);
+        if v_ended <> '{}' then
+            perform workflow.leave_places(v_ended, p_now);
+        end if;
+    end if;
     if not exists (select 1 from workflow.resources) then
         return;  -- no definition names any
     end if;

@@ -3,12 +3,15 @@
 --
 -- p_starts  JSON list of {"name", "version"?, "hash"?, "input"?, "labels"?, "priority"?}. Without a version the pinned
 --           one, else the latest. With a hash only if the version has that content: the caller remembers it, and the
---           database may have been restored since.
+--           database may have been restored since. The engine's own starts also have `once`, a key of the definition, and
+--           `places`, a list of {"key", "limit", "on_conflict"}.
 -- p_key     idempotency key of the whole list; with the same p_fingerprint again the first answer is repeated.
 --
--- Returns {"started": [{"id","name","version","status"}], "replayed": bool}, in order.
--- Errors: WF404 unknown definition or version; WF409 disabled definition; WF422 key used with another fingerprint; WF503
--- the engine is paused (an answer to an earlier request is repeated all the same).
+-- Returns {"started": [{"id","name","version","status"}], "replayed": bool}, in order. A start that the definition's own
+-- idempotency recognises is answered with the workflow that was started then, and "existing": true.
+-- Errors: WF404 unknown definition or version; WF409 disabled definition, or what the definition rejects (idempotency,
+-- concurrency); WF422 key used with another fingerprint, or a key of the definition cannot be made; WF503 the engine is paused
+-- (an answer to an earlier request is repeated all the same).
 create or replace function workflow.start_many(
     p_starts jsonb, p_key text default null, p_fingerprint text default '', p_principal text default '') returns jsonb
 language plpgsql volatile
@@ -21,6 +24,9 @@ declare
     v_known     workflow.idempotency_keys;
     v_fault     record;
     v_new       workflow.starting[];
+    v_all       workflow.starting[];
+    v_existing  uuid[];                 -- for each of v_all the workflow that it is already, or null
+    v_ruled     boolean;                -- whether some definition says whether, when, or for how much its workflows run
     v_roots     workflow.ready_task[];
     v_jobs      bigint[];
     v_started   jsonb;
@@ -80,6 +86,17 @@ begin
             on v.name = d.name and v.version = coalesce(s.version, d.pinned_version, d.latest_version)
         order by s.ord);
 
+    v_all := v_new;
+    v_ruled := exists (
+        select 1 from workflow.definition_versions v
+        where v.id = any(array(select n.version_id from unnest(v_new) n))
+          and (v.idempotency is not null or v.concurrency is not null or v.budget is not null))
+        or p_starts @? '$[*] ? (exists(@.once) || exists(@.places))';
+    if v_ruled then
+        v_existing := workflow.take_start_keys(v_all, p_starts, v_now);
+        v_new := array(select v_all[i] from generate_subscripts(v_all, 1) i where v_existing[i] is null order by i);
+    end if;
+
     insert into workflow.workflows
         (id, version_id, name, version, input, labels, priority, fail_fast, open_tasks, created_at)
     select n.id, n.version_id, n.name, n.version, n.input, n.labels, n.priority, n.fail_fast, n.final_steps, v_now
@@ -107,10 +124,16 @@ begin
     insert into workflow.events (workflow_id, type, at)
     select n.id, 'workflow.created', v_now from unnest(v_new) n;
 
-    select coalesce(jsonb_agg(jsonb_build_object('id', n.id, 'name', n.name, 'version', n.version, 'status', 'pending')
-                              order by n.ord), '[]')
+    if v_ruled then
+        perform workflow.apply_start_rules(v_all, v_existing, p_starts, v_now);
+    end if;
+
+    select coalesce(jsonb_agg(
+        case when v_existing[n.ord] is null
+             then jsonb_build_object('id', n.id, 'name', n.name, 'version', n.version, 'status', 'pending')
+             else workflow.existing_start(v_existing[n.ord]) end order by n.ord), '[]')
     into v_started
-    from unnest(v_new) with ordinality
+    from unnest(v_all) with ordinality
         as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, ord);
 
     if p_key is not null then

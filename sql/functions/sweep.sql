@@ -176,7 +176,12 @@ declare
     v_now timestamptz := workflow.clock();
     v_count integer;
     v_workers integer;
+    v_keys integer;
 begin
+    delete from workflow.start_keys k where (k.name, k.key) in (
+        select o.name, o.key from workflow.start_keys o
+        where o.expires_at < v_now limit p_limit for update skip locked);
+    get diagnostics v_keys = row_count;
     delete from workflow.idempotency_keys k where (k.principal, k.key) in (
         select o.principal, o.key from workflow.idempotency_keys o
         where o.created_at < v_now - interval '24 hours' limit p_limit for update skip locked);
@@ -185,7 +190,7 @@ begin
         select o.id from workflow.workers o where o.last_heartbeat_at < v_now - p_keep limit p_limit
         for update skip locked);
     get diagnostics v_workers = row_count;
-    return v_count + v_workers;
+    return v_keys + v_count + v_workers;
 end
 $$;
-comment on function workflow.sweep_retired is 'Forget old idempotency keys and long gone workers';
+comment on function workflow.sweep_retired is 'Forget old keys of starts and long gone workers';

@@ -18,7 +18,10 @@ EngineError
 │   ├── InvalidTransition      the state does not allow it
 │   ├── DefinitionDisabled
 │   ├── PreconditionFailed     it was changed since it was read
-│   └── IdempotencyKeyReused   same key, other request
+│   ├── IdempotencyKeyReused   same key, other request
+│   ├── AlreadyStarted         the definition rejects a second start with this key
+│   ├── ConcurrencyLimit       as many workflows with this key run as may
+│   └── KeyMissing             a start lacks what a key of its definition is made of
 ├── EnginePaused               it accepts nothing new for now
 ├── StoreUnavailable           Postgres cannot be reached; nothing was changed, or the outcome is unknown
 ├── RedisUnavailable           Redis is away or refuses; never told to a caller of the API
@@ -186,6 +189,30 @@ class IdempotencyKeyReused(Conflict):
     """The idempotency key was used before with another request."""
 
     code = "idempotency-key-reused"
+
+
+class WorkflowInTheWay(Conflict):
+    """Another workflow does not allow this; `workflow_id` names it."""
+
+    workflow_id: str | None = None
+
+
+class AlreadyStarted(WorkflowInTheWay):
+    """The definition rejects a second start with this key."""
+
+    code = "already-started"
+
+
+class ConcurrencyLimit(WorkflowInTheWay):
+    """As many workflows with this key run as may at a time."""
+
+    code = "concurrency-limit"
+
+
+class KeyMissing(Conflict):
+    """The start lacks what a key of its definition is made of."""
+
+    code = "key-missing"
 
 
 class EnginePaused(EngineError):

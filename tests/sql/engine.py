@@ -26,6 +26,7 @@ Completion = dict[str, Any]
 LEASE_SECONDS = 30.0
 TYPES = ("noop", "http")
 WORK_TABLES = (
+    "workflow.start_keys", "workflow.places", "workflow.concurrency_keys", "workflow.budgets", "workflow.spent_units",
     "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
     "workflow.replaced_tasks", "workflow.task_logs", "workflow.holds", "workflow.waits", "workflow.scopes",
     "workflow.groups", "workflow.signals", "workflow.signal_waits", "workflow.approvals", "workflow.outbox",
@@ -33,7 +34,7 @@ WORK_TABLES = (
 )  # fmt: skip
 OTHER_TABLES = (
     "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_scopes",
-    "workflow.definition_versions",
+    "workflow.schedules", "workflow.definition_versions",
     "workflow.definitions", "workflow.resources", "procrastinate_workers",
 )  # fmt: skip
 
@@ -403,6 +404,10 @@ class Engine:
         )
         return answer
 
+    def sweep_places(self, after: str | None = None, *, limit: int = 100) -> dict[str, Any]:
+        answer: dict[str, Any] = self.value("select workflow.sweep_places(%s, %s)", after, limit)
+        return answer
+
     def sweep_waiters(self, after: str | None = None, *, limit: int = 100) -> dict[str, Any]:
         answer: dict[str, Any] = self.value("select workflow.sweep_waiters(%s, %s)", after, limit)
         return answer
@@ -506,6 +511,18 @@ class Engine:
             "select workflow_id from workflow.waits where key = %s and woken_at is null"
             " order by priority desc, since, task_id", key)]  # fmt: skip
 
+    def entered(self, key: str) -> list[UUID]:
+        """Workflows that are in at a concurrency key."""
+        return [r["workflow_id"] for r in self.rows(
+            "select workflow_id from workflow.places where key = %s and entered_at is not null order by id",
+            key)]  # fmt: skip
+
+    def queued(self, key: str) -> list[UUID]:
+        """Workflows in line for a concurrency key, in order."""
+        return [r["workflow_id"] for r in self.rows(
+            "select workflow_id from workflow.places where key = %s and entered_at is null"
+            " order by front desc, priority desc, id", key)]  # fmt: skip
+
     def jobs(self) -> list[dict[str, Any]]:
         return self.rows("select * from procrastinate_jobs order by id")
 
@@ -521,6 +538,8 @@ class Engine:
                 ("workflow.records", "id"),
                 ("workflow.holds", "kind, key, task_id"),
                 ("workflow.waits", "kind, key, task_id"),
+                ("workflow.start_keys", "name, key"),
+                ("workflow.places", "workflow_id, key"),
                 ("procrastinate_jobs", "id"),
             )
         }

@@ -11,7 +11,7 @@ from workflow_engine.store.workflows import ATTEMPTS, GRAPH
 
 from .engine import Claim, Engine
 
-BIG_TABLES = ("workflows", "tasks", "attempt_history", "procrastinate_jobs", "waits", "holds")
+BIG_TABLES = ("workflows", "tasks", "attempt_history", "procrastinate_jobs", "waits", "holds", "places", "start_keys")
 WORKFLOWS = 1000
 BATCH = 20
 
@@ -362,3 +362,53 @@ def test_holding_back_visits_so_many_jobs_as_it_is_told(lined: Engine) -> None:
     lined.run("update workflow.engine set paused_at = null")
     with rows_visited(lined, 20 * BATCH):
         assert lined.sweep_held(limit=BATCH)["unparked"] == BATCH
+
+
+@pytest.fixture
+def queued(engine: Engine, other: Engine) -> Iterator[Engine]:
+    """As `grown`, with a thousand workflows in line for one concurrency key."""
+    for table in ("workflows", "tasks", "places", "start_keys"):
+        engine.run(f"alter table workflow.{table} set (autovacuum_enabled = off)")
+    key = [{"path": ["input", "key"]}]
+    plan = {
+        "concurrency": [{"key": key, "limit": 2, "on_conflict": "queue"}],
+        "idempotency": {"key": [{"path": ["input", "order"]}], "on_conflict": "return_existing", "ttl": 60},
+    }
+    engine.define({"a": []}, plan=plan)
+    for n in range(8):
+        for order in range(4):
+            engine.start(input={"key": "k", "order": 4 * n + order})
+        engine.start(input={"key": "k", "order": 4 * n})
+        engine.cancel(engine.queued("k")[0])
+        engine.pause_workflow(engine.queued("k")[0])
+        engine.resume_workflow(engine.queued("k")[0])
+        engine.finish(*(c.failed() for c in engine.claim()))
+        (failed, *_) = engine.rows("select id from workflow.workflows where status = 'failed'")
+        engine.retry(failed["id"])
+        engine.value("select count(*) from workflow.why")
+        engine.sweep_places()
+        while claims := engine.claim():
+            engine.finish(*(c.skipped() for c in claims))
+    other.start_many([{"name": "flow", "input": {"key": "k", "order": -n}} for n in range(1, WORKFLOWS)])
+    yield engine
+    engine.run("analyze")
+
+
+def test_a_long_line_for_a_concurrency_key_costs_neither_starts_nor_ends(queued: Engine) -> None:
+    claims = queued.claim(BATCH)
+    assert len(claims) == 2
+    with rows_visited(queued, 150):
+        turn = queued.turn([claims[0].succeeded()], want=BATCH)
+    (next_one,) = queued.claims_of(turn)
+    with rows_visited(queued, 60):
+        workflow = queued.start(input={"key": "k", "order": 1000})
+    with rows_visited(queued, 60):
+        assert queued.start(input={"key": "k", "order": 1000}) == workflow
+    with rows_visited(queued, 1100):  # the first thousand in line are counted
+        assert queued.value("select workflow.pending_reason(%s)", workflow).startswith("queued_behind:")
+    waiting = queued.queued("k")[10]
+    with rows_visited(queued, 150):
+        queued.cancel(waiting)
+    with rows_visited(queued, 150):
+        assert queued.sweep_places()["entered"] == 0
+    queued.finish(claims[1].released(), next_one.released())

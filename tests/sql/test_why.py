@@ -56,6 +56,22 @@ def test_a_blocked_task_names_the_steps_it_waits_for(engine: Engine) -> None:
     assert pending_reason(engine, workflow) is None  # something is about to be claimed
 
 
+def test_a_workflow_in_line_for_a_concurrency_key_names_who_runs_and_how_many_are_ahead(engine: Engine) -> None:
+    engine.define({"a": []}, plan={"concurrency": [{"key": [{"text": "crm"}], "limit": 1, "on_conflict": "queue"}]})
+    first, second, third = engine.start(), engine.start(), engine.start()
+
+    row = why(engine, second)
+
+    assert row["reason"] == "queued"
+    assert row["explanation"] == f"Has been in line 0 s for the concurrency key crm: 1 of 1 runs ({first}); it is next."
+    assert row["command"] == f"curl {BASE}/workflows/{first}"
+    assert row["since"] == engine.value("select queued_at from workflow.workflows where id = %s", second)
+    assert why(engine, third)["explanation"].endswith("; 1 workflow is ahead of it.")
+    assert pending_reason(engine, second) == f"queued_behind:{first}"
+    engine.cancel(first)
+    assert why(engine, second)["reason"] != "queued"
+
+
 def test_a_paused_engine_holds_back_what_has_not_started(engine: Engine) -> None:
     running = started(engine)
     claim = engine.claim_one()

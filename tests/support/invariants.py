@@ -36,7 +36,7 @@ INVARIANTS = {
         select t.id from workflow.tasks t
         join procrastinate_jobs j on j.id = t.job_id
         join workflow.workflows w on w.id = t.workflow_id
-        where t.status = 'pending' and j.scheduled_at is not null and w.paused_at is null
+        where t.status = 'pending' and j.scheduled_at is not null and w.paused_at is null and w.queued_at is null
           -- A pause with an end is over before the sweep has unparked what it held back; it may have started by then.
           and not exists (
               select 1 from workflow.engine e
@@ -65,6 +65,26 @@ INVARIANTS = {
         select x.task_id from workflow.waits x
         join workflow.holds h on h.kind = 'lock' and h.key = x.key and h.scope = 'workflow'
         where x.kind = 'lock' and x.woken_at is null and h.workflow_id = x.workflow_id""",
+    "a live workflow is in line for some key or for none": """
+        select w.id from workflow.workflows w where w.finished_at is null and (w.queued_at is not null) <> exists (
+            select 1 from workflow.places p where p.workflow_id = w.id and p.entered_at is null)""",
+    "a workflow enters all of its keys together": """
+        select p.workflow_id from workflow.places p group by 1
+        having count(p.entered_at) not in (0, count(*))""",
+    "only live workflows have places": """
+        select p.workflow_id from workflow.places p left join workflow.workflows w on w.id = p.workflow_id
+        where w.id is null or w.finished_at is not null""",
+    "who waits while a place is free is paused, or lacks one elsewhere": """
+        select p.key from workflow.places p
+        where p.entered_at is null
+        group by 1
+        having bool_and(
+            p.capacity > (select count(*) from workflow.places x where x.key = p.key and x.entered_at is not null)
+            and (select count(*) from workflow.places x where x.workflow_id = p.workflow_id) = 1
+            and (select w.paused_at is null from workflow.workflows w where w.id = p.workflow_id))""",
+    "nothing of a workflow in line runs": """
+        select t.id from workflow.workflows w join workflow.tasks t on t.workflow_id = w.id
+        where w.queued_at is not null and w.finished_at is null and w.started_at is null and t.status = 'running'""",
     "a task that was replaced is gone": """
         select r.id from workflow.replaced_tasks r join workflow.tasks t on t.id = r.id""",
     "events and logs belong to tasks": """

@@ -25,7 +25,13 @@ START_BY_NAME: dict[str, Any] = {"name": "data-pipeline", "input": {"day": "2026
 BATCH: list[dict[str, Any]] = [START_BY_NAME, {"name": "data-pipeline", "version": 1}]
 CANCEL: dict[str, Any] = {"reason": "No longer needed."}
 
-STARTED_BRIEFLY: dict[str, Any] = {"id": _ID, "name": "data-pipeline", "version": 1, "status": "pending"}
+STARTED_BRIEFLY: dict[str, Any] = {
+    "id": _ID,
+    "name": "data-pipeline",
+    "version": 1,
+    "status": "pending",
+    "existing": False,
+}
 STARTED: dict[str, Any] = {**STARTED_BRIEFLY, "links": _LINKS, "warnings": []}
 SUMMARY: dict[str, Any] = {
     "id": _ID,

@@ -23,6 +23,7 @@ from workflow_engine.errors import (
     Fault,
     InputInvalid,
     StoreUnavailable,
+    WorkflowInTheWay,
 )
 from workflow_engine.observability.logs import get_logger
 
@@ -52,12 +53,15 @@ PROBLEMS: dict[str, int] = {
     "conflict": 409,
     "invalid-transition": 409,
     "definition-disabled": 409,
+    "already-started": 409,
+    "concurrency-limit": 409,
     "precondition-failed": 412,
     "payload-too-large": 413,
     "unsupported-media-type": 415,
     "validation-error": 422,
     "invalid-parameter": 422,
     "idempotency-key-reused": 422,
+    "key-missing": 422,
     "cycle-detected": 422,
     # What can be wrong at one place of a body; the type of the whole answer when nothing else is wrong.
     "duplicate-dependency": 422,
@@ -162,6 +166,8 @@ def engine_problem(request: Request, error: EngineError) -> Response:
         get_logger("api").warning(error.detail, request_id=request.scope.get("request_id"))
     if isinstance(error, DefinitionNotFound):
         get_logger("api").warning(error.detail, hint=error.hint, request_id=request.scope.get("request_id"))
+    if isinstance(error, WorkflowInTheWay):
+        extra["workflow_id"] = error.workflow_id
     if isinstance(error, StoreUnavailable):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
     if isinstance(error, EnginePaused):

@@ -65,6 +65,7 @@ def started_briefly(workflow: StartedWorkflow) -> dict[str, Any]:
         "name": workflow.name,
         "version": workflow.version,
         "status": workflow.status,
+        "existing": workflow.existing,
     }
 
 

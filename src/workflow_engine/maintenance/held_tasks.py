@@ -9,7 +9,7 @@ from workflow_engine.store.store import Store
 class HeldTasks:
     """Whoever resumes frees at once what was held back, up to a bound; this does the rest, a part at a time. Whoever
     frees a lock wakes the next in line; this finds whom a locked row kept from it, and who waits behind a task that was
-    woken but that no worker claims."""
+    woken but that no worker claims. The same for workflows in line for a concurrency key."""
 
     name = "held tasks"
     patience = 0.0
@@ -18,9 +18,11 @@ class HeldTasks:
         self.every = settings.poll_seconds
         self._after: int | None = None  # goes round the parked jobs
         self._after_line: str | None = None  # and round the lines
+        self._after_key: str | None = None  # of locks and limits, and of concurrency keys
         self._maintenance = store.maintenance
 
     async def sweep_once(self) -> dict[str, int]:
         done, self._after = await self._maintenance.sweep_held(self._after)
         woken, self._after_line = await self._maintenance.sweep_waiters(self._after_line)
-        return done | {"woken": woken}
+        entered, self._after_key = await self._maintenance.sweep_places(self._after_key)
+        return done | {"woken": woken, "entered": entered}

@@ -27,6 +27,7 @@ class StartedWorkflow:
     name: str
     version: int
     status: str
+    existing: bool = False  # it was there before: the definition's idempotency recognised the start
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,19 @@ class Maintenance:
         answer = await self._pool.value("select workflow.sweep_waiters(%s, %s)", [after, limit], repeatable=True)
         return answer["woken"], answer["last"]
 
+    async def sweep_places(self, after: str | None, *, limit: int = 100) -> tuple[int, str | None]:
+        """Let workflows in that are next in line for a concurrency key, where that was missed.
+
+        Args:
+            after: Go on after this key: the answer of the call before.
+            limit: Look at so many keys.
+
+        Returns:
+            How many were let in, and the `after` to go on with; None when all keys were seen.
+        """
+        answer = await self._pool.value("select workflow.sweep_places(%s, %s)", [after, limit], repeatable=True)
+        return answer["entered"], answer["last"]
+
     async def sweep_leaked_jobs(self, *, limit: int = 500) -> int:
         """Remove claimed jobs that no running task stands behind; returns how many."""
         return int(await self._pool.value("select workflow.sweep_leaked_jobs(%s)", [limit], repeatable=True))

@@ -20,7 +20,9 @@ from psycopg.types.json import set_json_dumps, set_json_loads
 from psycopg_pool import AsyncConnectionPool, PoolTimeout
 
 from workflow_engine.errors import (
+    AlreadyStarted,
     ApprovalNotFound,
+    ConcurrencyLimit,
     Conflict,
     DefinitionDisabled,
     DefinitionNotFound,
@@ -29,10 +31,12 @@ from workflow_engine.errors import (
     EnginePaused,
     IdempotencyKeyReused,
     InvalidTransition,
+    KeyMissing,
     PreconditionFailed,
     StoreUnavailable,
     TaskNotFound,
     TaskTypeNotFound,
+    WorkflowInTheWay,
     WorkflowNotFound,
 )
 
@@ -47,6 +51,8 @@ _AWAY = ("08", "57P", "53300")
 _ERRORS: dict[str, type[EngineError]] = {
     error.code: error
     for error in (
+        AlreadyStarted,
+        ConcurrencyLimit,
         ApprovalNotFound,
         DefinitionDisabled,
         DefinitionNotFound,
@@ -54,6 +60,7 @@ _ERRORS: dict[str, type[EngineError]] = {
         EnginePaused,
         IdempotencyKeyReused,
         InvalidTransition,
+        KeyMissing,
         PreconditionFailed,
         TaskNotFound,
         TaskTypeNotFound,
@@ -81,7 +88,10 @@ def as_engine_error(error: psycopg.Error) -> EngineError | None:
     """The error of ours that a SQL function raised, or that Postgres' absence means; None for a bug."""
     if error.sqlstate and error.sqlstate.startswith("WF"):
         kind = _ERRORS.get(error.diag.message_detail or "", Conflict)
-        return kind(error.diag.message_primary, hint=error.diag.message_hint)
+        ours = kind(error.diag.message_primary, hint=error.diag.message_hint)
+        if isinstance(ours, WorkflowInTheWay):
+            ours.workflow_id = error.diag.constraint_name
+        return ours
     if is_away(error) or is_conflict(error):
         return StoreUnavailable("Postgres cannot be reached.", hint="Repeat the request.")
     return None

@@ -83,6 +83,9 @@ class Workflows:
             DefinitionNotFound: A name or version is unknown.
             DefinitionDisabled: A definition was deleted.
             IdempotencyKeyReused: The key came before with another fingerprint.
+            AlreadyStarted: A definition rejects a second start with its key.
+            ConcurrencyLimit: A definition rejects a start while others with its key run.
+            KeyMissing: An input lacks what a key of its definition is made of.
             EnginePaused: The engine accepts nothing new.
         """
         document = orjson.dumps(
@@ -103,7 +106,10 @@ class Workflows:
             [document.decode(), key, fingerprint, principal],
             repeatable=key is not None,
         )
-        started = [StartedWorkflow(UUID(s["id"]), s["name"], s["version"], s["status"]) for s in answer["started"]]
+        started = [
+            StartedWorkflow(UUID(s["id"]), s["name"], s["version"], s["status"], s.get("existing", False))
+            for s in answer["started"]
+        ]
         return started, answer["replayed"]
 
     async def check_key(self, key: str, *, fingerprint: str, principal: str = "") -> None:

@@ -67,7 +67,7 @@ async def create(request: Request) -> Response:
     started = begun.workflows[0]
     request.scope["workflow_id"] = str(started.id)
     headers = {"Location": views.path_of(started.id)}
-    if begun.replayed:
+    if begun.replayed or started.existing:
         headers["Idempotency-Replayed"] = "true"
     if wait and await services(request).waiting.until_ended(started.id, timeout=wait):
         workflow = await services(request).store.workflows.get(str(started.id))

@@ -29,6 +29,7 @@ class Problem(Shape):
     hint: str | None = None
     errors: list[ProblemError] | None = Field(None, max_length=50)
     cycle: list[str] | None = Field(None, description="With `cycle-detected`: the steps, the first again at the end.")
+    workflow_id: str | None = Field(None, description="With `already-started`, `concurrency-limit`: the other one.")
 
 
 class Warning(Shape):

@@ -48,6 +48,7 @@ class Started(Shape):
     name: str
     version: int
     status: WorkflowStatus
+    existing: bool = Field(description="It was there before: the definition's `idempotency` recognised this start.")
     links: dict[str, str]
     warnings: list[Warning]
 
@@ -59,6 +60,7 @@ class StartedBriefly(Shape):
     name: str
     version: int
     status: WorkflowStatus
+    existing: bool = Field(description="It was there before: the definition's `idempotency` recognised this start.")
 
 
 class WorkflowSummary(Shape):
