@@ -7,12 +7,12 @@ strings as they are, all else as JSON. `$${` stands for a literal `${`. Keys of 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from workflow_engine.definition.expressions import evaluate
+from workflow_engine.definition.expressions import compile_expression, evaluate
 from workflow_engine.definition.scope import Scope
 from workflow_engine.errors import Fault, InputInvalid, TaskError
 
@@ -40,6 +40,15 @@ class Template:
     def static(self) -> bool:
         """Whether it renders to itself, whatever the scope."""
         return self._renderer is None
+
+    @cached_property
+    def variables(self) -> frozenset[str]:
+        """The variables that its expressions read."""
+        return frozenset(
+            str(path[0])
+            for expression in _expressions(self.source)
+            for path in compile_expression(expression).references.paths
+        )
 
     def render(self, scope: Scope) -> Any:
         """The data with every expression replaced by its value; new containers at each call.
@@ -159,6 +168,14 @@ def _prepare(value: Any) -> _Renderer | None:
             key: _copy(item) if renderer is None else renderer(scope) for key, item, renderer in entries
         }
     return None
+
+
+def _expressions(value: Any) -> Iterator[str]:
+    if isinstance(value, str):
+        yield from (part.expression for part in split(value) if isinstance(part, Placeholder))
+    elif isinstance(value, list | dict):
+        for item in value.values() if isinstance(value, dict) else value:
+            yield from _expressions(item)
 
 
 def _prepare_text(text: str) -> _Renderer:

@@ -2,117 +2,107 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
-
 from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.definition.expressions import holds
-from workflow_engine.definition.plan import Plan, PlanStep
-from workflow_engine.errors import TIMEOUT_MESSAGE, TaskError
-from workflow_engine.execution.completions import completion
-from workflow_engine.execution.failing import failed
-from workflow_engine.execution.names import names, outputs_of_dependencies
-from workflow_engine.handlers.base import Handler, Outcome, TaskContext
+from workflow_engine.definition.plan import Plan
+from workflow_engine.definition.retries import DEFAULT_RETRY_POLICY, RetryPolicy
+from workflow_engine.errors import StoreUnavailable
+from workflow_engine.execution import catching
+from workflow_engine.execution.attempt import Attempt, Limits, Resumed, Waits, began
+from workflow_engine.execution.completions import completion, waiting
+from workflow_engine.execution.failing import failed, failed_for_good
+from workflow_engine.execution.handling import handle
+from workflow_engine.execution.names import names
+from workflow_engine.execution.orchestration import ORCHESTRATED, Orchestrated, Register
+from workflow_engine.execution.outputs import succeeded
+from workflow_engine.execution.revealing import Revealed, reads_secrets
+from workflow_engine.handlers.base import Handler
 from workflow_engine.handlers.failures import as_task_error
-from workflow_engine.handlers.output import encode_output
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.records import Claim, Completion
+from workflow_engine.secrets import Secrets
 from workflow_engine.states import AttemptOutcome
 
-
-@dataclass(frozen=True, slots=True)
-class Limits:
-    """What every attempt is bound by unless its step or type says otherwise."""
-
-    timeout: float  # seconds
-    payload_bytes: int
+_NO_SECRETS = Secrets({})
 
 
 async def execute(
-    claim: Claim, plan: Plan, handlers: Registry, limits: Limits, log: FilteringBoundLogger
+    claim: Claim,
+    plan: Plan,
+    handlers: Registry,
+    limits: Limits,
+    log: FilteringBoundLogger,
+    *,
+    secrets: Secrets = _NO_SECRETS,
+    register: Register | None = None,
 ) -> Completion | None:
     """Run the attempt that a claim gives the right to.
+
+    Args:
+        claim: A first one, or one of a task that has waited and is resumed.
+        plan: Of the claim's version.
+        handlers: What can be run beside what the engine does itself.
+        limits: Bounds of every attempt.
+        log: For the handler.
+        secrets: What `secrets.NAME` may name.
+        register: Stores the definition of a child that was written in place.
 
     Returns:
         How it ended; None when the handler completed the task itself, in the transaction that did its work.
 
     Raises:
         asyncio.CancelledError: The attempt was stopped from outside; there is nothing to say about it.
+        StoreUnavailable: By `register`: hand the task back.
     """
-    step = plan.steps[claim.step_index]
-    scope = names(claim, plan)
+    attempt = Attempt(claim, plan, plan.steps[claim.step_index], names(claim, plan), limits, began(claim))
+    revealed = Revealed(secrets) if reads_secrets(attempt.step) else None
+    orchestrated = ORCHESTRATED.get(attempt.step.type)
     handler: Handler | None = None
     try:
-        if step.when is not None and not holds(step.when, scope):
-            return completion(claim, AttemptOutcome.SKIPPED)
-        handler = handlers.get(step.type)  # a worker claims only types it can run
-        result = await _run(handler=handler, claim=claim, plan=plan, step=step, scope=scope, limits=limits, log=log)
+        if claim.raised is not None:
+            return failed_for_good(attempt, dict(claim.raised))
+        if claim.resumed is None and attempt.step.when is not None and not holds(attempt.step.when, attempt.names):
+            return completion(attempt, AttemptOutcome.SKIPPED)
+        resumed = Resumed.of(claim.resumed) if claim.resumed is not None else None
+        if resumed is not None and resumed.catching is not None:
+            return catching.after_steps(attempt, resumed)
+        if orchestrated is not None:
+            return await _orchestrate(attempt, orchestrated, resumed, register)
+        handler = handlers.get(attempt.step.type)  # a worker claims only types it can run
+        result = await handle(attempt, handler, revealed, log)
         if result.settled:
             return None
-        output = result.output
-        if step.output is not None:
-            output = step.output.render({**scope, "result": output})
-        return completion(
-            claim,
-            AttemptOutcome.SUCCEEDED,
-            output=encode_output(output, limits.payload_bytes),
-            record=result.record,
-        )
+        return succeeded(attempt, result, attempt.step.output, attempt.names)
     except Exception as error:  # whatever a handler raises ends its attempt, never the worker
-        return failed(claim, step, handler, as_task_error(error), scope)
+        if orchestrated is not None and isinstance(error, StoreUnavailable):
+            raise
+        policy = attempt.step.retries or _default_policy(claim, orchestrated, handler)
+        told = as_task_error(error)
+        return failed(attempt, told if revealed is None else revealed.redacted(told), policy)
 
 
-async def _run(
-    *,
-    handler: Handler,
-    claim: Claim,
-    plan: Plan,
-    step: PlanStep,
-    scope: Mapping[str, Any],
-    limits: Limits,
-    log: FilteringBoundLogger,
-) -> Outcome:
-    timeout = effective_timeout(claim, step, handler, limits)
-    path = claim.path or step.id
-    inputs = step.inputs.render(scope) if step.inputs is not None else {}
-    key = step.idempotency_key.render(scope) if step.idempotency_key else f"{claim.workflow_id}/{path}"
-    context = TaskContext(
-        workflow_id=claim.workflow_id,
-        workflow_name=claim.workflow_name,
-        workflow_version=claim.workflow_version,
-        task_id=str(claim.task_id),
-        step=step.id,
-        path=path,
-        attempt=claim.attempt,
-        idempotency_key=str(key),
-        timeout=timeout,
-        dependencies=outputs_of_dependencies(claim, plan, step),
-        lease_token=claim.lease_token,
-        log=log,
-    )
-    limit = asyncio.timeout(timeout)
-    try:
-        async with limit:
-            result = await handler.handle(inputs, context)
-    except TimeoutError as error:
-        if not limit.expired():
-            raise  # the handler's own
-        raise TaskError(
-            "timeout",
-            f"{TIMEOUT_MESSAGE} of {timeout:g} second{'' if timeout == 1 else 's'}",
-            details={"timeout": timeout},
-        ) from error
-    return result if isinstance(result, Outcome) else Outcome(result)
+async def _orchestrate(
+    attempt: Attempt, orchestrated: Orchestrated, resumed: Resumed | None, register: Register | None
+) -> Completion:
+    """Begin what the engine does itself, or go on with it."""
+    if resumed is None:
+        result = await orchestrated.begin(attempt, register)
+    else:
+        result = await orchestrated.resume(attempt, resumed)
+    if isinstance(result, Waits):
+        return waiting(attempt, result)
+    block = attempt.step.block
+    template = block.output if block is not None and block.output is not None else attempt.step.output
+    return succeeded(attempt, result, template, {**attempt.names, "steps": {**attempt.names["steps"], **steps_inside(resumed)}})
 
 
-def effective_timeout(claim: Claim, step: PlanStep, handler: Handler, limits: Limits) -> float:
-    """Seconds this attempt may take: an operator's override, the step, the task type, the handler, the default."""
-    if claim.timeout is not None and claim.timeout_is_override:
-        return claim.timeout
-    for timeout in (step.timeout, claim.timeout, handler.timeout):
-        if timeout is not None:
-            return timeout
-    return limits.timeout
+def _default_policy(claim: Claim, orchestrated: Orchestrated | None, handler: Handler | None) -> RetryPolicy:
+    """For a step without a policy of its own: the task type's number of tries, the handler's, the engine's.
+
+    What the engine does itself is tried once: the steps inside it have been tried again already.
+    """
+    for tries in (claim.max_attempts, handler.max_attempts if handler else None, 1 if orchestrated else None):
+        if tries is not None:
+            return RetryPolicy(max_attempts=tries)
+    return DEFAULT_RETRY_POLICY

@@ -10,11 +10,17 @@ from workflow_engine.states import TaskStatus
 
 
 def names(claim: Claim, plan: Plan) -> dict[str, Any]:
-    """What every expression of the claim's step sees; `result` and `error` are added where there is one."""
+    """What every expression of the claim's step sees.
+
+    What the scopes around it add comes last: an `item` of an inner one hides that of an outer one already, and a handler
+    of the workflow adds to `workflow`.
+    """
+    variables = claim.variables or {}
     return {
         "input": claim.input,
         "steps": claim.steps or {},
         "vars": plan.vars,
+        **variables,
         "workflow": {
             "id": claim.workflow_id,
             "name": claim.workflow_name,
@@ -22,8 +28,8 @@ def names(claim: Claim, plan: Plan) -> dict[str, Any]:
             "attempt": claim.attempt,
             "labels": claim.labels,
             "started_at": claim.workflow_started_at,
+            **variables.get("workflow", {}),
         },
-        **(claim.variables or {}),
     }
 
 

@@ -18,6 +18,30 @@ from typing import Any, TypeAlias
 from structlog.typing import FilteringBoundLogger
 
 
+@dataclass(slots=True)
+class Usage:
+    """What an attempt used up. It counts into the workflow's budget, however the attempt ends."""
+
+    input_tokens: int = 0
+    output_tokens: int = 0
+    cost_usd: float = 0.0
+
+    def add(self, *, input_tokens: int | None = 0, output_tokens: int | None = 0, cost_usd: float | None = 0.0) -> None:
+        """Count something more; None counts as nothing, as some models do not tell."""
+        self.input_tokens += input_tokens or 0
+        self.output_tokens += output_tokens or 0
+        self.cost_usd += cost_usd or 0.0
+
+    def as_json(self) -> dict[str, int | float]:
+        """What was used; empty when nothing was."""
+        used = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens, "cost_usd": self.cost_usd}
+        return {name: amount for name, amount in used.items() if amount}
+
+
+def _unheard() -> None:
+    """A heartbeat that nobody listens for."""
+
+
 @dataclass(frozen=True, slots=True)
 class TaskContext:
     """Who is asking: the attempt a handler works for."""
@@ -35,6 +59,9 @@ class TaskContext:
     lease_token: str  # proves the right to complete; only the `database` handler needs it
     log: FilteringBoundLogger
     cancelled: Event = field(default_factory=Event)  # set when nobody waits for a sync handler any more
+    heartbeat: Callable[[], None] = _unheard  # call it now and then where the step has `timeouts.heartbeat`
+    usage: Usage = field(default_factory=Usage)  # `usage.add(input_tokens=.., output_tokens=.., cost_usd=..)`
+    accepts: Callable[[Any], bool] | None = None  # the step's `success_when`; only the `http` handler needs it
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,12 +71,14 @@ class Outcome:
     Attributes:
         output: JSON-able data, as if it had been returned alone.
         record: When given, stored as a row of `workflow.records` in the commit that completes the task.
+        effects: What else happens in that commit: `emit`, `terminate`. For the engine's own types.
         settled: The handler completed the task itself, in the transaction that did its work
             (`SELECT workflow.complete_task(...)`): the worker must not complete it again.
     """
 
     output: Any
     record: Any = field(default=None)
+    effects: Mapping[str, Any] | None = None
     settled: bool = False
 
 

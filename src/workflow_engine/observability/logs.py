@@ -40,6 +40,9 @@ _LONGEST = 8192  # characters of one value; the rest of it is of no use in a log
 KEEPER = "_keeper"
 """Name under which a logger may be bound to an object that keeps its records too: `add(record)` is called with each."""
 
+REDACTOR = "_redactor"
+"""Name under which a logger may be bound to a function that takes secrets out of the fields of its records."""
+
 
 def configure_logging(settings: Settings, *, role: str) -> None:
     """Send everything this process logs to stdout and the log files in the form and from the level of `settings`.
@@ -62,6 +65,7 @@ def configure_logging(settings: Settings, *, role: str) -> None:
         structlog.processors.add_log_level,
         _add_time_and_role(role),
         structlog.processors.format_exc_info,
+        _redact,
         _hand_to_keeper,
     ]
     structlog.configure(
@@ -167,6 +171,13 @@ def _add_time_and_role(role: str) -> Processor:
         return event
 
     return add
+
+
+def _redact(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    if redact := event.pop(REDACTOR, None):
+        keeper = event.pop(KEEPER, None)
+        return {**redact(dict(event)), KEEPER: keeper}
+    return event
 
 
 def _hand_to_keeper(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -1,0 +1,52 @@
+"""`approval`: until somebody has decided."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from pydantic import Field, model_validator
+
+from workflow_engine.execution.attempt import Attempt, Resumed, Waits
+from workflow_engine.execution.orchestration.base import Orchestrated, Register, Step, inputs_of
+from workflow_engine.execution.orchestration.deadlines import require_own_deadline
+from workflow_engine.handlers.base import Outcome
+from workflow_engine.handlers.inputs import Inputs, Seconds
+
+DEFAULT_OUTCOMES = ("approved", "rejected")
+TIMED_OUT = "timeout"
+"""The outcome of an approval that nobody gave, where its step goes on."""
+
+
+class ApprovalInputs(Inputs):
+    prompt: str = ""
+    form_schema: dict[str, Any] | None = None
+    assignees: list[str] = Field(default_factory=list)
+    outcomes: Annotated[list[str], Field(min_length=1)] = Field(default_factory=lambda: list(DEFAULT_OUTCOMES))
+    timeout: Seconds | None = None
+    on_timeout: str = "fail"
+
+    @model_validator(mode="after")
+    def _known_end(self) -> ApprovalInputs:
+        if self.on_timeout not in ("fail", "continue", *self.outcomes):
+            raise ValueError("`on_timeout` must be fail, continue, or one of the outcomes")
+        return self
+
+
+async def _begin(attempt: Attempt, register: Register | None) -> Step:
+    wanted = inputs_of(attempt, ApprovalInputs)
+    fields = wanted.model_dump(include={"prompt", "form_schema", "assignees", "outcomes"})
+    return Waits("approval", fields, wanted.timeout)
+
+
+async def _resume(attempt: Attempt, resumed: Resumed) -> Step:
+    wanted = inputs_of(attempt, ApprovalInputs)
+    if answer := resumed.found.get("answer"):
+        return Outcome({name: answer.get(name) for name in ("outcome", "data", "by", "at")})
+    if not resumed.due:
+        return Waits("approval", {**resumed.awaits, "state": None}, wanted.timeout)
+    require_own_deadline(attempt, resumed, wanted.timeout, wanted.on_timeout)
+    outcome = TIMED_OUT if wanted.on_timeout == "continue" else wanted.on_timeout
+    return Outcome({"outcome": outcome, "data": None, "by": None, "at": resumed.awaits["until"]})
+
+
+APPROVAL = Orchestrated("approval", _begin, _resume, "Waits for a decision")

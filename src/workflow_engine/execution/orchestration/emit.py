@@ -1,0 +1,36 @@
+"""`emit`: a signal or a webhook, sent if and only if the step succeeds."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import Field, model_validator
+
+from workflow_engine.execution.attempt import Attempt
+from workflow_engine.execution.orchestration.base import Orchestrated, Register, Step, inputs_of, never_resumed
+from workflow_engine.handlers.base import Outcome
+from workflow_engine.handlers.inputs import Inputs
+
+
+class EmitInputs(Inputs):
+    name: Annotated[str, Field(min_length=1, max_length=200)]
+    payload: Any = None
+    to: Literal["signal", "webhook"] = "webhook"
+    workflow_id: str | None = None
+    url: str | None = None
+
+    @model_validator(mode="after")
+    def _target(self) -> EmitInputs:
+        if self.to == "signal" and (self.workflow_id is None or self.url is not None):
+            raise ValueError("a signal goes to a `workflow_id`")
+        if self.to == "webhook" and self.workflow_id is not None:
+            raise ValueError("`workflow_id` is for `to: signal`")
+        return self
+
+
+async def _begin(attempt: Attempt, register: Register | None) -> Step:
+    wanted = inputs_of(attempt, EmitInputs)
+    return Outcome(None, effects={"emit": wanted.model_dump(exclude_none=True) | {"payload": wanted.payload}})
+
+
+EMIT = Orchestrated("emit", _begin, never_resumed, "Sends a signal or a webhook")

@@ -1,0 +1,25 @@
+"""`switch`: chooses among cases; steps behind it name the case for which they run."""
+
+from __future__ import annotations
+
+from workflow_engine.definition.expressions import holds
+from workflow_engine.execution.attempt import Attempt
+from workflow_engine.execution.orchestration.base import Orchestrated, Register, Step, never_resumed
+from workflow_engine.handlers.base import Outcome
+
+
+async def _begin(attempt: Attempt, register: Register | None) -> Step:
+    switch = attempt.step.switch
+    assert switch is not None
+    chosen = []
+    for case in switch.cases:
+        if holds(case.when, attempt.names):
+            chosen.append(case.id)
+            if switch.mode == "first":
+                break
+    if not chosen and switch.default is not None:
+        chosen = [switch.default]
+    return Outcome({"cases": chosen})
+
+
+SWITCH = Orchestrated("switch", _begin, never_resumed, "Chooses among cases")
