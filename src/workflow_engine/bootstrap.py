@@ -61,6 +61,7 @@ async def load_handlers(settings: Settings) -> AsyncIterator[Registry]:
         HandlerInvalid: A module cannot be loaded, or two handlers want the same type.
     """
     # Only workers load handlers; the API and `migrate` start without them.
+    from workflow_engine.execution import ORCHESTRATED
     from workflow_engine.handlers.builtin import builtin_handlers, make_http_client
     from workflow_engine.handlers.connections import Connections
     from workflow_engine.handlers.registry import Registry
@@ -68,7 +69,9 @@ async def load_handlers(settings: Settings) -> AsyncIterator[Registry]:
     connections = Connections(settings.connections, engine=lambda: step_connection(settings.database_url))
     async with make_http_client(settings) as http, connections:
         registry = Registry(
-            builtin_handlers(settings, http=http, connections=connections), threads=settings.worker_concurrency
+            builtin_handlers(settings, http=http, connections=connections),
+            reserved=ORCHESTRATED,
+            threads=settings.worker_concurrency,
         )
         try:
             registry.load_entry_points()

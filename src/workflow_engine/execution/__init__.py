@@ -3,6 +3,8 @@
 Knows neither the database nor the worker around it: whoever has a claim, a plan and handlers can run an attempt.
 """
 
-from workflow_engine.execution.execute import Limits, execute
+from workflow_engine.execution.attempt import Limits
+from workflow_engine.execution.execute import execute
+from workflow_engine.execution.orchestration import ORCHESTRATED
 
-__all__ = ["Limits", "execute"]
+__all__ = ["ORCHESTRATED", "Limits", "execute"]

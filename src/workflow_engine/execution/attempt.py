@@ -26,6 +26,7 @@ class Attempt:
     Attributes:
         names: What its expressions see; `result`, `error` and `event` are added where there is one.
         usage: What was used up so far; counted however it ends.
+        effects: What else the commit of its end does or rests on, however it ends (sql/functions/waiting.sql).
         began: When this try began, on the clock of `Claim.elapsed_seconds`; earlier than the claim when it has waited.
     """
 
@@ -36,6 +37,7 @@ class Attempt:
     limits: Limits
     began: float
     usage: Usage = field(default_factory=Usage)
+    effects: dict[str, Any] = field(default_factory=dict)
 
     @property
     def own_timeout(self) -> float | None:

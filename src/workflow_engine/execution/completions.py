@@ -13,9 +13,14 @@ from workflow_engine.states import AttemptOutcome
 def completion(
     attempt: Attempt, outcome: AttemptOutcome, *, effects: Mapping[str, Any] | None = None, **fields: Any
 ) -> Completion:
-    """The completion of an attempt; `fields` are those of `Completion`."""
+    """The completion of an attempt.
+
+    Args:
+        effects: What else its commit does, beside those of every end of this attempt.
+        fields: Of `Completion`.
+    """
     claim = attempt.claim
-    found = dict(effects or {})
+    found = {**attempt.effects, **(effects or {})}
     if usage := attempt.usage.as_json():
         found["usage"] = usage
     return Completion(
@@ -32,11 +37,15 @@ def completion(
 def waiting(attempt: Attempt, waits: Waits, *, catching: Mapping[str, Any] | None = None) -> Completion:
     """The completion of an attempt whose task now waits.
 
-    A wait is bound by its own deadline and by the step's timeout. Not so the wait for the steps of a catch, for which that
-    time is over, and that for a time, which is its own end.
+    A wait is bound by its own deadline and by the step's timeout. Not so the wait for the steps of a catch, for which
+    that time is over, and that for a time, which is its own end.
     """
     state = {"began": attempt.began, "own": waits.state, "catching": catching}
-    awaits = {"kind": waits.kind, **waits.fields, "state": {key: kept for key, kept in state.items() if kept is not None}}
+    awaits = {
+        "kind": waits.kind,
+        **waits.fields,
+        "state": {key: kept for key, kept in state.items() if kept is not None},
+    }
     bounds = [waits.deadline, attempt.own_timeout if catching is None and waits.kind != "timer" else None]
     if given := [bound for bound in bounds if bound is not None]:
         awaits["deadline"] = max(min(given) - attempt.elapsed, 0.0)

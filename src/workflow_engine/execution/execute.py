@@ -7,14 +7,14 @@ from structlog.typing import FilteringBoundLogger
 from workflow_engine.definition.expressions import holds
 from workflow_engine.definition.plan import Plan
 from workflow_engine.definition.retries import DEFAULT_RETRY_POLICY, RetryPolicy
-from workflow_engine.errors import StoreUnavailable
+from workflow_engine.errors import TaskError
 from workflow_engine.execution import catching
 from workflow_engine.execution.attempt import Attempt, Limits, Resumed, Waits, began
 from workflow_engine.execution.completions import completion, waiting
 from workflow_engine.execution.failing import failed, failed_for_good
 from workflow_engine.execution.handling import handle
 from workflow_engine.execution.names import names
-from workflow_engine.execution.orchestration import ORCHESTRATED, Orchestrated, Register
+from workflow_engine.execution.orchestration import ORCHESTRATED, Orchestrated, Register, steps_inside
 from workflow_engine.execution.outputs import succeeded
 from workflow_engine.execution.revealing import Revealed, reads_secrets
 from workflow_engine.handlers.base import Handler
@@ -56,53 +56,66 @@ async def execute(
         StoreUnavailable: By `register`: hand the task back.
     """
     attempt = Attempt(claim, plan, plan.steps[claim.step_index], names(claim, plan), limits, began(claim))
-    revealed = Revealed(secrets) if reads_secrets(attempt.step) else None
-    orchestrated = ORCHESTRATED.get(attempt.step.type)
+    resumed = Resumed.of(claim.resumed) if claim.resumed is not None else None
+    if claim.raised is not None:
+        return failed_for_good(attempt, dict(claim.raised))
+    if resumed is not None and resumed.catching is not None:
+        return catching.after_steps(attempt, resumed)
+    if orchestrated := ORCHESTRATED.get(attempt.step.type):
+        return await _orchestrate(attempt, orchestrated, resumed, register)
+    return await _handle(attempt, handlers, Revealed(secrets) if reads_secrets(attempt.step) else None, log)
+
+
+async def _handle(
+    attempt: Attempt, handlers: Registry, secrets: Revealed | None, log: FilteringBoundLogger
+) -> Completion | None:
+    """Run a handler."""
     handler: Handler | None = None
     try:
-        if claim.raised is not None:
-            return failed_for_good(attempt, dict(claim.raised))
-        if claim.resumed is None and attempt.step.when is not None and not holds(attempt.step.when, attempt.names):
+        if _is_skipped(attempt):
             return completion(attempt, AttemptOutcome.SKIPPED)
-        resumed = Resumed.of(claim.resumed) if claim.resumed is not None else None
-        if resumed is not None and resumed.catching is not None:
-            return catching.after_steps(attempt, resumed)
-        if orchestrated is not None:
-            return await _orchestrate(attempt, orchestrated, resumed, register)
         handler = handlers.get(attempt.step.type)  # a worker claims only types it can run
-        result = await handle(attempt, handler, revealed, log)
-        if result.settled:
-            return None
-        return succeeded(attempt, result, attempt.step.output, attempt.names)
+        result = await handle(attempt, handler, secrets, log)
+        return None if result.settled else succeeded(attempt, result, attempt.step.output, attempt.names)
     except Exception as error:  # whatever a handler raises ends its attempt, never the worker
-        if orchestrated is not None and isinstance(error, StoreUnavailable):
-            raise
-        policy = attempt.step.retries or _default_policy(claim, orchestrated, handler)
         told = as_task_error(error)
-        return failed(attempt, told if revealed is None else revealed.redacted(told), policy)
+        default = handler.max_attempts if handler is not None else None
+        return failed(attempt, told if secrets is None else secrets.redacted(told), _policy(attempt, default))
 
 
 async def _orchestrate(
     attempt: Attempt, orchestrated: Orchestrated, resumed: Resumed | None, register: Register | None
 ) -> Completion:
-    """Begin what the engine does itself, or go on with it."""
-    if resumed is None:
-        result = await orchestrated.begin(attempt, register)
-    else:
-        result = await orchestrated.resume(attempt, resumed)
-    if isinstance(result, Waits):
-        return waiting(attempt, result)
-    block = attempt.step.block
-    template = block.output if block is not None and block.output is not None else attempt.step.output
-    return succeeded(attempt, result, template, {**attempt.names, "steps": {**attempt.names["steps"], **steps_inside(resumed)}})
+    """Begin what the engine does itself, or go on with it.
 
-
-def _default_policy(claim: Claim, orchestrated: Orchestrated | None, handler: Handler | None) -> RetryPolicy:
-    """For a step without a policy of its own: the task type's number of tries, the handler's, the engine's.
-
-    What the engine does itself is tried once: the steps inside it have been tried again already.
+    It is tried once where nothing else is said: the steps inside it have been tried again already.
     """
-    for tries in (claim.max_attempts, handler.max_attempts if handler else None, 1 if orchestrated else None):
+    try:
+        if resumed is not None:
+            result = await orchestrated.resume(attempt, resumed)
+        elif _is_skipped(attempt):
+            return completion(attempt, AttemptOutcome.SKIPPED)
+        else:
+            result = await orchestrated.begin(attempt, register)
+        if isinstance(result, Waits):
+            return waiting(attempt, result)
+        block = attempt.step.block
+        template = block.output if block is not None and block.output is not None else attempt.step.output
+        steps = {**attempt.names["steps"], **steps_inside(resumed)}
+        return succeeded(attempt, result, template, {**attempt.names, "steps": steps})
+    except TaskError as error:
+        return failed(attempt, as_task_error(error), _policy(attempt, 1))
+
+
+def _is_skipped(attempt: Attempt) -> bool:
+    return attempt.step.when is not None and not holds(attempt.step.when, attempt.names)
+
+
+def _policy(attempt: Attempt, max_attempts: int | None) -> RetryPolicy:
+    """The step's policy; else so many tries as its task type says, the handler, or the engine."""
+    if attempt.step.retries is not None:
+        return attempt.step.retries
+    for tries in (attempt.claim.max_attempts, max_attempts):
         if tries is not None:
             return RetryPolicy(max_attempts=tries)
     return DEFAULT_RETRY_POLICY

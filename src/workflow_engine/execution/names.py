@@ -12,8 +12,8 @@ from workflow_engine.states import TaskStatus
 def names(claim: Claim, plan: Plan) -> dict[str, Any]:
     """What every expression of the claim's step sees.
 
-    What the scopes around it add comes last: an `item` of an inner one hides that of an outer one already, and a handler
-    of the workflow adds to `workflow`.
+    What the scopes around it add is merged already: an `item` of an inner one hides that of an outer one. A handler of
+    the workflow adds to `workflow`.
     """
     variables = claim.variables or {}
     return {

@@ -34,9 +34,7 @@ def succeeded(attempt: Attempt, result: Outcome, template: Template | None, name
     encoded = encode_output(output, attempt.limits.payload_bytes)
     if attempt.step.output_schema is not None:
         _check(attempt.step.output_schema, output)
-    return completion(
-        attempt, AttemptOutcome.SUCCEEDED, output=encoded, record=result.record, effects=result.effects
-    )
+    return completion(attempt, AttemptOutcome.SUCCEEDED, output=encoded, record=result.record, effects=result.effects)
 
 
 def _check(schema: Mapping[str, Any], output: Any) -> None:

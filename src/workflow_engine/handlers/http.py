@@ -98,8 +98,13 @@ def http_handler(settings: Settings, http: httpx.AsyncClient) -> Handle:
         request = _request(http, parse_inputs(HttpInputs, inputs), ctx, settings.mock_http_url)
         reply = await exchange(http, request, max_bytes=settings.max_payload_bytes)
         ctx.log.debug("http answered", status=reply.status, bytes=len(reply.content))
-        reply.require_success()
-        return {"status": reply.status, "headers": dict(reply.headers), "body": _body(reply)}
+        if ctx.accepts is None:
+            reply.require_success()
+        result = {"status": reply.status, "headers": dict(reply.headers), "body": _body(reply)}
+        if ctx.accepts is not None and not ctx.accepts(result):
+            reply.require_success()
+            raise reply.refused("is no success by `success_when`")
+        return result
 
     return handle
 

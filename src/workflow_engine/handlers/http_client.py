@@ -27,6 +27,7 @@ from workflow_engine.settings import VERSION, Settings
 MAX_REDIRECTS = 5
 CONNECT_TIMEOUT = 10.0  # seconds
 _RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPStatus.TOO_MANY_REQUESTS})
+_CLIENT_ERROR = 4  # first digit of a status
 _HIGHEST_PORT = 65535
 _ERROR_EXCERPT = 2000  # characters of a refusing answer kept in the error
 
@@ -86,12 +87,18 @@ class Reply:
 
         Retryable are 408, 425, 429 and 5xx; `Retry-After` is passed on.
         """
-        if self.status < HTTPStatus.BAD_REQUEST:
-            return
-        raise TaskError(
+        if self.status >= HTTPStatus.BAD_REQUEST:
+            raise self.refused(f"answered {self.status} {_phrase(self.status)}".rstrip())
+
+    def refused(self, what: str) -> TaskError:
+        """The error `http.<status>` of an answer that is no success, whatever its status.
+
+        Another answer may be better, unless the status says that the request itself is wrong.
+        """
+        return TaskError(
             f"http.{self.status}",
-            f"{self.request.method} {shown(self.request.url)} answered {self.status} {_phrase(self.status)}".rstrip(),
-            retryable=self.status in _RETRYABLE or self.status >= HTTPStatus.INTERNAL_SERVER_ERROR,
+            f"{self.request.method} {shown(self.request.url)} {what}",
+            retryable=self.status in _RETRYABLE or self.status // 100 != _CLIENT_ERROR,
             retry_after=_retry_after(self.headers),
             details={"status": self.status, "body": storable_text(self.text, _ERROR_EXCERPT)},
         )

@@ -49,7 +49,11 @@ def llm_inference_handler(settings: Settings, http: httpx.AsyncClient) -> Handle
         request = build_request(http, "POST", url, headers=headers, json=_question(wanted, settings.llm_model))
         reply = await exchange(http, request, max_bytes=settings.max_payload_bytes)
         reply.require_success()
-        return _answer(reply, structured=wanted.response_schema is not None)
+        answer = _answer(reply)
+        ctx.usage.add(**answer["usage"])  # also when what follows finds fault with it: the tokens are spent
+        if wanted.response_schema is not None and not answer["tool_calls"]:
+            answer["json"] = _parsed(answer["text"])
+        return answer
 
     return handle
 
@@ -70,7 +74,7 @@ def _question(wanted: LlmInputs, default_model: str) -> dict[str, Any]:
     return question
 
 
-def _answer(reply: Reply, *, structured: bool) -> dict[str, Any]:
+def _answer(reply: Reply) -> dict[str, Any]:
     body = reply.json()
     try:
         choice = body["choices"][0]
@@ -81,7 +85,7 @@ def _answer(reply: Reply, *, structured: bool) -> dict[str, Any]:
         raise response_invalid(reply.request, "is not a chat completion") from error
     return {
         "text": text,
-        "json": _parsed(text) if structured and not tool_calls else None,
+        "json": None,
         "tool_calls": tool_calls,
         "finish_reason": choice.get("finish_reason"),
         "model": body.get("model"),
@@ -102,7 +106,11 @@ def _parsed(text: Any) -> Any:
 def _usage(usage: Any) -> dict[str, Any]:
     counts = usage if isinstance(usage, dict) else {}
     return {
-        "input_tokens": counts.get("prompt_tokens"),
-        "output_tokens": counts.get("completion_tokens"),
-        "cost_usd": counts.get("cost"),  # told by some gateways only; we keep no price list
+        "input_tokens": _number(counts.get("prompt_tokens")),
+        "output_tokens": _number(counts.get("completion_tokens")),
+        "cost_usd": _number(counts.get("cost")),  # told by some gateways only; we keep no price list
     }
+
+
+def _number(told: Any) -> Any:
+    return told if isinstance(told, int | float) and not isinstance(told, bool) and told >= 0 else None

@@ -9,7 +9,7 @@ from __future__ import annotations
 import importlib
 import re
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from importlib.metadata import entry_points
 from types import ModuleType
@@ -89,11 +89,15 @@ class Registry:
     Args:
         builtin: Handlers of the engine's own types. They cannot be overridden: a step of type `http` means the same
             on every worker.
+        reserved: Types that the engine does itself, without a handler. They cannot be taken either.
         threads: Threads for sync handlers; a worker's concurrency is a good number.
     """
 
-    def __init__(self, builtin: Mapping[str, Handler] | None = None, *, threads: int = 10) -> None:
+    def __init__(
+        self, builtin: Mapping[str, Handler] | None = None, *, reserved: Collection[str] = (), threads: int = 10
+    ) -> None:
         self._builtin = dict(builtin or {})
+        self._reserved = frozenset((*self._builtin, *reserved))
         self._handlers = dict(self._builtin)
         self._declarations: dict[str, _Declaration] = {}
         self._threads = Threads(threads)
@@ -173,7 +177,7 @@ class Registry:
             self._register(declaration)
 
     def _register(self, new: _Declaration) -> None:
-        if new.type in self._builtin:
+        if new.type in self._reserved:
             raise HandlerInvalid(f"{new.place}: {new.type!r} is a built-in task type and cannot be overridden")
         old = self._declarations.setdefault(new.type, new)
         if old is not new:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable
@@ -18,6 +19,7 @@ from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import KEEPER
 from workflow_engine.observability.transitions import Transitions
 from workflow_engine.records import Claim, Completion
+from workflow_engine.secrets import Secrets
 from workflow_engine.settings import Settings
 from workflow_engine.states import AttemptOutcome
 from workflow_engine.store.definitions import Definitions
@@ -67,6 +69,7 @@ class Attempts:
         self._log = log
         self._on_end = on_end
         self._limits = Limits(settings.task_timeout, settings.max_payload_bytes)
+        self._secrets = Secrets(os.environ, settings.secrets_dir)
         self._plans: dict[int, Plan] = {}  # immutable; forgotten only when an operator wants it
         self._running: dict[str, _Attempt] = {}  # by lease token: a task may be here twice, once revoked
         self._ended: list[Completion] = []
@@ -148,7 +151,10 @@ class Attempts:
                 attempt=claim.attempt, **{KEEPER: kept},
             )  # fmt: skip
             attempt.identity = self._transitions.picked_up(claim, step.id, step.type)
-            completion = await execute(claim, plan, self._handlers, self._limits, log)
+            completion = await execute(
+                claim, plan, self._handlers, self._limits, log,
+                secrets=self._secrets, register=self._definitions.register,
+            )  # fmt: skip
             outcome = AttemptOutcome(completion.outcome) if completion else AttemptOutcome.SUCCEEDED
         except asyncio.CancelledError:
             # Cancelled only by `revoke` and `release_all`; the latter hands the task to another worker.

@@ -14,12 +14,11 @@ import os
 import random
 import socket
 import time
-from typing import Any
 
 from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.errors import StoreUnavailable
-from workflow_engine.handlers.base import Handler
+from workflow_engine.execution.offers import offers
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import output, write_task_line
@@ -66,8 +65,8 @@ class Worker:
     ) -> None:
         self._settings = settings
         self._store = store
-        self._types = handlers.types
-        self._offers = [_offer(handlers.get(name)) for name in self._types]
+        self._offers = offers(handlers)
+        self._types = [offer["name"] for offer in self._offers]
         self.name = settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"
         self._log = log.bind(worker=self.name)
         self._wake = asyncio.Event()  # set when there may be something to do
@@ -360,13 +359,3 @@ class Worker:
             with contextlib.suppress(StoreUnavailable):  # its row is then pruned by procrastinate's own means
                 await registry.unregister(self._queue_worker_id)
         self._log.info("worker stopped")
-
-
-def _offer(handler: Handler) -> dict[str, Any]:
-    """A task type as a worker registers it."""
-    return {
-        "name": handler.type,
-        "description": handler.description,
-        "timeout": handler.timeout,
-        "max_attempts": handler.max_attempts,
-    }

@@ -1,7 +1,7 @@
 """The step types that the engine does itself: they reach nothing outside, and most of them wait.
 
-A worker begins such a step, says what its task waits for, and is free. When that has come, any worker gets the task again
-and goes on. So loops, maps and waits take a worker only for the moments in which something is decided.
+A worker begins such a step, says what its task waits for, and is free. When that has come, any worker gets the task
+again and goes on. So loops, maps and waits take a worker only for the moments in which something is decided.
 """
 
 from __future__ import annotations

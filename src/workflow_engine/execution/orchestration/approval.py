@@ -7,7 +7,7 @@ from typing import Annotated, Any
 from pydantic import Field, model_validator
 
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
-from workflow_engine.execution.orchestration.base import Orchestrated, Register, Step, inputs_of
+from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, inputs_of
 from workflow_engine.execution.orchestration.deadlines import require_own_deadline
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import Inputs, Seconds
@@ -32,21 +32,25 @@ class ApprovalInputs(Inputs):
         return self
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Step:
-    wanted = inputs_of(attempt, ApprovalInputs)
-    fields = wanted.model_dump(include={"prompt", "form_schema", "assignees", "outcomes"})
-    return Waits("approval", fields, wanted.timeout)
+async def _begin(attempt: Attempt, register: Register | None) -> Move:
+    return _wait(inputs_of(attempt, ApprovalInputs))
 
 
-async def _resume(attempt: Attempt, resumed: Resumed) -> Step:
+async def _resume(attempt: Attempt, resumed: Resumed) -> Move:
     wanted = inputs_of(attempt, ApprovalInputs)
     if answer := resumed.found.get("answer"):
         return Outcome({name: answer.get(name) for name in ("outcome", "data", "by", "at")})
     if not resumed.due:
-        return Waits("approval", {**resumed.awaits, "state": None}, wanted.timeout)
+        return _wait(wanted)
+    attempt.effects["expired"] = True
     require_own_deadline(attempt, resumed, wanted.timeout, wanted.on_timeout)
     outcome = TIMED_OUT if wanted.on_timeout == "continue" else wanted.on_timeout
     return Outcome({"outcome": outcome, "data": None, "by": None, "at": resumed.awaits["until"]})
+
+
+def _wait(wanted: ApprovalInputs) -> Waits:
+    fields = wanted.model_dump(include={"prompt", "form_schema", "assignees", "outcomes"})
+    return Waits("approval", fields, wanted.timeout)
 
 
 APPROVAL = Orchestrated("approval", _begin, _resume, "Waits for a decision")

@@ -16,7 +16,7 @@ from workflow_engine.handlers.inputs import Inputs, parse_inputs
 Register: TypeAlias = Callable[[CompiledDefinition], Awaitable[int]]
 """Stores a definition and gives the number of its version."""
 
-Step: TypeAlias = Outcome | Waits
+Move: TypeAlias = Outcome | Waits
 """How a beginning or a resumption ends: with a result, or with something to wait for."""
 
 M = TypeVar("M", bound=Inputs)
@@ -33,12 +33,12 @@ class Orchestrated:
     """
 
     type: str
-    begin: Callable[[Attempt, Register | None], Awaitable[Step]]
-    resume: Callable[[Attempt, Resumed], Awaitable[Step]]
+    begin: Callable[[Attempt, Register | None], Awaitable[Move]]
+    resume: Callable[[Attempt, Resumed], Awaitable[Move]]
     description: str
 
 
-async def never_resumed(attempt: Attempt, resumed: Resumed) -> Step:
+async def never_resumed(attempt: Attempt, resumed: Resumed) -> Move:
     """For types that never wait."""
     raise AssertionError(f"{attempt.step.type} does not wait")
 
@@ -53,7 +53,7 @@ def inputs_of(attempt: Attempt, model: type[M]) -> M:
     return parse_inputs(model, template.render(attempt.names) if template is not None else {})
 
 
-def scope_of(resumed: Resumed) -> Mapping[str, Any]:
+def scope_of(attempt: Attempt, resumed: Resumed) -> Mapping[str, Any]:
     """What came of the scopes a task has waited for, if they ended well.
 
     Raises:
@@ -61,7 +61,7 @@ def scope_of(resumed: Resumed) -> Mapping[str, Any]:
     """
     found = resumed.found
     if not found.get("ended"):
-        raise time_is_up(resumed)
+        raise time_is_up(resumed, attempt.own_timeout)
     if found["status"] != "succeeded":
         raise InheritedError(found["error"])
     return found
@@ -72,7 +72,7 @@ def steps_inside(resumed: Resumed | None) -> Mapping[str, Any]:
     return resumed.found.get("steps") or {} if resumed is not None else {}
 
 
-def time_is_up(resumed: Resumed, timeout: float | None = None) -> TaskError:
+def time_is_up(resumed: Resumed, timeout: float | None) -> TaskError:
     """The error of a step whose time was over before what it waits for had come."""
     what = {"scope": "its steps", "child": "its workflow", "signal": "a signal", "approval": "an answer"}
     kind = str(resumed.awaits.get("kind"))

@@ -7,21 +7,21 @@ from typing import Any
 from workflow_engine.definition.expressions import compile_expression, holds
 from workflow_engine.errors import TaskError
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
-from workflow_engine.execution.orchestration.base import Orchestrated, Register, Step, scope_of
+from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, scope_of
 from workflow_engine.handlers.base import Outcome
 
 LOOP_LIMIT = "loop_limit"
 """The error of a loop that did not come to an end."""
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Step:
+async def _begin(attempt: Attempt, register: Register | None) -> Move:
     return _iteration(attempt, 1, None, 0.0)
 
 
-async def _resume(attempt: Attempt, resumed: Resumed) -> Step:
+async def _resume(attempt: Attempt, resumed: Resumed) -> Move:
     loop = attempt.step.loop
     assert loop is not None
-    found = scope_of(resumed)
+    found = scope_of(attempt, resumed)
     iteration, result = found["position"], found["outputs"][-1]
     names = {**attempt.names, "result": result, "iteration": iteration, "last": resumed.state}
     if holds(loop.until, names):

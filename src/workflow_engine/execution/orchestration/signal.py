@@ -10,11 +10,10 @@ from pydantic import Field
 from workflow_engine.definition.expressions import holds
 from workflow_engine.errors import TaskError
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
-from workflow_engine.execution.orchestration.base import Orchestrated, Register, Step, inputs_of
+from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, inputs_of
 from workflow_engine.execution.orchestration.deadlines import require_own_deadline
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import Inputs, Seconds
-from workflow_engine.handlers.output import encode_output
 
 MOST_EVENTS = 1_000
 """Of one step."""
@@ -27,24 +26,35 @@ class SignalInputs(Inputs):
     on_timeout: Literal["fail", "continue"] = "fail"
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Step:
+async def _begin(attempt: Attempt, register: Register | None) -> Move:
     wanted = inputs_of(attempt, SignalInputs)
-    return Waits("signal", {"name": wanted.name, "count": wanted.count}, wanted.timeout)
+    return _wait(attempt, wanted, 0)
 
 
-async def _resume(attempt: Attempt, resumed: Resumed) -> Step:
+async def _resume(attempt: Attempt, resumed: Resumed) -> Move:
     wanted = inputs_of(attempt, SignalInputs)
     events = resumed.found.get("events") or []
-    taken = [*(resumed.state or ()), *(_shown(event) for event in events if _meant(attempt, event))]
-    if len(taken) >= wanted.count:
-        return Outcome(taken[0] if wanted.count == 1 else taken[: wanted.count])
-    if resumed.due:
+    meant = [event for event in events if event.get("taken") or _meant(attempt, event)][: wanted.count]
+    new = [event for event in events if not event.get("taken")]
+    after = max([int(resumed.awaits.get("after") or 0), *(int(event["seq"]) for event in new)])
+    if meant:
+        attempt.effects["taken"] = [event["seq"] for event in meant]
+    if len(meant) == wanted.count:
+        return Outcome(_shown(meant[0]) if wanted.count == 1 else [_shown(event) for event in meant])
+    if resumed.due and not new:  # while there were new ones, there may be more
+        attempt.effects.update({"expired": True, "after": after})
         require_own_deadline(attempt, resumed, wanted.timeout, wanted.on_timeout)
-        return Outcome(None if wanted.count == 1 else taken)
-    encode_output(taken, attempt.limits.payload_bytes)  # what cannot be an output is not gathered either
-    after = max([int(resumed.awaits.get("after") or 0), *(int(event["seq"]) for event in events)])
-    fields = {"name": wanted.name, "count": wanted.count - len(taken), "after": after}
-    return Waits("signal", fields, wanted.timeout, state=taken or None)
+        return Outcome(None if wanted.count == 1 else [_shown(event) for event in meant])
+    return _wait(attempt, wanted, after)
+
+
+def _wait(attempt: Attempt, wanted: SignalInputs, after: int) -> Waits:
+    fields: dict[str, Any] = {"name": wanted.name, "count": wanted.count}
+    if attempt.step.match is not None:
+        fields["matches"] = True
+    if after:
+        fields["after"] = after
+    return Waits("signal", fields, wanted.timeout)
 
 
 def _meant(attempt: Attempt, event: Mapping[str, Any]) -> bool:
@@ -59,7 +69,7 @@ def _meant(attempt: Attempt, event: Mapping[str, Any]) -> bool:
 
 
 def _shown(event: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: event.get(name) for name in ("name", "payload", "at", "by")}
+    return {name: event.get(name) for name in ("seq", "name", "payload", "at", "by")}
 
 
 SIGNAL = Orchestrated("signal", _begin, _resume, "Waits for a signal")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from workflow_engine.execution.attempt import Attempt
-from workflow_engine.execution.orchestration.base import Orchestrated, Register, Step, inputs_of, never_resumed
+from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, inputs_of, never_resumed
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import Inputs
 
@@ -16,10 +16,9 @@ class TerminateInputs(Inputs):
     output: Any = None
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Step:
+async def _begin(attempt: Attempt, register: Register | None) -> Move:
     wanted = inputs_of(attempt, TerminateInputs)
-    return Outcome(wanted.output, effects={"terminate": wanted.model_dump(include=wanted.model_fields_set)
-                                           | {"status": wanted.status}})
+    return Outcome(wanted.output, effects={"terminate": wanted.model_dump(exclude_none=True)})
 
 
 TERMINATE = Orchestrated("terminate", _begin, never_resumed, "Ends the workflow")

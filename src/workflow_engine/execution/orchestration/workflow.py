@@ -7,7 +7,7 @@ from typing import Any, Literal
 from workflow_engine.errors import TaskError
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
 from workflow_engine.execution.inherited import InheritedError
-from workflow_engine.execution.orchestration.base import Orchestrated, Register, Step, inputs_of, time_is_up
+from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, inputs_of, time_is_up
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import Inputs, invalid
 from workflow_engine.states import WorkflowStatus
@@ -21,7 +21,7 @@ class WorkflowInputs(Inputs):
     on_parent_cancel: Literal["cancel", "abandon"] = "cancel"
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Step:
+async def _begin(attempt: Attempt, register: Register | None) -> Move:
     wanted = inputs_of(attempt, WorkflowInputs)
     name, version = wanted.name, wanted.version
     if (definition := attempt.step.definition) is not None:
@@ -39,20 +39,21 @@ async def _begin(attempt: Attempt, register: Register | None) -> Step:
     return Waits("child", fields if version is None else {**fields, "version": version})
 
 
-async def _resume(attempt: Attempt, resumed: Resumed) -> Step:
-    if (error := resumed.found.get("error")) is not None:  # it could not be started
-        raise InheritedError(error)
-    child = resumed.found.get("workflow")
-    if child is not None and not resumed.awaits.get("wait", True):
-        return Outcome({"workflow_id": child["id"]})
-    if child is None or not WorkflowStatus(child["status"]).terminal:
-        raise time_is_up(resumed, attempt.own_timeout)
-    if child["status"] == WorkflowStatus.SUCCEEDED:
-        return Outcome(child.get("output"))
-    if child["status"] == WorkflowStatus.FAILED and child.get("error"):
+async def _resume(attempt: Attempt, resumed: Resumed) -> Move:
+    child = resumed.found.get("workflow") or {}
+    if child.get("status") == WorkflowStatus.FAILED:  # also one that could not be started
         raise InheritedError(child["error"])
-    message = f"The child workflow {child['id']} was {child['status']}"
-    raise TaskError(child["status"], message, retryable=False, details={"workflow_id": child["id"]})
+    if "id" in child and not resumed.awaits.get("wait", True):
+        return Outcome({"workflow_id": child["id"]})
+    if child.get("status") == WorkflowStatus.SUCCEEDED:
+        return Outcome(child.get("output"))
+    if child.get("status") == WorkflowStatus.CANCELLED:
+        message = f"The child workflow {child['id']} was cancelled"
+        raise TaskError("cancelled", message, retryable=False, details={"workflow_id": child["id"]})
+    if resumed.due:
+        raise time_is_up(resumed, attempt.own_timeout)
+    kept = ("name", "version", "input", "wait", "on_parent_cancel", "workflow_id")
+    return Waits("child", {name: resumed.awaits[name] for name in kept if name in resumed.awaits})
 
 
 WORKFLOW = Orchestrated("workflow", _begin, _resume, "Runs another workflow")

@@ -1,0 +1,114 @@
+"""What surrounds a handler: names, conditions, schemas, heartbeats, usage, secrets."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from support.attempts import claim, error, output, run, step
+
+from workflow_engine.definition.step_plan import Timeouts
+from workflow_engine.errors import TaskError
+from workflow_engine.execution.offers import offers
+from workflow_engine.handlers.base import Handler
+from workflow_engine.handlers.registry import Registry
+from workflow_engine.secrets import Secrets
+
+
+async def echo(inputs: dict[str, Any], ctx: Any) -> Any:
+    return inputs
+
+
+async def test_a_condition_is_asked_at_the_beginning_only() -> None:
+    conditional = step("wait", when="input.go", inputs={"duration": 5})
+    assert (await run(conditional, claim(input={"go": False}))).outcome == "skipped"
+    begun = await run(conditional, claim(input={"go": True}))
+    told = {"awaits": dict(begun.awaits), "due": True}
+    assert (await run(conditional, claim(input={"go": False}, resumed=told))).outcome == "succeeded"
+
+
+async def test_an_output_that_does_not_fit_its_schema_is_tried_again() -> None:
+    schema = {"type": "object", "properties": {"n": {"type": "integer"}}, "required": ["n"]}
+    strict = step(output_schema=schema, inputs={"n": "${ input.n }"})
+    assert output(await run(strict, claim(input={"n": 1}), echo)) == {"n": 1}
+    ended = await run(strict, claim(input={"n": "one"}), echo)
+    assert ended.outcome == "retried"
+    assert error(ended)["type"] == "output_invalid"
+    assert error(ended)["details"]["errors"][0]["pointer"] == "/n"
+    shaped = step(output_schema=schema, output={"n": "${ result.m }"}, inputs={"m": 2})
+    assert output(await run(shaped, claim(), echo)) == {"n": 2}
+
+
+async def test_a_handler_that_falls_silent_is_stopped() -> None:
+    async def silent(inputs: dict[str, Any], ctx: Any) -> Any:
+        ctx.heartbeat()
+        await asyncio.sleep(30)
+
+    ended = await run(step(timeouts=Timeouts(heartbeat=0.05)), claim(), silent)
+    assert ended.outcome == "retried"
+    assert error(ended)["type"] == "timeout"
+    assert error(ended)["details"] == {"kind": "heartbeat", "timeout": 0.05}
+    assert error(ended)["message"].startswith("Task exceeded maximum runtime between two heartbeats")
+
+
+async def test_a_handler_that_reports_goes_on() -> None:
+    async def working(inputs: dict[str, Any], ctx: Any) -> Any:
+        for _ in range(20):
+            await asyncio.to_thread(ctx.heartbeat)  # from any thread
+            await asyncio.sleep(0.01)
+        return "done"
+
+    assert output(await run(step(timeouts=Timeouts(heartbeat=0.15)), claim(), working)) == "done"
+
+
+async def test_a_heartbeat_does_not_extend_the_attempts_time() -> None:
+    async def working(inputs: dict[str, Any], ctx: Any) -> Any:
+        while True:
+            ctx.heartbeat()
+            await asyncio.sleep(0.01)
+
+    ended = await run(step(timeout=0.1, timeouts=Timeouts(heartbeat=5)), claim(), working)
+    assert error(ended)["details"] == {"kind": "start_to_close", "timeout": 0.1}
+
+
+async def test_what_was_used_up_is_told_however_the_attempt_ends() -> None:
+    async def spends(inputs: dict[str, Any], ctx: Any) -> Any:
+        ctx.usage.add(input_tokens=10, output_tokens=None, cost_usd=0.5)
+        ctx.usage.add(input_tokens=5)
+        if inputs["fail"]:
+            raise TaskError("user.broken", "Broken")
+
+    for fail, outcome in ((False, "succeeded"), (True, "retried")):
+        ended = await run(step(inputs={"fail": fail}), claim(), spends)
+        assert (ended.outcome, ended.effects) == (outcome, {"usage": {"input_tokens": 15, "cost_usd": 0.5}})
+
+
+async def test_nothing_used_is_nothing_told() -> None:
+    assert (await run(step(inputs={}), claim(), echo)).effects is None
+
+
+SECRETS = Secrets({"WORKFLOW_SECRET_TOKEN": "s3cr3t/t0ken", "WORKFLOW_SECRET_PIN": "12"})
+
+
+@pytest.mark.parametrize("place", ["output", "when"])
+async def test_secrets_are_for_inputs_only(place: str) -> None:
+    fields = {place: "${ secrets.TOKEN }" if place == "output" else "secrets.TOKEN == ''"}
+    assert error(await run(step(**fields), claim(), echo, secrets=SECRETS))["type"] == "expression"
+
+
+async def test_the_answer_of_a_step_is_judged_by_its_success_when() -> None:
+    async def http(inputs: dict[str, Any], ctx: Any) -> Any:
+        result = {"status": 200, "body": {"ok": inputs["ok"]}}
+        return result if ctx.accepts(result) else None
+
+    judged = step(success_when="result.body.ok && input.x == 1", inputs={"ok": "${ input.ok }"})
+    assert output(await run(judged, claim(input={"ok": True, "x": 1}), http))["status"] == 200
+    assert output(await run(judged, claim(input={"ok": False, "x": 1}), http)) is None
+    assert error(await run(judged, claim(input={"ok": 1}), http))["type"] == "expression"
+
+
+def test_a_worker_offers_its_handlers_and_what_the_engine_does_itself() -> None:
+    handlers = Registry({"work": Handler("work", echo, timeout=5, max_attempts=2)})
+    names = [offer["name"] for offer in offers(handlers)]
+    assert names == sorted(names)
+    assert {"work", "for_each", "loop", "block", "switch", "wait", "signal", "approval", "workflow", "emit"} <= {*names}
+    assert all(offer["description"] for offer in offers(handlers) if offer["name"] != "work")
