@@ -41,7 +41,7 @@ def page(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
 def test_the_handlers_of_the_page_can_be_included(page: types.ModuleType) -> None:
     registry = Registry()
     registry.include("thumbnails")
-    assert registry.types == ["charge", "resize_all", "thumbnail"]
+    assert registry.types == ["charge", "import_rows", "resize_all", "thumbnail"]
     thumbnail = registry.get("thumbnail")
     assert (thumbnail.timeout, thumbnail.max_attempts) == (300.0, 4)
     resized = asyncio.run(registry.get("resize_all").handle({"images": ["a", "b"]}, task_context()))
@@ -71,4 +71,4 @@ def test_every_field_of_a_built_in_type_is_documented(name: str, inputs: type[In
 
 def test_every_field_of_the_context_that_is_for_users_is_documented() -> None:
     documented = set(re.findall(r"`ctx\.(\w+)`", section("The context")))
-    assert documented == set(TaskContext.__dataclass_fields__) - {"lease_token"}
+    assert documented == set(TaskContext.__dataclass_fields__) - {"lease_token", "accepts"}
