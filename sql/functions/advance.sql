@@ -34,42 +34,50 @@ begin
                    min(e.version_id) as version_id,
                    x.successor as step_index,
                    count(*)::integer as ended,
-                   count(*) filter (where f.counts and f.succeeded)::integer as succeeded,
-                   count(*) filter (where f.counts and not f.succeeded and e.status <> 'skipped')::integer as failed
+                   count(*) filter (where f.counts = 'succeeded')::integer as succeeded,
+                   count(*) filter (where f.counts = 'failed')::integer as failed,
+                   count(*) filter (where f.counts = 'skipped')::integer as skipped,
+                   count(*) filter (where f.counts = 'unmet')::integer as unmet
             from unnest(v_wave) e
             cross join lateral (
                 select s.successors, s.tolerated from workflow.definition_steps s
                 where s.version_id = e.version_id and s.step_index = e.step_index offset 0) s
             cross join lateral unnest(s.successors) x(successor)
             cross join lateral (
-                select n.ordering from workflow.definition_steps n
+                select n.ordering, n.rule, n.conditions -> e.step_index::text as condition
+                from workflow.definition_steps n
                 where n.version_id = e.version_id and n.step_index = x.successor offset 0) n
-            cross join lateral (select
-                not (e.step_index = any(n.ordering)) as counts,
-                e.status = 'succeeded' or e.status = 'failed' and s.tolerated as succeeded) f
+            cross join lateral (select case
+                when e.step_index = any(n.ordering) then null
+                when e.status = 'succeeded' and n.condition is null then e.status  -- as nearly always
+                else workflow.counts_as(e.status, s.tolerated, n.rule, n.condition, case when n.condition ? 'cases' then (
+                    select t.output -> 'cases' from workflow.tasks t where t.id = e.task_id) end)
+                end as counts) f
             group by 1, 3
         )
         -- The pending ones come first, in the order of their jobs.
         select array_agg(row(e.task_id, o.workflow_id, e.version_id, e.step_index, o.open - e.ended,
-                             o.succeeded + e.succeeded, o.failed + e.failed, v.status, n.queue, n.type, o.priority)
+                             o.succeeded + e.succeeded, o.failed + e.failed, v.status, n.queue, n.type, o.priority,
+                             o.skipped + e.skipped, o.unmet + e.unmet)
                          ::workflow.successor order by v.status <> 'pending', e.task_id)
         into v_next
         from edge e
         cross join lateral (
+            -- One that went on before, as its rule lets it, is not concerned.
             select t.workflow_id, t.open_dependencies as open, t.succeeded_dependencies as succeeded,
-                   t.failed_dependencies as failed, t.priority
+                   t.failed_dependencies as failed, t.skipped_dependencies as skipped, t.unmet_dependencies as unmet,
+                   t.priority
             from workflow.tasks t where t.id = e.task_id and t.status = 'blocked' offset 0) o
         cross join lateral (
-            select s.queue, s.type, cardinality(s.dependencies) > cardinality(s.ordering) as conditional
+            select s.queue, s.type, s.rule, cardinality(s.dependencies) - cardinality(s.ordering) as total
             from workflow.definition_steps s
             where s.version_id = e.version_id and s.step_index = e.step_index offset 0) n
-        cross join lateral (select case
-            when o.open > e.ended then 'blocked'
-            -- rule `auto`: run if nothing failed and at least one dependency succeeded; all skipped, skipped
-            when o.failed + e.failed > 0 then 'failed'
-            when o.succeeded + e.succeeded > 0 then 'pending'
-            when n.conditional then 'skipped'
-            else 'pending' end as status) v;
+        cross join lateral (
+            select n.total - (o.succeeded + e.succeeded) - (o.failed + e.failed) - (o.skipped + e.skipped)
+                   - (o.unmet + e.unmet) as open offset 0) c
+        cross join lateral (
+            select workflow.verdict(n.rule, c.open, o.open - e.ended - c.open, n.total, o.succeeded + e.succeeded,
+                                    o.failed + e.failed, o.unmet + e.unmet) as status offset 0) v;
         exit when v_next is null;
 
         v_jobs := workflow.enqueue(array(
@@ -80,13 +88,16 @@ begin
             open_dependencies = n.open,
             succeeded_dependencies = n.succeeded,
             failed_dependencies = n.failed,
+            skipped_dependencies = n.skipped,
+            unmet_dependencies = n.unmet,
             status = n.status,
             job_id = v_jobs[n.ord],
             pending_since = case when n.status = 'pending' then p_now end,
             finished_at = case when n.status in ('failed', 'skipped') then p_now end,
             error = case when n.status = 'failed' then workflow.upstream_failed() end
         from unnest(v_next) with ordinality
-            as n(task_id, workflow_id, version_id, step_index, open, succeeded, failed, status, queue, type, priority, ord)
+            as n(task_id, workflow_id, version_id, step_index, open, succeeded, failed, status, queue, type, priority,
+                 skipped, unmet, ord)
         where t.id = any(array(select x.task_id from unnest(v_next) x)) and t.id = n.task_id;
 
         insert into workflow.events (workflow_id, type, task_id, at, data)
@@ -103,24 +114,27 @@ begin
     end loop;
 
     -- Count down the tasks that nothing open waits for and note the first failure, per workflow and per scope inside one; both
-    -- only where there is something to note. They are the final steps, and after a retry also steps whose successors have all
-    -- ended before: so the successors are looked at as they are. Those that ended just now (at p_now) count for themselves.
+    -- only where there is something to note. They are the final steps, and after a retry also steps whose followers have all
+    -- ended before: so the followers are looked at as they are. Those that ended just now (at p_now) count for themselves.
     with fact as materialized (
         select e.workflow_id, s.scope, case when s.scope > 0 then e.task_id - e.step_index end as base,
                count(*) filter (where not exists (
-                   select 1 from unnest(s.successors) x(successor)
+                   select 1 from unnest(s.followers) x(follower)
                    cross join lateral (
                        select n.finished_at from workflow.tasks n
-                       where n.id = e.task_id - e.step_index + x.successor offset 0) n
+                       where n.id = e.task_id - e.step_index + x.follower offset 0) n
                    where n.finished_at is null or n.finished_at = p_now))::integer as final_steps,
                (array_agg(coalesce(e.error, '{}') || jsonb_build_object('step', s.id, 'task_id', e.task_id::text)
                           order by (e.error ->> 'type' = 'upstream_failed'), e.task_id)
                    filter (where e.status = 'failed' and not s.tolerated))[1] as error,
+               -- A failure of now: one that was there before, and what comes of it, must not end what an operator has
+               -- started again. Nor does one that a step behind it asks for: that one is to run.
                coalesce(bool_or(e.status = 'failed' and not s.tolerated and not s.asked
                                 and e.error ->> 'type' is distinct from 'upstream_failed'), false) as at_once
         from unnest(v_all) e
         cross join lateral (
-            select s.id, s.scope, s.successors, s.tolerated, s.asked from workflow.definition_steps s
+            select s.id, s.scope, coalesce(s.followers, s.successors) as followers, s.tolerated, s.asked
+            from workflow.definition_steps s
             where s.version_id = e.version_id and s.step_index = e.step_index offset 0) s
         group by 1, 2, 3
     ), noted as (
@@ -140,7 +154,6 @@ begin
                case when n.error is not null then jsonb_build_object('error', n.error) end
         from noted n where n.finished_at is not null
     )
-    -- A failure of now: one that was there before, and what comes of it, must not end what an operator has started again.
     select (select array_agg(n.id) from noted n where n.finished_at is null and n.fail_fast and n.at_once),
            array_agg(row(f.base, f.final_steps, f.error, f.at_once)::workflow.scope_fact)
                filter (where f.scope > 0 and (f.final_steps > 0 or f.error is not null))

@@ -3,7 +3,7 @@
 -- p_steps  JSON list, one object per step in order: id, type, queue, priority, dependencies, ordering, successors, refs,
 --          uses_input, tolerated, and as far as they are not as by default: resources, scope, depth, kind, body, rule,
 --          conditions, asked, catches, compensation, timeouts (see workflow.definition_steps).
--- p_plan   The plan for workers. Of it are read: scopes? (a list of scope, parent_step, kind, depth, final_steps, refs: see
+-- p_plan   The plan for workers. Of it are read: scopes? (a list of scope, parent_step, kind, depth, refs: see
 --          workflow.definition_scopes) and has_ending?.
 -- Concurrent callers of one name are serialised by its definitions row. Registering also enables a disabled name.
 create or replace function workflow.register_definition(
@@ -29,12 +29,8 @@ begin
     where d.name = p_name
     returning d.latest_version into v_version;
 
-    insert into workflow.definition_versions (name, version, hash, document, plan, final_steps, has_ending)
-    select p_name, v_version, p_hash, p_document, p_plan,
-           count(*) filter (where jsonb_array_length(s -> 'successors') = 0
-                              and coalesce((s ->> 'scope')::integer, 0) = 0 and coalesce(s ->> 'kind', 'step') = 'step'),
-           coalesce((p_plan ->> 'has_ending')::boolean, false)
-    from jsonb_array_elements(p_steps) s
+    insert into workflow.definition_versions (name, version, hash, document, plan, has_ending, final_steps)
+    values (p_name, v_version, p_hash, p_document, p_plan, coalesce((p_plan ->> 'has_ending')::boolean, false), 0)
     returning id into v_version_id;
 
     insert into workflow.definition_steps
@@ -51,11 +47,16 @@ begin
         compensation integer, timeouts jsonb)) with ordinality
         as s(id, type, queue, priority, dependencies, ordering, successors, refs, uses_input, tolerated, resources, scope,
              depth, kind, body, rule, conditions, asked, catches, compensation, timeouts, ord);
+    perform workflow.note_followers(v_version_id);
 
-    insert into workflow.definition_scopes (version_id, scope, parent_step, kind, depth, final_steps, refs)
-    select v_version_id, s.scope, s.parent_step, s.kind, s.depth, s.final_steps, coalesce(s.refs, '{}')
-    from jsonb_to_recordset(coalesce(p_plan -> 'scopes', '[]')) as s(
-        scope integer, parent_step integer, kind text, depth integer, final_steps integer, refs integer[]);
+    insert into workflow.definition_scopes (version_id, scope, parent_step, kind, depth, refs, final_steps)
+    select v_version_id, c.scope, c.parent_step, c.kind, c.depth, coalesce(c.refs, '{}'),
+           workflow.count_final_steps(v_version_id, c.scope)
+    from jsonb_to_recordset(coalesce(p_plan -> 'scopes', '[]')) as c(
+        scope integer, parent_step integer, kind text, depth integer, refs integer[])
+    where c.scope > 0;
+    update workflow.definition_versions v set final_steps = workflow.count_final_steps(v_version_id, 0)
+    where v.id = v_version_id;
 
     insert into workflow.resources (kind, key)
     select distinct r ->> 'kind', r ->> 'key' from jsonb_array_elements(p_steps) s, jsonb_array_elements(s -> 'resources') r

@@ -1,9 +1,8 @@
 -- Makes tasks that have ended run again, once what they wait for has ended: the one way in which a retry starts work.
 -- The retry policy starts afresh; attempt numbers go on.
 --
--- The caller holds the workflow row and says of each of these tasks that it did not succeed, and that whatever kept it from
--- running before is among them too: so each is pending or blocked afterwards, and none can fail at once. Other tasks that
--- are blocked count again what they wait for. A failure that stays is the workflow's error again.
+-- The caller holds the workflow row. What is behind these tasks and blocked counts again what it waits for. A failure that
+-- stays is the workflow's error again, and so does what can still not run end at once as it did.
 --
 -- p_task_id, p_timeout: one of the tasks and the seconds that its attempts may take from now on.
 create or replace function workflow.reopen(
@@ -18,7 +17,7 @@ set jit = off
 as $$
 declare
     v_waiting   bigint[];
-    v_counted   workflow.successor[];
+    v_ended     workflow.ended_task[];
 begin
     -- All of them are open first, so that counting what is open needs no list of them.
     update workflow.tasks t set
@@ -39,49 +38,22 @@ begin
         cross join lateral (
             select n.id from workflow.tasks n
             where n.id = t.id - t.step_index + y.successor and n.status = 'blocked' offset 0) n);
-    v_counted := array(
-        select row(t.id, null, null, null, d.open, d.succeeded, d.failed,
-                   case when d.open = 0 then 'pending' else 'blocked' end, null, null, null)::workflow.successor
-        from unnest(v_waiting) x(id)
-        cross join lateral (
-            select t.id, t.version_id, t.step_index from workflow.tasks t where t.id = x.id offset 0) t
-        cross join lateral (
-            select s.dependencies, s.ordering from workflow.definition_steps s
-            where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
-        cross join lateral (
-            select coalesce(count(*) filter (where f.open), 0)::integer as open,
-                   coalesce(count(*) filter (where f.counts and f.succeeded), 0)::integer as succeeded,
-                   coalesce(count(*) filter (where f.counts and f.failed), 0)::integer as failed
-            from unnest(s.dependencies) y
-            cross join lateral (
-                select p.status, p.finished_at from workflow.tasks p
-                where p.id = t.id - t.step_index + y offset 0) p
-            cross join lateral (
-                select q.tolerated from workflow.definition_steps q
-                where q.version_id = t.version_id and q.step_index = y offset 0) q
-            cross join lateral (select
-                p.finished_at is null as open,
-                p.finished_at is not null and not y = any(s.ordering) as counts,
-                p.status = 'succeeded' or p.status = 'failed' and q.tolerated as succeeded,
-                p.status = 'failed' and not q.tolerated as failed) f) d);
-    update workflow.tasks t set
-        status = c.status, open_dependencies = c.open, succeeded_dependencies = c.succeeded,
-        failed_dependencies = c.failed, pending_since = case when c.status = 'pending' then p_now end
-    from unnest(v_counted) c
-    where t.id = any(v_waiting) and t.id = c.task_id;
-
     update workflow.workflows w set
         status = case when w.started_at is null then 'pending' else 'running' end,
         open_tasks = workflow.count_open_tasks(p_workflow_id), error = workflow.first_failure(p_workflow_id),
         finished_at = null, paused_at = case when w.finished_at is null then w.paused_at end
     where w.id = p_workflow_id;
+    v_ended := workflow.recount(v_waiting, p_now);
+    if v_ended <> '{}' then
+        perform workflow.advance(v_ended, p_now);
+    end if;
     perform workflow.ensure_jobs(p_workflow_id);
     perform workflow.take_places_again(p_workflow_id, p_now);
 end
 $$;
 comment on function workflow.reopen is 'Internal: make tasks that have ended run again';
 
--- The open tasks of a workflow that no open task waits for: when they have ended, so has the workflow.
+-- The open tasks of a workflow that no open task must wait for: when they have ended, so has the workflow.
 create or replace function workflow.count_open_tasks(p_workflow_id uuid) returns integer
 language plpgsql stable
 set search_path = public, pg_temp
@@ -91,10 +63,10 @@ begin
     return (
         select count(*) from workflow.tasks t
         cross join lateral (
-            select s.successors from workflow.definition_steps s
+            select coalesce(s.followers, s.successors) as followers from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
         where t.workflow_id = p_workflow_id and t.finished_at is null and not exists (
-            select 1 from unnest(s.successors) x
+            select 1 from unnest(s.followers) x
             cross join lateral (
                 select n.finished_at from workflow.tasks n where n.id = t.id - t.step_index + x offset 0) n
             where n.finished_at is null));

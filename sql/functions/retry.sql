@@ -1,5 +1,5 @@
 -- Runs again what failed: succeeded and skipped tasks are kept, failed and cancelled ones wait for their dependencies
--- again. The retry policy starts afresh; attempt numbers go on. A workflow that is pinned to another version goes on with
+-- again, and so do those behind them that were skipped by a rule or condition. The retry policy starts afresh; attempt numbers go on. A workflow that is pinned to another version goes on with
 -- that one (see workflow.switch_version).
 --
 -- A pending workflow is not changed: tasks whose job was lost get a new one and workers are woken. What a pause, a lock or a
@@ -43,10 +43,9 @@ begin
             p_workflow_id, workflow.version_id(v_workflow.name, v_workflow.pinned_version));
     end if;
 
-    -- A failure never skips what is behind it, so skipped tasks go back to a false `when` and stay as they are.
-    v_tasks := array(
+    v_tasks := workflow.retried_with(array(
         select t.id from workflow.tasks t
-        where t.workflow_id = p_workflow_id and t.status in ('failed', 'cancelled'));
+        where t.workflow_id = p_workflow_id and t.status in ('failed', 'cancelled')));
     insert into workflow.events (workflow_id, type, at, data)
     values (p_workflow_id, 'workflow.retried', v_now, jsonb_build_object('tasks', cardinality(v_tasks)));
     perform workflow.reopen(p_workflow_id, v_tasks, v_now);

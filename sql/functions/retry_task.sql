@@ -2,7 +2,7 @@
 -- its type and the engine say. Null changes nothing about the time.
 --
 -- A task that failed or was cancelled is reopened, and with it the tasks that were cancelled with the workflow and those
--- that could not run because of one that is reopened. Other tasks that failed stay failed, and so does in the end what
+-- behind one of them that could not run (see workflow.retried_with). Other tasks that failed stay failed, and so does in the end what
 -- depends on them. The workflow runs again if it had ended. What succeeded is kept.
 --
 -- A pending task gets a new job if its own was lost, and workers are woken; one that waits for the end of a backoff runs
@@ -50,7 +50,7 @@ begin
         (v_task.status in ('blocked', 'waiting'),
          'The task waits for the steps before it.', 'It runs by itself when they have ended.'),
         (v_task.status = 'skipped',
-         'The task was skipped.', 'Its condition was false; start the workflow anew to run it again.'),
+         'The task was skipped.', 'Its condition was not met; start the workflow anew to run it again.'),
         (v_task.status = 'succeeded',
          'The task has already succeeded.', 'Its output is kept; start the workflow anew to run it again.'),
         (v_workflow.status = 'succeeded',
@@ -87,7 +87,9 @@ begin
         return greatest(workflow.ensure_jobs(v_task.workflow_id), (v_task.status = 'scheduled')::integer);
     end if;
 
-    v_tasks := workflow.retried_with(p_task_id, v_task.workflow_id);
+    v_tasks := workflow.retried_with(p_task_id || array(
+        select t.id from workflow.tasks t
+        where t.workflow_id = v_task.workflow_id and t.status = 'cancelled' and t.id <> p_task_id));
     insert into workflow.events (workflow_id, type, task_id, at, data)
     values (v_task.workflow_id, 'workflow.retried', p_task_id, v_now,
             jsonb_build_object('tasks', cardinality(v_tasks), 'timeout', p_timeout));
@@ -97,12 +99,12 @@ end
 $$;
 comment on function workflow.retry_task is 'Run one task again, with another timeout; returns how many tasks were reopened or woken';
 
--- A task that is to be reopened, and those that are reopened with it: what was cancelled, and what could not run because of
--- one of them. The caller holds the workflow row.
+-- Tasks that are to be reopened, and those that are reopened with them: what was decided about without an attempt -failed
+-- because of what was before it, or skipped by its rule or condition- behind one of them. The caller holds the workflow row.
 --
--- Errors: WF409 when a step behind one of them goes on already, as it may where a failure is tolerated or a dependency only
--- orders: what has not waited cannot wait again.
-create or replace function workflow.retried_with(p_task_id bigint, p_workflow_id uuid) returns bigint[]
+-- Errors: WF409 when a step behind one of them goes on already, as it may where a failure is tolerated or asked for, or a
+-- dependency only orders: what has not waited cannot wait again. Steps whose rule lets them go on do not count.
+create or replace function workflow.retried_with(p_tasks bigint[]) returns bigint[]
 language plpgsql stable
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -111,31 +113,29 @@ set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan  -- as in workflow.advance
 as $$
 declare
-    v_tasks bigint[];
-    v_wave  bigint[];
+    v_tasks bigint[] := p_tasks;
+    v_wave  bigint[] := p_tasks;
     v_ahead text;
 begin
-    v_tasks := p_task_id || array(
-        select t.id from workflow.tasks t
-        where t.workflow_id = p_workflow_id and t.status = 'cancelled' and t.id <> p_task_id);
-    v_wave := v_tasks;
     loop
         with behind as materialized (
-            select distinct n.id, n.status, n.error, n.finished_at
+            select n.id, n.status, n.error, n.finished_at, n.tries, bool_or(y.successor = any(s.followers)) as follows
             from unnest(v_wave) x(id)
             cross join lateral (
                 select t.id, t.version_id, t.step_index from workflow.tasks t where t.id = x.id offset 0) t
             cross join lateral (
-                select s.successors from workflow.definition_steps s
+                select s.successors, coalesce(s.followers, s.successors) as followers from workflow.definition_steps s
                 where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
             cross join lateral unnest(s.successors) y(successor)
             cross join lateral (
-                select n.id, n.status, n.error, n.finished_at from workflow.tasks n
+                select n.id, n.status, n.error, n.finished_at, n.tries from workflow.tasks n
                 where n.id = t.id - t.step_index + y.successor offset 0) n
+            group by 1, 2, 3, 4, 5
         )
         select array_agg(b.id) filter (
-                   where workflow.is_upstream_failed(b.status, b.error) and not b.id = any(v_tasks)),
-               min(b.id) filter (where b.finished_at is null and b.status <> 'blocked')::text
+                   where (workflow.is_upstream_failed(b.status, b.error) or b.status = 'skipped' and b.tries = 0)
+                     and not b.id = any(v_tasks)),
+               min(b.id) filter (where b.finished_at is null and b.status <> 'blocked' and b.follows)::text
         into v_wave, v_ahead
         from behind b;
         if v_ahead is not null then
@@ -148,7 +148,7 @@ begin
     return v_tasks;
 end
 $$;
-comment on function workflow.retried_with is 'Internal: the tasks that are reopened together with one';
+comment on function workflow.retried_with is 'Internal: the tasks that are reopened together with some';
 
 -- Whether a task failed without running, because one before it failed.
 create or replace function workflow.is_upstream_failed(p_status text, p_error jsonb) returns boolean

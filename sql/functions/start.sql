@@ -1,5 +1,5 @@
--- Starts workflows, all or none, in the caller's transaction: rows for the workflows and all their tasks, jobs for the
--- tasks without dependencies.
+-- Starts workflows, all or none, in the caller's transaction: rows for the workflows and the tasks of their own steps, jobs
+-- for the tasks that wait for nothing.
 --
 -- p_starts  JSON list of {"name", "version"?, "hash"?, "input"?, "labels"?, "priority"?}. Without a version the pinned
 --           one, else the latest. With a hash only if the version has that content: the caller remembers it, and the
@@ -107,7 +107,7 @@ begin
         from unnest(v_new) with ordinality
             as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, ord)
         join workflow.definition_steps s on s.version_id = n.version_id and s.scope = 0 and s.kind = 'step'
-        where s.dependencies = '{}'
+        where workflow.runs_at_once(s.rule, s.dependencies, s.ordering)
         order by n.ord, s.step_index);
     v_jobs := workflow.enqueue(v_roots);
 

@@ -74,21 +74,15 @@ begin
     from unnest(v_same) with ordinality as s(x, position);
 
     insert into workflow.tasks
-        (id, workflow_id, version_id, step_index, status, priority, open_dependencies, succeeded_dependencies, attempt, tries,
-         crashes, worker_id, pending_since, first_started_at, started_at, finished_at, output)
+        (id, workflow_id, version_id, step_index, status, priority, open_dependencies, attempt, tries, crashes,
+         worker_id, pending_since, first_started_at, started_at, finished_at, output)
     select v_base + s.step_index, p_workflow_id, p_version_id, s.step_index,
-           case when o.id is not null then 'succeeded' when d.open > 0 then 'blocked' else 'pending' end,
-           s.priority + v_workflow.priority, d.open, d.succeeded, coalesce(o.attempt, 0), coalesce(o.tries, 0),
-           coalesce(o.crashes, 0), o.worker_id,
-           case when o.id is not null then o.pending_since when d.open = 0 then v_since end,
-           o.first_started_at, o.started_at, o.finished_at, o.output
+           case when o.id is not null then 'succeeded' else 'blocked' end,
+           s.priority + v_workflow.priority, cardinality(s.dependencies), coalesce(o.attempt, 0), coalesce(o.tries, 0),
+           coalesce(o.crashes, 0), o.worker_id, o.pending_since, o.first_started_at, o.started_at, o.finished_at, o.output
     from workflow.definition_steps s
-    cross join lateral (
-        select coalesce(count(*) filter (where not v_stays[x + 1]), 0)::integer as open,
-               coalesce(count(*) filter (where v_stays[x + 1] and not x = any(s.ordering)), 0)::integer as succeeded
-        from unnest(s.dependencies) x) d
     left join workflow.tasks o on o.id = any(v_old) and o.id = case when v_stays[s.step_index + 1] then v_same[s.step_index + 1] end
-    where s.version_id = p_version_id;
+    where s.version_id = p_version_id and s.scope = 0 and s.kind = 'step';
 
     update workflow.attempt_history h set task_id = m.new
     from unnest(v_old, v_new) m(old, new) where h.task_id = any(v_old) and h.task_id = m.old;
@@ -129,6 +123,9 @@ begin
     if v_anew = 0 then
         insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.succeeded', v_now);
     end if;
+    perform workflow.advance(workflow.recount(array(
+        select t.id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'blocked'), v_now), v_now);
+    update workflow.tasks t set pending_since = v_since where t.workflow_id = p_workflow_id and t.status = 'pending';
     perform workflow.ensure_jobs(p_workflow_id);
     perform workflow.wake_waiters(v_lines, v_now);  -- who was woken passes it on
     return v_anew;

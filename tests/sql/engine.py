@@ -32,6 +32,7 @@ WORK_TABLES = (
     "workflow.groups", "workflow.signals", "workflow.signal_waits", "workflow.approvals", "workflow.outbox",
     "procrastinate_jobs",
 )  # fmt: skip
+ASKING_RULES = ("all_done", "one_failed", "all_failed")  # they look for failures
 OTHER_TABLES = (
     "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_scopes",
     "workflow.schedules", "workflow.definition_versions",
@@ -102,15 +103,25 @@ def step(
     workflow_locks: Sequence[str] = (),
     limits: Mapping[str, tuple[int, int]] = {},
     resources: Sequence[Mapping[str, Any]] = (),
+    rule: str | None = None,
+    least: int | None = None,
+    on: Mapping[str, Sequence[str]] = {},
+    cases: Mapping[str, Sequence[str]] = {},
     **columns: Any,
 ) -> dict[str, Any]:
-    """A step of a definition. `ordering` names those in `after` that only order, `limits` has capacity and units.
+    """A step of a definition.
 
-    `columns` are further ones of definition_steps, such as `scope`; `id` where the key in the definition is not it.
+    `ordering` names those in `after` that only order, `on` and `cases` are conditions on some of them, `least` is the
+    number of `min_success`; `limits` has capacity and units. `columns` are further ones of definition_steps, such as
+    `scope`; `id` where the key in the definition is not it.
     """
     columns = {**columns.pop("columns", {}), **columns}  # `define` passes what this function gave through it again
     return {
         "columns": columns,
+        "rule": rule,
+        "least": least,
+        "on": on,
+        "cases": cases,
         "after": [*after, *(name for name in ordering if name not in after)],
         "ordering": ordering,
         "tolerated": tolerated,
@@ -130,6 +141,21 @@ def step(
 
 def resource(kind: str, key: str, *, scope: str = "task", capacity: int = 1, units: int = 1) -> dict[str, Any]:
     return {"kind": kind, "key": key, "scope": scope, "capacity": capacity, "units": units}
+
+
+def conditions(step: Mapping[str, Any], position: Mapping[str, int]) -> dict[str, Any] | None:
+    found: dict[str, Any] = {}
+    for word in ("on", "cases"):
+        for name, wanted in step[word].items():
+            found.setdefault(str(position[name]), {})[word] = wanted
+    return found or None
+
+
+def asks(step: Mapping[str, Any], name: str) -> bool:
+    """Whether a step wants to know when one before it failed."""
+    if name in step["on"] or name in step["cases"]:
+        return "failed" in step["on"].get(name, ())
+    return name not in step["ordering"] and step["rule"] in ASKING_RULES
 
 
 class Engine:
@@ -193,6 +219,9 @@ class Engine:
                 "uses_input": s["uses_input"],
                 "tolerated": s["tolerated"],
                 "resources": s["resources"],
+                "rule": None if s["rule"] is None else {"name": s["rule"], "min": s["least"]},
+                "conditions": conditions(s, position),
+                "asked": any(key in other["after"] and asks(other, key) for other in steps.values()),
                 **s["columns"],
             }
             for key, s in steps.items()

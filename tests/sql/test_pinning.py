@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from support.invariants import assert_sound
 
 from .engine import Engine, Spec, step
-from .model import Model
+from .model_workflow import Model
 from .test_cancel_retry import refused
 from .test_properties import LIKE_THIS, models, play
 from .test_retry_task import run_all, task_id
@@ -328,15 +328,7 @@ def test_any_workflow_can_go_on_with_any_version(
 
 def define(engine: Engine, model: Model, http: set[str]) -> int:
     return engine.define(
-        {
-            name: {
-                "after": s.after,
-                "ordering": s.ordering,
-                "tolerated": s.tolerated,
-                "type": "http" if name in http else "noop",
-            }
-            for name, s in model.steps.items()
-        },
+        {name: {**s.spec, "type": "http" if name in http else "noop"} for name, s in model.steps.items()},
         fail_fast=model.fail_fast,
     )
 

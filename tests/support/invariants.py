@@ -122,6 +122,13 @@ INVARIANTS = {
         where t.status = 'blocked' and t.open_dependencies <> (
             select count(*) from unnest(s.dependencies) d join workflow.tasks p on p.id = t.id - t.step_index + d
             where p.status in {_OPEN})""",
+    "a blocked task counts each dependency that has ended as one thing": """
+        select t.id from workflow.tasks t
+        join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+        where t.status = 'blocked'
+          and t.succeeded_dependencies + t.failed_dependencies + t.skipped_dependencies + t.unmet_dependencies <> (
+            select count(*) from unnest(s.dependencies) d join workflow.tasks p on p.id = t.id - t.step_index + d
+            where p.finished_at is not null and not d = any(s.ordering))""",
     "no task is blocked by nothing": """
         select id from workflow.tasks where status = 'blocked' and open_dependencies = 0""",
     "a live workflow counts the open tasks that nothing open waits for": f"""
@@ -129,14 +136,15 @@ INVARIANTS = {
             select count(*) from workflow.tasks t
             join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
             where t.workflow_id = w.id and s.scope = 0 and t.status in {_OPEN} and not exists (
-                select 1 from unnest(s.successors) x join workflow.tasks n on n.id = t.id - t.step_index + x
+                select 1 from unnest(coalesce(s.followers, s.successors)) x
+                join workflow.tasks n on n.id = t.id - t.step_index + x
                 where n.status in {_OPEN}))""",
     "a running scope counts the open tasks in it that nothing open waits for": f"""
         select c.base, c.open_tasks from workflow.scopes c where c.status = 'running' and c.open_tasks <> (
             select count(*) from workflow.definition_steps s
             join workflow.tasks t on t.id = c.base + s.step_index
             where s.version_id = c.version_id and s.scope = c.scope and t.status in {_OPEN} and not exists (
-                select 1 from unnest(s.successors) x join workflow.tasks n on n.id = c.base + x
+                select 1 from unnest(coalesce(s.followers, s.successors)) x join workflow.tasks n on n.id = c.base + x
                 where n.status in {_OPEN}))""",
     "a task that waits for scopes counts those that are open": """
         select g.task_id from workflow.groups g join workflow.tasks t on t.id = g.task_id
@@ -149,6 +157,7 @@ INVARIANTS = {
         where c.finished_at is null and (t.finished_at is not null or t.awaits is null)""",
     "no counter is negative": """
         select id from workflow.tasks where least(open_dependencies, succeeded_dependencies, failed_dependencies,
+                                                  skipped_dependencies, unmet_dependencies,
                                                   attempt, tries, crashes) < 0
         union all select 0 from workflow.workflows where open_tasks < 0""",
 }
