@@ -53,7 +53,7 @@ end
 $$;
 comment on function workflow.reopen is 'Internal: make tasks that have ended run again';
 
--- The open tasks of a workflow that no open task must wait for: when they have ended, so has the workflow.
+-- The open tasks of a workflow's own steps that no open one must wait for: when they have ended, so has the workflow.
 create or replace function workflow.count_open_tasks(p_workflow_id uuid) returns integer
 language plpgsql stable
 set search_path = public, pg_temp
@@ -63,9 +63,9 @@ begin
     return (
         select count(*) from workflow.tasks t
         cross join lateral (
-            select coalesce(s.followers, s.successors) as followers from workflow.definition_steps s
+            select s.scope, coalesce(s.followers, s.successors) as followers from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
-        where t.workflow_id = p_workflow_id and t.finished_at is null and not exists (
+        where t.workflow_id = p_workflow_id and s.scope = 0 and t.finished_at is null and not exists (
             select 1 from unnest(s.followers) x
             cross join lateral (
                 select n.finished_at from workflow.tasks n where n.id = t.id - t.step_index + x offset 0) n
@@ -74,7 +74,7 @@ end
 $$;
 comment on function workflow.count_open_tasks is 'Internal: open tasks that nothing open waits for';
 
--- The error of a workflow: that of the first of its tasks that failed it, with its step; null when none did.
+-- The error of a workflow: that of the first task of its own steps that failed it, with its step; null when none did.
 create or replace function workflow.first_failure(p_workflow_id uuid) returns jsonb
 language plpgsql stable
 set search_path = public, pg_temp
@@ -85,9 +85,9 @@ begin
         select coalesce(t.error, '{}') || jsonb_build_object('step', s.id, 'task_id', t.id::text)
         from workflow.tasks t
         cross join lateral (
-            select s.id, s.tolerated from workflow.definition_steps s
+            select s.id, s.scope, s.tolerated from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
-        where t.workflow_id = p_workflow_id and t.status = 'failed' and not s.tolerated
+        where t.workflow_id = p_workflow_id and s.scope = 0 and t.status = 'failed' and not s.tolerated
         order by t.error ->> 'type' = 'upstream_failed', t.finished_at, t.id
         limit 1);
 end

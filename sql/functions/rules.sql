@@ -26,7 +26,7 @@ as $$
                  select 1 from jsonb_array_elements_text(case when jsonb_typeof(p_cases) = 'array' then p_cases end) c
                  where p_condition -> 'cases' ? c)) then
             case when p_status = 'failed' and a.asks then 'failed' else 'succeeded' end
-        when p_status in ('failed', 'cancelled') and not p_tolerated and not a.asks then 'failed'
+        when (p_status = 'cancelled' or p_status = 'failed' and not p_tolerated) and not a.asks then 'failed'
         else 'unmet' end
     from (select coalesce(p_rule ->> 'name', 'auto') in ('all_done', 'one_failed', 'all_failed') as asks) a
 $$;
