@@ -1,7 +1,8 @@
 -- Where the engine stands, in one statement: what every replica exports as gauges, and the queues' page shows.
 --
 -- Returns {"queues": [{"queue", "pending", "scheduled", "held", "running", "oldest_pending_seconds", "slots"}],
--- "active_workflows", "pending_workflow_seconds", "workers": {state: n}, "locks_held", "paused"}.
+-- "active_workflows", "pending_workflow_seconds", "workers": {state: n}, "locks_held", "paused", "approvals_open",
+-- "outbox_pending", "outbox_dead", "outbox_pending_seconds"}.
 --
 -- Its cost follows what is pending, scheduled or running and the live workflows, not what has ended: jobs exist for the
 -- former only, and live workflows have an index of their own. Parked jobs (see workflow.never) count as held, not pending.
@@ -56,6 +57,12 @@ begin
                 'draining', count(*) filter (where w.status = 'draining'),
                 'dead', count(*) filter (where w.status = 'dead'))
             from workflow.worker_list w),
+        'approvals_open', (select count(*) from workflow.approvals a where a.status = 'open'),
+        'outbox_pending', (select count(*) from workflow.outbox o where o.status = 'pending'),
+        'outbox_dead', (select count(*) from workflow.outbox o where o.status = 'dead'),
+        -- From when it was emitted: a target that fails for long shows, however often it is tried.
+        'outbox_pending_seconds', coalesce((
+            select extract(epoch from v_now - min(o.created_at)) from workflow.outbox o where o.status = 'pending'), 0),
         'locks_held', (select count(*) from workflow.holds h where h.kind = 'lock'),
         'paused', (
             select e.paused_at is not null and (e.paused_until is null or e.paused_until > v_now) from workflow.engine e));

@@ -35,7 +35,8 @@ comment on function workflow.origin_of is 'Internal: scheme and host of a URL';
 --
 -- A workflow that somebody's long transaction holds is tried again a second later.
 --
--- Returns {"delivered", "dead", "split"}: call again while there are any.
+-- Returns {"delivered", "dead", "split", "letters": [{"id", "workflow_id", "name", "target", "error"}]}, the last of those that
+-- are dead now: call again while there are any.
 create or replace function workflow.deliver_signals(p_limit integer default 200) returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -53,15 +54,15 @@ declare
     v_to        uuid;
     v_fault     text;
     v_delivered integer := 0;
-    v_dead      integer := 0;
     v_split     integer := 0;
+    v_dead      jsonb := '[]';
 begin
     v_due := array(
         select o.id from workflow.outbox o
         where o.kind = 'signal' and o.status = 'pending' and o.due_at <= v_now
         order by o.kind, o.due_at, o.seq limit p_limit);
     if v_due = '{}' then
-        return '{"delivered": 0, "dead": 0, "split": 0}';
+        return '{"delivered": 0, "dead": 0, "split": 0, "letters": []}';
     end if;
     -- The workflows first, by id (lock order). Those that are gone or have ended are not among them.
     v_locked := workflow.lock_workflows(array(
@@ -101,10 +102,15 @@ begin
                 delivered_at = case when v_fault is null then v_now end, tries = o.tries + 1, error = v_fault
             where o.id = v_letter.id;
             v_delivered := v_delivered + (v_fault is null)::integer;
-            v_dead := v_dead + (v_fault is not null)::integer;
+            if v_fault is not null then
+                v_dead := v_dead || jsonb_build_object(
+                    'id', v_letter.id, 'workflow_id', v_letter.workflow_id, 'name', v_letter.name,
+                    'target', v_letter.target, 'error', v_fault);
+            end if;
         end if;
     end loop;
-    return jsonb_build_object('delivered', v_delivered, 'dead', v_dead, 'split', v_split);
+    return jsonb_build_object(
+        'delivered', v_delivered, 'dead', jsonb_array_length(v_dead), 'split', v_split, 'letters', v_dead);
 end
 $$;
 comment on function workflow.deliver_signals is 'Deliver emitted signals that are due; returns how many';

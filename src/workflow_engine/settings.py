@@ -5,10 +5,12 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
-from pydantic import AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from workflow_engine.errors import SettingsInvalid
@@ -40,10 +42,34 @@ def _switch(value: object) -> object:
         raise ValueError("must be true or false (also 1, yes, on, 0, no, off)") from None
 
 
+def _webhook_secrets(value: str) -> str:
+    signing_keys(value)
+    return value
+
+
+def signing_keys(secrets: str) -> list[bytes]:
+    """The keys in a text of secrets, separated by blanks; one that begins with `whsec_` goes on in base64.
+
+    Raises:
+        ValueError: It does not.
+    """
+    keys = []
+    for secret in secrets.split():
+        if secret.startswith("whsec_"):
+            try:
+                keys.append(base64.b64decode(secret.removeprefix("whsec_"), validate=True))
+            except binascii.Error:
+                raise ValueError("after whsec_ a secret must be base64") from None
+        else:
+            keys.append(secret.encode())
+    return keys
+
+
 DeadlockDetection = Annotated[Literal["off", "warn", "true"], BeforeValidator(_deadlock_detection)]
 
 
 Switch = Annotated[bool, BeforeValidator(_switch)]
+WebhookSecrets = Annotated[str, AfterValidator(_webhook_secrets)]
 
 
 class McpServer(BaseModel):
@@ -142,6 +168,16 @@ class Settings(BaseSettings):
     llm_model: str = _named("WORKFLOW_LLM_MODEL", "", "Model of llm_inference steps that name none.")
     mock_http_url: str = _named(
         "WORKFLOW_MOCK_HTTP_URL", "", "A server that answers every http step in place of its target; for trials only."
+    )
+
+    webhook_secret: WebhookSecrets = _named(
+        "WORKFLOW_WEBHOOK_SECRET",
+        "",
+        "Secret that signs webhooks; several, separated by blanks, sign each.",
+        repr=False,
+    )
+    webhook_tries: int = _named(
+        "WORKFLOW_WEBHOOK_TRIES", 20, "Tries after which a webhook is a dead letter.", ge=1, le=1000
     )
 
     server: str = _named(

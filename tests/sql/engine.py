@@ -460,7 +460,8 @@ class Engine:
         return int(self.value("select workflow.sweep_retired()"))
 
     def deliver_signals(self, *, limit: int = 200) -> dict[str, int]:
-        done: dict[str, int] = self.value("select workflow.deliver_signals(%s)", limit)
+        done: dict[str, Any] = self.value("select workflow.deliver_signals(%s)", limit)
+        assert len(done.pop("letters")) == done["dead"]
         return done
 
     def take_webhooks(self, limit: int = 10, *, each: int = 8, busy: Sequence[str] = ()) -> list[dict[str, Any]]:

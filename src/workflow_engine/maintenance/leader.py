@@ -23,6 +23,7 @@ from workflow_engine.errors import StoreUnavailable
 from workflow_engine.maintenance.deadlocks import Deadlocks
 from workflow_engine.maintenance.due_tasks import DueTasks
 from workflow_engine.maintenance.duty import Duty
+from workflow_engine.maintenance.emitted_signals import EmittedSignals
 from workflow_engine.maintenance.expired_leases import ExpiredLeases
 from workflow_engine.maintenance.held_tasks import HeldTasks
 from workflow_engine.maintenance.leaked_jobs import LeakedJobs
@@ -30,6 +31,7 @@ from workflow_engine.maintenance.lost_jobs import LostJobs
 from workflow_engine.maintenance.mirroring import LockMirror, PendingMirror
 from workflow_engine.maintenance.narrator import Narrator
 from workflow_engine.maintenance.retired import Retired
+from workflow_engine.maintenance.webhooks import Webhooks
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
@@ -49,6 +51,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         ExpiredLeases(settings, store),
         DueTasks(settings, store),
         HeldTasks(settings, store),
+        EmittedSignals(settings, store),
         LeakedJobs(settings, store),
         LostJobs(settings, store),
         Retired(settings, store),
@@ -87,6 +90,7 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror) -> None:
                     group.create_task(_work(connected, todo, log))
                     group.create_task(PendingMirror(settings, store, mirror, epoch).run())
                     group.create_task(LockMirror(settings, store, mirror, epoch).run())
+                    group.create_task(Webhooks(settings, store).run())
         except* (psycopg.OperationalError, psycopg.InterfaceError) as errors:
             log.warning("maintenance interrupted", error="; ".join(str(e).strip() for e in errors.exceptions))
         except* Exception:  # a bug: lead again, or let another try

@@ -40,7 +40,7 @@ class DatabaseGauges(Collector):
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """What may be exported, without values."""
-        return list(families(Gauges([], 0, 0.0, {}, 0, False)))
+        return list(families(Gauges([], 0, 0.0, {}, 0, False, 0, 0, 0, 0.0)))
 
 
 def families(gauges: Gauges) -> Iterator[GaugeMetricFamily]:
@@ -77,3 +77,15 @@ def families(gauges: Gauges) -> Iterator[GaugeMetricFamily]:
     yield workers
     yield GaugeMetricFamily("workflow_locks_held", "Locks that a task or a workflow holds", gauges.locks_held)
     yield GaugeMetricFamily("workflow_engine_paused", "1 while nothing new is accepted and started", gauges.paused)
+    yield GaugeMetricFamily("workflow_approvals_open", "Approvals that nobody has answered", gauges.approvals_open)
+    outbox = GaugeMetricFamily(
+        "workflow_outbox", "What workflows emitted and is not delivered: pending, or given up", labels=["state"]
+    )
+    outbox.add_metric(["pending"], gauges.outbox_pending)
+    outbox.add_metric(["dead"], gauges.outbox_dead)
+    yield outbox
+    yield GaugeMetricFamily(
+        "workflow_outbox_pending_age_seconds",
+        "Age of the oldest emitted signal or webhook that is not delivered yet; 0 if there is none",
+        gauges.outbox_pending_seconds,
+    )

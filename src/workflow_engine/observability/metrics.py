@@ -52,6 +52,12 @@ deadlocks_detected = Counter(
 locks_released_externally = Counter(
     "workflow_locks_released_externally_total", "Workflows whose locks an operator released by deleting their key"
 )
+deliveries = Counter(
+    "workflow_deliveries_total", "Tries to deliver what workflows emitted, by kind and result", ["to", "result"]
+)
+for _to in ("signal", "webhook"):
+    for _result in ("delivered", "failed", "dead"):
+        deliveries.labels(_to, _result)
 definition_cache_hits = Counter(
     "workflow_definition_cache_hits_total", "Definitions read from memory or Redis instead of Postgres"
 )

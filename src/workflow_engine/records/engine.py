@@ -62,6 +62,10 @@ class Gauges:
     workers: dict[str, int]  # by state
     locks_held: int
     paused: bool
+    approvals_open: int
+    outbox_pending: int
+    outbox_dead: int
+    outbox_pending_seconds: float  # age of the oldest that is pending; 0 if there is none
 
 
 @dataclass(frozen=True, slots=True)

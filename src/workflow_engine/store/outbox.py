@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from workflow_engine.records import Delivery, Webhook
@@ -19,14 +20,16 @@ class Outbox:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def deliver_signals(self, *, limit: int = 200) -> dict[str, int]:
+    async def deliver_signals(self, *, limit: int = 200) -> tuple[dict[str, int], list[dict[str, Any]]]:
         """Deliver emitted signals that are due.
 
         Returns:
-            How many were `delivered`, are `dead` letters now, and were `split` to all that wait.
+            How many were `delivered`, are `dead` letters now, and were `split` to all that wait; and those that are
+            dead now, with `id`, `workflow_id`, `name`, `target` and `error`.
         """
-        done: dict[str, int] = await self._pool.value("select workflow.deliver_signals(%s)", [limit], repeatable=True)
-        return done
+        done = await self._pool.value("select workflow.deliver_signals(%s)", [limit], repeatable=True)
+        letters = done.pop("letters")
+        return done, letters
 
     async def take_webhooks(self, limit: int, *, each: int, busy: Collection[str], seconds: float) -> list[Webhook]:
         """Take webhooks that are due for a try, by nobody else for `seconds`.
