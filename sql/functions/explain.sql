@@ -171,6 +171,26 @@ begin
         cross join served v
         left join line l on l.queue = c.queue and l.id = c.job_id
     ),
+    -- Waiting for the world outside: for which signal, and whose answer.
+    outside as materialized (
+        select m.id as task_id, null::timestamptz as since, jsonb_build_object(
+                   'name', m.awaits ->> 'name', 'count', coalesce((m.awaits ->> 'count')::integer, 1),
+                   'received', s.received) as details
+        from mine m
+        cross join lateral (
+            select count(*) as received from workflow.signals s
+            where s.taken_by = m.id and s.taken_at is null offset 0) s
+        where m.status = 'waiting' and m.awaits ->> 'kind' = 'signal'
+        union all
+        select m.id, a.created_at, jsonb_build_object(
+                   'approval_id', a.id, 'prompt', left(a.prompt, 200), 'assignees', to_jsonb(a.assignees),
+                   'outcomes', to_jsonb(a.outcomes))
+        from mine m
+        cross join lateral (
+            select a.id, a.created_at, a.prompt, a.assignees, a.outcomes
+            from workflow.approvals a where a.task_id = m.id and a.status = 'open' offset 0) a
+        where m.status = 'waiting' and m.awaits ->> 'kind' = 'approval'
+    ),
     -- How many tries there are in all: by the step, the task type, the handler, the engine.
     policy as materialized (
         select v.version_id, p.position - 1 as step_index, (p.step -> 'retries' ->> 'max_attempts')::integer as tries
@@ -181,7 +201,9 @@ begin
         select m.*, f.begun,
                case
                    when m.status = 'blocked' then 'waiting_dependency'
-                   when m.status = 'waiting' then 'waiting'
+                   when m.status = 'waiting' then case m.awaits ->> 'kind'
+                       when 'signal' then 'waiting_signal' when 'approval' then 'waiting_approval'
+                       when 'timer' then 'waiting_until' else 'waiting' end
                    when m.status = 'running' and m.lease_until < v_now then 'lease_expired'
                    when m.status = 'running' and o.status in ('dead', 'stopped') then 'worker_dead'
                    when m.status = 'running' then 'running'
@@ -192,12 +214,13 @@ begin
                    when f.is_held_by_engine then 'engine_paused'
                    else coalesce(r.reason, c.reason, 'lost_wakeup')  -- parked, and nothing says why
                end as reason,
-               r.since as waits_since, c.last_seen, f.paused_at, f.queued_at, f.engine_paused_at, f.engine_paused_until,
+               coalesce(r.since, n.since) as waits_since, c.last_seen, f.paused_at, f.queued_at, f.engine_paused_at,
+               f.engine_paused_until,
                case
                    when m.status = 'blocked' then jsonb_build_object('open', coalesce(d.open, 0), 'steps', d.steps)
                    when m.status = 'running' then jsonb_build_object(
                        'worker', o.name, 'worker_last_seen_at', o.last_seen, 'attempt', m.attempt, 'lease_until', m.lease_until)
-                   when m.status = 'waiting' then '{}'
+                   when m.status = 'waiting' then coalesce(n.details, '{}')
                    when m.is_lost then jsonb_build_object('job_id', m.job_id::text)
                    when m.status = 'scheduled' then jsonb_build_object(
                        'error', case when m.error is not null then jsonb_build_object(
@@ -212,6 +235,7 @@ begin
         left join dependency d on d.id = m.id
         left join resource r on r.task_id = m.id
         left join claiming c on c.task_id = m.id
+        left join outside n on n.task_id = m.id
         left join policy p on p.version_id = m.version_id and p.step_index = m.step_index
         left join lateral (
             select y.max_attempts, y.handler_max_attempts
@@ -233,6 +257,7 @@ begin
                    when 'lock_held' then x.waits_since
                    when 'limit_full' then x.waits_since
                    when 'resource_free' then x.waits_since
+                   when 'waiting_approval' then coalesce(x.waits_since, x.started_at)
                    when 'no_workers' then greatest(x.last_seen, x.pending_since)
                    when 'no_worker_for_queue' then greatest(x.last_seen, x.pending_since)
                    else case when x.status = 'pending' then x.pending_since else x.started_at end
@@ -240,6 +265,10 @@ begin
                case x.reason
                    when 'engine_paused' then x.engine_paused_until
                    when 'scheduled' then x.scheduled_at
+                   when 'waiting' then x.scheduled_at
+                   when 'waiting_signal' then x.scheduled_at
+                   when 'waiting_approval' then x.scheduled_at
+                   when 'waiting_until' then x.scheduled_at
                    when 'running' then x.lease_until
                    when 'worker_dead' then x.lease_until
                end as until
@@ -324,7 +353,8 @@ comment on function workflow.front_of_queue is 'Internal: the jobs of a queue th
 -- Null when something of it runs or is about to be claimed, and when it has ended.
 --
 -- One of no_workers, no_worker_for_type:<type>, no_worker_for_queue:<queue>, workers_busy, paused, lock_held_by:<workflow>,
--- rate_limited, queued_behind:<workflow>, waiting_dependency, scheduled_until:<time>, lost_wakeup.
+-- rate_limited, queued_behind:<workflow>, waiting_dependency, waiting_signal:<name>, waiting_approval:<approval>,
+-- scheduled_until:<time>, lost_wakeup.
 create or replace function workflow.pending_reason(p_workflow_id uuid) returns text
 language plpgsql stable
 set search_path = public, pg_temp
@@ -336,7 +366,7 @@ begin
     -- A look at the first hundred is enough: those that run are mostly among the first that are left.
     select x.reason, x.details, x.until into v_found
     from workflow.explain(p_workflow_id, -1, 100, false) x
-    order by x.reason not in ('running', 'claimable', 'resource_free'), x.reason = 'scheduled', x.since, x.task_id
+    order by x.reason not in ('running', 'claimable', 'resource_free'), x.reason in ('scheduled', 'waiting_until'), x.since, x.task_id
     limit 1;
     if not found then
         return (
@@ -355,6 +385,9 @@ begin
         when 'lock_held' then 'lock_held_by:' || (v_found.details -> 'holders' -> 0 ->> 'workflow_id')
         when 'limit_full' then 'rate_limited'
         when 'waiting' then 'waiting_dependency'
+        when 'waiting_signal' then 'waiting_signal:' || (v_found.details ->> 'name')
+        when 'waiting_approval' then 'waiting_approval:' || (v_found.details ->> 'approval_id')
+        when 'waiting_until' then 'scheduled_until:' || workflow.rfc3339(v_found.until)
         when 'scheduled' then 'scheduled_until:' || workflow.rfc3339(v_found.until)
         when 'lost_wakeup' then 'lost_wakeup'
     end;

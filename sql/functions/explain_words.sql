@@ -85,7 +85,22 @@ as $$
             'Ran on worker %s, whose lease ended %s ago; the leader takes it back at its next sweep.',
             coalesce(p_details ->> 'worker', 'unknown'),
             workflow.in_words(p_now - (p_details ->> 'lease_until')::timestamptz))
-        when 'waiting' then format('Has waited %s for a signal, an approval or another workflow.',
+        when 'waiting_signal' then format(
+            'Has waited %s for the signal %s%s%s.', workflow.in_words(p_now - p_since), p_details ->> 'name',
+            case when p_details ->> 'count' > '1'
+                 then format(' (%s of %s have come)', p_details ->> 'received', p_details ->> 'count') else '' end,
+            coalesce('; it waits for ' || workflow.in_words(p_until - p_now) || ' more', ''))
+        when 'waiting_approval' then format(
+            'Has waited %s for an answer%s%s%s.', workflow.in_words(p_now - p_since),
+            coalesce(' of ' || (select string_agg(a, ', ') from jsonb_array_elements_text(p_details -> 'assignees') a), ''),
+            coalesce(format(' to "%s"', p_details ->> 'prompt'), ''),
+            coalesce('; it waits for ' || workflow.in_words(p_until - p_now) || ' more', ''))
+        when 'waiting_until' then case
+            when p_until > p_now then format(
+                'Waits until %s, for %s more.', workflow.rfc3339(p_until), workflow.in_words(p_until - p_now))
+            else format('The time that it waited for came %s ago; it goes on as soon as a worker looks.',
+                        workflow.in_words(p_now - p_until)) end
+        when 'waiting' then format('Has waited %s for steps inside of it, or for another workflow.',
                                    workflow.in_words(p_now - p_since))
     end
 $$;
@@ -123,7 +138,11 @@ as $$
         when 'running' then workflow.curl('GET', format('workflows/%s/trace', p_workflow_id))
         when 'worker_dead' then workflow.curl('GET', 'workers/dead')
         when 'lease_expired' then workflow.curl('POST', 'workflows/recover-orphaned')
-        when 'waiting' then workflow.curl('GET', format('workflows/%s', p_workflow_id))
+        when 'waiting_signal' then workflow.curl(
+            'POST', format('workflows/%s/signal/%s', p_workflow_id, p_details ->> 'name'))
+        when 'waiting_approval' then workflow.curl('GET', format('approvals/%s', p_details ->> 'approval_id'))
+        when 'waiting_until' then workflow.curl('GET', format('workflows/%s', p_workflow_id))
+        when 'waiting' then workflow.curl('GET', format('workflows/%s/tasks', p_workflow_id))
     end
 $$;
 comment on function workflow.helping_command is 'Internal: the command that helps with a reason of workflow.explain';

@@ -376,14 +376,47 @@ def test_a_dead_worker_and_an_expired_lease_say_when_the_task_is_taken_back(engi
     assert claim.task_id == why(engine, workflow)["task_id"]
 
 
-def test_a_task_that_waits_for_the_world_says_so(engine: Engine) -> None:
+def test_a_task_that_waits_for_the_steps_inside_of_it_says_so(engine: Engine) -> None:
     workflow = started(engine)
-    claim = engine.claim_one()
+    engine.claim_one()
     engine.run("update workflow.tasks set status = 'waiting', lease_token = null, lease_until = null")
     assert why(engine, workflow)["reason"] == "waiting"
     assert pending_reason(engine, workflow) == "waiting_dependency"
     engine.forget_work()
-    assert claim
+
+
+def test_a_task_that_waits_for_a_signal_says_for_which_and_how_to_send_it(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.finish(engine.claim_one().waiting("signal", name="paid", count=2, deadline=3600))
+    engine.signal(workflow, "paid")
+    row = why(engine, workflow)
+    assert row["reason"] == "waiting_signal"
+    assert row["explanation"] == "Has waited 0 s for the signal paid (1 of 2 have come); it waits for 1 h more."
+    assert row["command"] == f"curl -X POST {BASE}/workflows/{workflow}/signal/paid"
+    assert pending_reason(engine, workflow) == "waiting_signal:paid"
+
+
+def test_a_task_that_waits_for_people_says_for_whom(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.finish(engine.claim_one().waiting("approval", prompt="Refund?", assignees=["ann", "bob"]))
+    engine.set_clock("2 hours")
+    row = why(engine, workflow)
+    approval = engine.value("select id from workflow.approvals")
+    assert row["reason"] == "waiting_approval"
+    assert row["explanation"] == 'Has waited 2 h for an answer of ann, bob to "Refund?".'
+    assert row["command"] == f"curl {BASE}/approvals/{approval}"
+    assert pending_reason(engine, workflow) == f"waiting_approval:{approval}"
+
+
+def test_a_task_that_waits_for_a_time_says_until_when(engine: Engine) -> None:
+    workflow = started(engine)
+    engine.finish(engine.claim_one().waiting("timer", delay=60))
+    row = why(engine, workflow)
+    assert (row["reason"], row["until"] is None) == ("waiting_until", False)
+    assert row["explanation"].endswith("for 1 min more.")
+    assert pending_reason(engine, workflow).startswith("scheduled_until:")
+    engine.set_clock("70 seconds")
+    assert "came 10 s ago" in why(engine, workflow)["explanation"]
 
 
 def test_a_workflow_that_ended_has_nothing_to_explain(engine: Engine) -> None:
