@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from workflow_engine.api.definition_files import SUFFIXES, file_fault, read_file
+from workflow_engine.api.known_names import KnownNames
 from workflow_engine.api.problems import RequestRefused
-from workflow_engine.api.task_types import TaskTypes
-from workflow_engine.definition.compile import compile_definition
+from workflow_engine.definition.compile import compile_with
 from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.errors import DefinitionInvalid, EngineError, Fault, InputInvalid, RedisUnavailable
 from workflow_engine.mirror.definitions import DefinitionCache
@@ -49,15 +49,15 @@ class Reloader:
     Args:
         settings: `WORKFLOW_DEFINITIONS_DIR` and the size limit are used.
         store: Where what is new is registered.
-        task_types: The types that steps may have.
+        names: What definitions may name.
         cache: Whose generation ends with a reload.
     """
 
-    def __init__(self, settings: Settings, store: Store, task_types: TaskTypes, cache: DefinitionCache) -> None:
+    def __init__(self, settings: Settings, store: Store, names: KnownNames, cache: DefinitionCache) -> None:
         self._directory = Path(settings.definitions_dir) if settings.definitions_dir else None
         self._limit = settings.max_payload_bytes
         self._store = store
-        self._task_types = task_types
+        self._names = names
         self._cache = cache
         self._log = get_logger("definitions")
 
@@ -123,8 +123,8 @@ class Reloader:
 
     async def _compiled(self, path: Path) -> CompiledDefinition:
         document = await asyncio.to_thread(read_file, path, limit=self._limit)
-        types = await self._task_types.known(fresh=True)
-        return await asyncio.to_thread(compile_definition, document, task_types=types)
+        known = await self._names.known(fresh=True)
+        return await asyncio.to_thread(compile_with, document, known)
 
     async def _register(self, definition: CompiledDefinition, done: Reloaded) -> None:
         name_is_known, content_is_known = await self._store.definitions.known(definition.name, definition.hash)

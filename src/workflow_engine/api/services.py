@@ -11,10 +11,10 @@ from fastapi import FastAPI, Request
 
 from workflow_engine.api.definitions import DefinitionReader
 from workflow_engine.api.health import Health
+from workflow_engine.api.known_names import KnownNames
 from workflow_engine.api.reloading import Reloader
 from workflow_engine.api.scraping import Scraping
 from workflow_engine.api.starting import Starter
-from workflow_engine.api.task_types import TaskTypes
 from workflow_engine.api.waiting import Waiting
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.mirror.definitions import DefinitionCache
@@ -40,12 +40,12 @@ class Services:
 async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror) -> AsyncIterator[None]:
     """Give the routes of `app` what they need, for as long as the context is open."""
     cache = DefinitionCache(mirror)
-    task_types = TaskTypes(store)
-    reloader = Reloader(settings, store, task_types, cache)
+    names = KnownNames(settings, store)
+    reloader = Reloader(settings, store, names, cache)
     services = Services(
         settings,
         store,
-        Starter(store, task_types, DefinitionReader(store, cache)),
+        Starter(store, names, DefinitionReader(store, cache)),
         Waiting(store),
         Health(settings, store, mirror, VERSION),
         OperationLocks(mirror),

@@ -14,12 +14,13 @@ from typing import Any
 import orjson
 
 from workflow_engine.api.definitions import Content, DefinitionReader
+from workflow_engine.api.known_names import KnownNames
 from workflow_engine.api.remembered import Remembered
 from workflow_engine.api.starts import StartRequest
-from workflow_engine.api.task_types import TaskTypes
-from workflow_engine.definition.compile import compile_definition
+from workflow_engine.definition.compile import compile_with
 from workflow_engine.definition.faults import join
 from workflow_engine.definition.input_schema import validate_input
+from workflow_engine.definition.known import Known
 from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.errors import (
     CircularDependency,
@@ -55,11 +56,11 @@ class Started:
 class Starter:
     """Starts workflows for the API."""
 
-    def __init__(self, store: Store, task_types: TaskTypes, definitions: DefinitionReader) -> None:
+    def __init__(self, store: Store, names: KnownNames, definitions: DefinitionReader) -> None:
         self._store = store
         self._known = definitions
-        self._task_types = task_types
-        self._compiled: Remembered[tuple[bytes, frozenset[str]], CompiledDefinition] = Remembered(_COMPILED_BYTES)
+        self._names = names
+        self._compiled: Remembered[tuple[bytes, Known], CompiledDefinition] = Remembered(_COMPILED_BYTES)
 
     async def start(self, requests: Sequence[StartRequest], key: Key | None = None) -> Started:
         """Start workflows, all or none.
@@ -106,7 +107,7 @@ class Starter:
         raise AssertionError("unreachable: the second try returns or raises")
 
     async def compile(self, document: Mapping[str, Any], pointer: str = "") -> CompiledDefinition:
-        """Check a document with the task types that workers have registered; nothing is stored.
+        """Check a document with the names that are known here; nothing is stored.
 
         Args:
             document: JSON data.
@@ -116,22 +117,22 @@ class Starter:
             DefinitionInvalid: It was refused.
         """
         source = orjson.dumps(document)
-        types = await self._task_types.known()
-        found = self._compiled.get((source, types))
+        known = await self._names.known()
+        found = self._compiled.get((source, known))
         if found is not None:
             return found
         try:
             try:
-                compiled = await _compile(document, types, len(source))
+                compiled = await _compile(document, known, len(source))
             except DefinitionInvalid as error:
-                if all(fault.code != "unknown-step-type" for fault in error.faults):
+                if all(fault.code not in ("unknown-step-type", "unknown-secret") for fault in error.faults):
                     raise
-                # A worker may have brought the type a moment ago.
-                types = await self._task_types.known(fresh=True)
-                compiled = await _compile(document, types, len(source))
+                # A worker may have brought the type, or an operator the secret, a moment ago.
+                known = await self._names.known(fresh=True)
+                compiled = await _compile(document, known, len(source))
         except DefinitionInvalid as error:
             raise _placed(error, pointer) from error
-        self._compiled.put((source, types), compiled, size=len(source))
+        self._compiled.put((source, known), compiled, size=len(source))
         return compiled
 
     def _start_of(self, request: StartRequest, definition: CompiledDefinition) -> WorkflowStart:
@@ -154,10 +155,10 @@ def _workflow_start(request: StartRequest, name: str) -> WorkflowStart:
     return WorkflowStart(name, input=request.input, labels=request.labels, priority=request.priority)
 
 
-async def _compile(document: Mapping[str, Any], types: frozenset[str], size: int) -> CompiledDefinition:
+async def _compile(document: Mapping[str, Any], known: Known, size: int) -> CompiledDefinition:
     if size > _LARGE_DOCUMENT:
-        return await asyncio.to_thread(compile_definition, document, task_types=types)
-    return compile_definition(document, task_types=types)
+        return await asyncio.to_thread(compile_with, document, known)
+    return compile_with(document, known)
 
 
 def _placed(error: DefinitionInvalid, pointer: str) -> DefinitionInvalid:

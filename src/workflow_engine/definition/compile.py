@@ -30,14 +30,27 @@ def compile_definition(
 ) -> CompiledDefinition:
     """Check a document and work out what it means.
 
-    Pure and deterministic; linear in the size of the document. A large one (10,000 steps) takes about a second, so
-    servers call it in a thread.
-
     Args:
         document: JSON data, as parsed.
         task_types: Registered task types beside the built-in ones.
         secrets: Names of the secrets there are; None = not known here, any name is accepted.
         connections: Names of the database connections there are, beside the engine's own; None = as for secrets.
+
+    Raises:
+        DefinitionInvalid: As `compile_with`.
+    """
+    return compile_with(document, Known(task_types, secrets, connections))
+
+
+def compile_with(document: Any, known: Known) -> CompiledDefinition:
+    """Check a document and work out what it means.
+
+    Pure and deterministic; linear in the size of the document. A large one (10,000 steps) takes about a second, so
+    servers call it in a thread.
+
+    Args:
+        document: JSON data, as parsed.
+        known: What it may name.
 
     Raises:
         CircularDependency: Steps wait for each other, and nothing else is wrong.
@@ -49,7 +62,7 @@ def compile_definition(
     check_values(document, faults)
     if faults:
         raise DefinitionInvalid(faults.found)
-    return _compile(document, Known(task_types, secrets, connections))
+    return _compile(document, known)
 
 
 def _compile(document: Mapping[str, Any], known: Known) -> CompiledDefinition:

@@ -6,6 +6,7 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
+from workflow_engine.definition.egress import forbidden_host
 from workflow_engine.definition.faults import Faults, clipped, did_you_mean, join
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
@@ -33,12 +34,23 @@ def check_url(url: object, pointer: str, faults: Faults, warnings: Faults) -> No
     scheme = _SCHEME.match(url)
     if scheme is not None and scheme[1].lower() not in ("http", "https"):
         faults.add(pointer, "url-not-allowed", f"only http and https are allowed, not {clipped(scheme[1])}")
+    elif (host := _fixed_host(url)) and (reason := forbidden_host(host)):
+        faults.add(pointer, "egress-denied", f"{clipped(host)} {reason}")
     elif "${" in url:
         return
     elif _LINE_BREAKERS.search(url):
         faults.add(pointer, "url-not-allowed", "a URL cannot contain line breaks")
     elif not _absolute(url):
         warnings.add(pointer, "not-a-url", f"{clipped(url)} is not an absolute http(s) URL; the step will fail")
+
+
+def _fixed_host(url: str) -> str | None:
+    """The host of a URL, unless an expression gives it."""
+    try:
+        parts = urlsplit(url)
+        return None if "${" in parts.netloc else parts.hostname
+    except ValueError:
+        return None
 
 
 def _absolute(url: str) -> bool:

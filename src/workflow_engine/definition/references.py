@@ -202,7 +202,8 @@ class ExpressionReader:
             return None
         for message in misuses(expression.references, place.variables, at_end=place.node.at_end):
             self._faults.add(where, "invalid-template", f"`{text[:80]}`: {message}")
-        self._check_secrets(where, text, expression)
+        if "secrets" in place.variables:
+            self._check_secrets(where, text, expression)
         for name in sorted(steps_read(expression.references)):
             target = place.scope.find(step_alias(name))
             if target is None:

@@ -143,6 +143,12 @@ def _check_llm(own: OwnFields) -> None:
             own.faults.add(place, "validation-error", 'a message is an object such as {"role": "user", "content": ""}')
 
 
+def _check_tool(own: OwnFields) -> None:
+    server = own.values.get("server")
+    if isinstance(server, str) and "://" in server:
+        check_url(server, own.places["server"], own.faults, own.warnings)
+
+
 def _check_fail(own: OwnFields) -> None:
     kind = own.values.get("type")
     if isinstance(kind, str) and "${" not in kind and not _FAIL_TYPE.fullmatch(kind):
@@ -199,6 +205,7 @@ BUILT_IN_TYPES: Mapping[str, StepType] = {
     "tool": StepType(
         fields={"server": str, "tool": str, "arguments": dict},
         needs=(("server",), ("tool",)),
+        check=_check_tool,
         secrets=True,
     ),
     "database": StepType(

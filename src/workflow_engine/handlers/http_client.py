@@ -19,6 +19,7 @@ from typing import Any
 import httpx
 import orjson
 
+from workflow_engine.definition.egress import forbidden_host
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.inputs import invalid
 from workflow_engine.handlers.output import storable_text
@@ -129,9 +130,11 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, *, max_bytes
 
     Raises:
         TaskError: `connection` and `timeout` are retryable; so is `response_invalid`, an answer that breaks HTTP or
-            its own encoding. `response_too_large`, `too_many_redirects` and `redirect_refused` are not.
+            its own encoding. `response_too_large`, `too_many_redirects`, `redirect_refused` and `egress_denied` are
+            not.
     """
     for _ in range(MAX_REDIRECTS + 1):
+        _check_target(request)
         with transport_errors(request):
             response = await http.send(request, stream=True)
             try:
@@ -169,6 +172,12 @@ def transport_errors(request: httpx.Request) -> Iterator[None]:
     except httpx.TransportError as error:
         reason = storable_text(error, 500) or type(error).__name__
         raise TaskError("connection", f"The connection to {where} failed: {reason}") from error
+
+
+def _check_target(request: httpx.Request) -> None:
+    """What is refused at submit may still come from an expression or a redirect."""
+    if reason := forbidden_host(request.url.host):
+        raise TaskError("egress_denied", f"The host of {shown(request.url)} {reason}.", retryable=False)
 
 
 def _redirected(request: httpx.Request, following: httpx.Request) -> httpx.Request:

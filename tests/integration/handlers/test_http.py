@@ -252,6 +252,13 @@ async def test_redirects_are_followed_up_to_five(call, target):
     assert len(target.received) == 6
 
 
+async def test_nothing_leads_to_the_surroundings_of_the_machine(call, target):
+    for url in ("http://169.254.169.254/latest/", "http://[::ffff:169.254.169.254]/", "http://2130706433/"):
+        assert (await failure(call(url))).type == "egress_denied"
+        error = await failure(call(f"{target.url}/redirect", query={"to": url}))
+        assert (error.type, error.retryable) == ("egress_denied", False)
+
+
 async def test_a_redirected_post_becomes_a_get_unless_the_status_forbids_it(call, target):
     to = f"{target.url}/echo"
     for status in (302, 307):
