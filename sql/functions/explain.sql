@@ -93,15 +93,25 @@ begin
     ), resource as materialized (
         -- The one it lacks; of several the first by name.
         select distinct on (x.task_id) x.task_id, x.since,
-               case when h.used + x.units <= x.capacity then 'resource_free'
+               case when f.is_spent then 'rate_reached'
+                    when h.used + x.units <= x.capacity then 'resource_free'
                     when c.cycle is not null then 'deadlock'
                     when x.kind = 'lock' then 'lock_held' else 'limit_full' end as reason,
                jsonb_build_object('kind', x.kind, 'key', x.key, 'capacity', x.capacity, 'units', x.units,
                                   'used', h.used, 'holders', h.holders)
+               || case when f.is_spent
+                       then jsonb_build_object(
+                           'rate', jsonb_build_object('units', x.rate_units, 'seconds', x.rate_seconds), 'spent', f.spent,
+                           'due_at', workflow.units_due(x.key, x.rate_seconds, x.rate_units, x.units, v_now))
+                       else '{}' end
                || case when c.cycle is not null then jsonb_build_object('cycle', c.cycle) else '{}' end as details
         from wait x join held h on h.kind = x.kind and h.key = x.key
         left join circle c on c.kind = x.kind and c.key = x.key
-        order by x.task_id, h.used + x.units <= x.capacity, c.cycle is null, x.kind desc, x.key
+        cross join lateral (
+            select s.spent, coalesce(s.spent + x.units > x.rate_units, false) as is_spent
+            from (select case when x.rate_seconds is not null
+                              then workflow.units_spent(x.key, x.rate_seconds, v_now) end as spent offset 0) s) f
+        order by x.task_id, h.used + x.units <= x.capacity and not f.is_spent, c.cycle is null, x.kind desc, x.key
     ),
     -- To be claimed: by which workers.
     claimable as materialized (
@@ -256,6 +266,7 @@ begin
                    when 'deadlock' then x.waits_since
                    when 'lock_held' then x.waits_since
                    when 'limit_full' then x.waits_since
+                   when 'rate_reached' then x.waits_since
                    when 'resource_free' then x.waits_since
                    when 'waiting_approval' then coalesce(x.waits_since, x.started_at)
                    when 'no_workers' then greatest(x.last_seen, x.pending_since)
@@ -269,6 +280,7 @@ begin
                    when 'waiting_signal' then x.scheduled_at
                    when 'waiting_approval' then x.scheduled_at
                    when 'waiting_until' then x.scheduled_at
+                   when 'rate_reached' then (x.details ->> 'due_at')::timestamptz
                    when 'running' then x.lease_until
                    when 'worker_dead' then x.lease_until
                end as until
@@ -384,6 +396,7 @@ begin
         when 'deadlock' then 'lock_held_by:' || (v_found.details -> 'holders' -> 0 ->> 'workflow_id')
         when 'lock_held' then 'lock_held_by:' || (v_found.details -> 'holders' -> 0 ->> 'workflow_id')
         when 'limit_full' then 'rate_limited'
+        when 'rate_reached' then 'rate_limited'
         when 'waiting' then 'waiting_dependency'
         when 'waiting_signal' then 'waiting_signal:' || (v_found.details ->> 'name')
         when 'waiting_approval' then 'waiting_approval:' || (v_found.details ->> 'approval_id')

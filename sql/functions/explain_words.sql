@@ -38,6 +38,11 @@ as $$
             'Has waited %s for the limit %s: %s of %s in use, %s needed; longest by %s.',
             workflow.in_words(p_now - p_since), p_details ->> 'key', p_details ->> 'used', p_details ->> 'capacity',
             p_details ->> 'units', workflow.holder_in_words(p_details -> 'holders' -> 0, p_now))
+        when 'rate_reached' then format(
+            'Has waited %s for units of the limit %s: %s of %s were spent within %s, %s needed; the first in line gets its own in %s.',
+            workflow.in_words(p_now - p_since), p_details ->> 'key', p_details ->> 'spent', p_details -> 'rate' ->> 'units',
+            workflow.in_words(make_interval(secs => (p_details -> 'rate' ->> 'seconds')::double precision)),
+            p_details ->> 'units', workflow.in_words(p_until - p_now))
         when 'resource_free' then format(
             'The %s %s is free; the task gets it in its turn, within seconds.', p_details ->> 'kind', p_details ->> 'key')
         when 'no_workers' then format(
@@ -122,6 +127,7 @@ as $$
             'GET', format('workflows/%s/why', p_details -> 'holders' -> 0 ->> 'workflow_id'))
         when 'limit_full' then workflow.curl(
             'GET', format('workflows/%s/why', p_details -> 'holders' -> 0 ->> 'workflow_id'))
+        when 'rate_reached' then workflow.curl('GET', 'locks')
         when 'no_workers' then 'kubectl rollout restart deployment/workflow-workers -n agents'
         when 'no_worker_for_queue' then format(
             'kubectl set env deployment/workflow-workers -n agents WORKFLOW_QUEUES=%s',

@@ -42,15 +42,17 @@ declare
     v_holds     workflow.need[] := '{}';
     v_waits     workflow.need[] := '{}';
     v_passed_on text[];
+    v_begun     jsonb := '{}';          -- units of limits taken here, by key
 begin
     v_needs := array(
         select row(t.id, t.job_id, t.workflow_id, t.attempt + 1, t.priority, t.pending_since, r.kind, r.key, r.scope,
-                   r.capacity, r.units, null, null)::workflow.need
+                   r.capacity, r.units, (r.rate ->> 'units')::integer, (r.rate ->> 'seconds')::double precision)::workflow.need
         from workflow.tasks t
         cross join lateral (
             select s.resources from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index and s.resources <> '[]' offset 0) s
-        cross join lateral jsonb_to_recordset(s.resources) as r(kind text, key text, scope text, capacity integer, units integer)
+        cross join lateral jsonb_to_recordset(s.resources) as r(
+            kind text, key text, scope text, capacity integer, units integer, rate jsonb)
         where t.id = any(p_tasks));
     if v_needs = '{}' then
         return p_tasks;
@@ -95,6 +97,11 @@ begin
             continue when v_need.kind = 'lock' and v_need.key || ' ' || v_need.workflow_id = any(v_own);
             v_take := v_take || v_need;
             v_fits := v_fits and coalesce((v_used ->> v_name)::integer, 0) + v_need.units <= v_need.capacity;
+            if v_fits and v_need.rate_seconds is not null then
+                v_fits := workflow.units_spent(v_need.key, v_need.rate_seconds, p_now)
+                        + coalesce((v_begun ->> v_need.key)::integer, 0) + v_need.units <= v_need.rate_units
+                    and (p_paused or not workflow.overtakes(v_need));
+            end if;
         end loop;
         if v_fits then
             v_granted := v_granted || v_task.task_id;
@@ -103,6 +110,10 @@ begin
                 v_name := v_need.kind || ' ' || v_need.key;
                 v_used := v_used || jsonb_build_object(
                     v_name, coalesce((v_used ->> v_name)::integer, 0) + v_need.units);
+                if v_need.kind = 'limit' then
+                    v_begun := v_begun || jsonb_build_object(
+                        v_need.key, coalesce((v_begun ->> v_need.key)::integer, 0) + v_need.units);
+                end if;
                 if v_need.scope = 'workflow' then
                     v_own := v_own || (v_need.key || ' ' || v_need.workflow_id);
                 end if;
@@ -123,8 +134,15 @@ begin
 
     insert into workflow.holds (kind, key, task_id, attempt, workflow_id, scope, units, acquired_at)
     select n.kind, n.key, n.task_id, n.attempt, n.workflow_id, n.scope, n.units, p_now from unnest(v_holds) n;
-    insert into workflow.waits (kind, key, task_id, workflow_id, scope, capacity, units, priority, since)
-    select n.kind, n.key, n.task_id, n.workflow_id, n.scope, n.capacity, n.units, n.priority, n.since from unnest(v_waits) n;
+    if v_begun <> '{}' then
+        perform workflow.spend_units(v_holds, p_now);
+    end if;
+    insert into workflow.waits
+        (kind, key, task_id, workflow_id, scope, capacity, units, priority, since, rate_units, rate_seconds)
+    select n.kind, n.key, n.task_id, n.workflow_id, n.scope, n.capacity, n.units, n.priority, n.since, n.rate_units, n.rate_seconds
+    from unnest(v_waits) n;
+    perform workflow.note_units_due(n.key, p_now)
+    from (select distinct n.key from unnest(v_waits) n where n.rate_seconds is not null) n;
     update procrastinate_jobs j set scheduled_at = workflow.never()
     where j.id = any(array(select n.job_id from unnest(v_waits) n));  -- the caller locked them as todo
 
@@ -289,7 +307,7 @@ begin
         loop
             v_woken := 0;
             for v_wait in
-                select x.task_id, x.workflow_id, x.capacity, x.units, n.needs
+                select x.task_id, x.workflow_id, x.capacity, x.units, x.rate_units, x.rate_seconds, n.needs
                 from (select x.* from workflow.waits x
                       where x.kind = v_name.kind and x.key = v_name.key and x.woken_at is null and (not v_paused or (
                           select w.status from workflow.workflows w where w.id = x.workflow_id) <> 'pending')
@@ -304,8 +322,13 @@ begin
                             v_need.kind || ' ' || v_need.key, workflow.used_units(v_need.kind, v_need.key, p_now));
                     end if;
                 end loop;
-                exit when (v_used ->> v_name.name)::integer + v_wait.units > v_wait.capacity;
-                select bool_and((v_used ->> (n.kind || ' ' || n.key))::integer + n.units <= n.capacity) into v_fits
+                exit when (v_used ->> v_name.name)::integer + v_wait.units > v_wait.capacity
+                    or v_wait.rate_units < workflow.units_spent(v_name.key, v_wait.rate_seconds, p_now)
+                                           + workflow.units_woken('limit', v_name.key, p_now) + v_wait.units;
+                select bool_and(
+                    (v_used ->> (n.kind || ' ' || n.key))::integer + n.units <= n.capacity
+                    and (n.rate_units is null or n.rate_units >= workflow.units_spent(n.key, n.rate_seconds, p_now)
+                         + workflow.units_woken('limit', n.key, p_now) + n.units)) into v_fits
                 from unnest(v_wait.needs) n;
                 continue when not v_fits or not exists (
                     select 1 from workflow.workflows w where w.id = v_wait.workflow_id and w.paused_at is null);
@@ -331,6 +354,9 @@ begin
             v_count := v_count + v_woken;
             exit when v_woken < p_look;
         end loop;
+        if v_name.kind = 'limit' then
+            perform workflow.note_units_due(v_name.key, p_now);
+        end if;
     end loop;
     perform workflow.wake_queue(q) from (select distinct q from unnest(v_queues) q) q;
     return v_count;
@@ -349,14 +375,28 @@ set enable_sort = off
 as $$
 begin
     return coalesce((select sum(h.units) from workflow.holds h where h.kind = p_kind and h.key = p_key), 0)
-         + coalesce((
-               select sum(w.units)
-               from (select x.units from workflow.waits x
-                     where x.kind = p_kind and x.key = p_key and x.woken_at > p_now - interval '5 seconds'
-                     order by x.woken_at offset 0) w), 0);
+         + workflow.units_woken(p_kind, p_key, p_now);
 end
 $$;
 comment on function workflow.used_units is 'Internal: units of a resource that are in use';
+
+-- How many units of a resource are kept for tasks that were woken within the last seconds.
+create or replace function workflow.units_woken(p_kind text, p_key text, p_now timestamptz) returns integer
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+set enable_sort = off
+as $$
+begin
+    return coalesce((
+        select sum(w.units)
+        from (select x.units from workflow.waits x
+              where x.kind = p_kind and x.key = p_key and x.woken_at > p_now - interval '5 seconds'
+              order by x.woken_at offset 0) w), 0);
+end
+$$;
+comment on function workflow.units_woken is 'Internal: units of a resource that are kept for tasks that were woken';
 
 -- Looks after the lines for up to p_limit resources, from after p_after on: wakes who fits. Finds what slipped through when a
 -- row was locked, and those behind a task that was woken but that no worker claims. Waits for no lock.

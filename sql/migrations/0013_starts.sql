@@ -67,18 +67,20 @@ comment on column workflow.workflows.queued_at is 'Nothing of it is claimed whil
 -- Rates of limits: so many units in any span of so many seconds.
 alter type workflow.need
     add attribute rate_units integer,
-    add attribute rate_seconds integer;
+    add attribute rate_seconds double precision;
 alter table workflow.waits
     add column rate_units   integer,
-    add column rate_seconds integer;
-alter table workflow.resources add column due_at timestamptz;  -- when units for the first in line are there again
+    add column rate_seconds double precision;
+alter table workflow.resources
+    add column spans    double precision[] not null default '{}',  -- seconds of the spans that rates of steps name for it
+    add column due_at   timestamptz;               -- when units for the first in line are there again
 create index resources_due on workflow.resources (due_at) where due_at is not null;
 
 -- Units that were spent, by sixtieths of each span that some step names for the limit. Whoever holds the row of the resource
 -- writes here.
 create table workflow.spent_units (
     key             text not null,
-    rate_seconds    integer not null,
+    rate_seconds    double precision not null,
     slot            bigint not null,               -- number of the sixtieth
     units           bigint not null,
     primary key (key, rate_seconds, slot)

@@ -139,6 +139,12 @@ def step(
     }
 
 
+def rated(key: str, units: int, seconds: float, *, takes: int = 1, capacity: int = 100_000) -> dict[str, Any]:
+    """A limit of so many units in any span of so many seconds."""
+    rate = {"units": units, "seconds": seconds}
+    return {**resource("limit", key, capacity=capacity, units=takes), "rate": rate}
+
+
 def resource(kind: str, key: str, *, scope: str = "task", capacity: int = 1, units: int = 1) -> dict[str, Any]:
     return {"kind": kind, "key": key, "scope": scope, "capacity": capacity, "units": units}
 
@@ -432,6 +438,9 @@ class Engine:
             limit,
         )
         return answer
+
+    def wake_rated(self) -> int:
+        return int(self.value("select workflow.wake_rated()"))
 
     def sweep_places(self, after: str | None = None, *, limit: int = 100) -> dict[str, Any]:
         answer: dict[str, Any] = self.value("select workflow.sweep_places(%s, %s)", after, limit)

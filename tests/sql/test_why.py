@@ -5,7 +5,7 @@ from uuid import UUID
 
 import pytest
 
-from .engine import Claim, Engine
+from .engine import Claim, Engine, rated
 
 BASE = "http://localhost:3003/api/v1"
 
@@ -179,6 +179,25 @@ def test_a_full_limit_says_how_much_of_it_is_in_use(engine: Engine) -> None:
     )
     assert pending_reason(engine, workflow) == "rate_limited"
     engine.finish(claim.succeeded())
+
+
+def test_a_rate_that_is_reached_says_when_units_are_there_again(engine: Engine) -> None:
+    engine.define({"a": {"resources": [rated("crm", 2, 60)]}})
+    for _ in range(2):
+        engine.start()
+    workflow = engine.start()
+    engine.finish(*(c.succeeded() for c in engine.claim()))
+
+    row = why(engine, workflow)
+
+    assert row["reason"] == "rate_reached"
+    words = (
+        "Has waited 0 s for units of the limit crm: 2 of 2 were spent within 1 min, 1 needed; the first in line gets"
+    )
+    assert row["explanation"].startswith(words)
+    assert 58 < (row["until"] - row["since"]).total_seconds() < 62
+    assert row["command"] == f"curl {BASE}/locks"
+    assert pending_reason(engine, workflow) == "rate_limited"
 
 
 def test_what_has_just_become_free_is_given_in_turn(engine: Engine) -> None:

@@ -66,6 +66,10 @@ class Maintenance:
         answer = await self._pool.value("select workflow.sweep_waiters(%s, %s)", [after, limit], repeatable=True)
         return answer["woken"], answer["last"]
 
+    async def wake_rated(self) -> int:
+        """Wake those who wait for units of a limit's rate that are there again; returns how many."""
+        return int(await self._pool.value("select workflow.wake_rated()", repeatable=True))
+
     async def sweep_places(self, after: str | None, *, limit: int = 100) -> tuple[int, str | None]:
         """Let workflows in that are next in line for a concurrency key, where that was missed.
 
