@@ -1,8 +1,11 @@
--- The engine's clock: the database's, moved by the setting workflow.clock_offset where a test set one in its session.
+-- The engine's clock: the database's, unless the session moved it by the setting workflow.clock_offset (tests of the engine) or
+-- set it to stand at a time by workflow.clock_time (test mode, where time goes on only when nothing else does).
 create or replace function workflow.clock() returns timestamptz
 language sql volatile parallel safe
 as $$
-    select clock_timestamp() + coalesce(nullif(current_setting('workflow.clock_offset', true), '')::interval, interval '0')
+    select coalesce(
+        nullif(current_setting('workflow.clock_time', true), '')::timestamptz,
+        clock_timestamp() + coalesce(nullif(current_setting('workflow.clock_offset', true), '')::interval, interval '0'))
 $$;
 comment on function workflow.clock() is 'Now, by the database clock';
 

@@ -31,6 +31,7 @@ from workflow_engine.api.routes import (
     task_types,
     tasks,
     trace,
+    trials,
     versions,
     why,
     workers,
@@ -74,6 +75,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
     )
     for routes in (
         starts.router,
+        trials.router,
         definitions.router,
         orphans.router,
         reload.router,

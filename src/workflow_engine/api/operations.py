@@ -120,6 +120,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.Problem,
             schemas.StartRequest,
             schemas.DefinitionDocument,
+            schemas.TrialRequest,
             schemas.CancelRequest,
             schemas.BulkCancelRequest,
             schemas.BulkRetryRequest,

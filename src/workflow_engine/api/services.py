@@ -15,6 +15,7 @@ from workflow_engine.api.known_names import KnownNames
 from workflow_engine.api.reloading import Reloader
 from workflow_engine.api.scraping import Scraping
 from workflow_engine.api.starting import Starter
+from workflow_engine.api.trials import Trials
 from workflow_engine.api.waiting import Waiting
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.mirror.definitions import DefinitionCache
@@ -34,6 +35,7 @@ class Services:
     operations: OperationLocks
     reloader: Reloader
     scraping: Scraping
+    trials: Trials
 
 
 @asynccontextmanager
@@ -51,6 +53,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
         OperationLocks(mirror),
         reloader,
         Scraping(store),
+        Trials(settings),
     )
     metrics.build_info.info({"version": VERSION})
     app.state.services = services

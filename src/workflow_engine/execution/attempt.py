@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import random
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,6 +18,7 @@ class Limits:
 
     timeout: float  # seconds
     payload_bytes: int
+    random: Callable[[], float] = random.random  # spreads retries out; nothing secret
 
 
 @dataclass(frozen=True, slots=True)

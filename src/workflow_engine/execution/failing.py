@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from typing import Any
 
 from workflow_engine.definition.expressions import evaluate
@@ -24,7 +23,7 @@ def failed(attempt: Attempt, error: TaskError, policy: RetryPolicy) -> Completio
         retryable=error.retryable,
         tries=attempt.claim.tries + 1,
         elapsed=attempt.claim.elapsed_seconds,
-        random=random.random(),  # noqa: S311 spreads retries out; nothing secret
+        random=attempt.limits.random(),
         retry_after=error.retry_after,
     )
     if delay is not None and policy.when is not None:

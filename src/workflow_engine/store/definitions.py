@@ -49,7 +49,7 @@ class Definitions:
                 Jsonb(definition.document),
                 definition.hash,
                 Jsonb(definition.plan.to_json()),
-                Jsonb(_graph(definition.plan)),
+                Jsonb(graph_of(definition.plan)),
             ],
             repeatable=True,
         )
@@ -235,7 +235,7 @@ class Definitions:
         return DefinitionNotFound(f"Workflow definition not found: {label}", hint=hint)
 
 
-def _graph(plan: Plan) -> list[dict[str, Any]]:
+def graph_of(plan: Plan) -> list[dict[str, Any]]:
     """The columns of `workflow.definition_steps`, one object per step."""
     return [_node(step) for step in plan.steps]
 

@@ -59,6 +59,15 @@ from workflow_engine.api.schemas.tasks import (
     Span,
     Task,
 )
+from workflow_engine.api.schemas.trials import (
+    Trial,
+    TrialApproval,
+    TrialEvent,
+    TrialRequest,
+    TrialSignal,
+    TrialTask,
+    TrialUnused,
+)
 from workflow_engine.api.schemas.waits import (
     Approval,
     ApprovalAnswer,
@@ -157,6 +166,13 @@ __all__ = [
     "TaskStats",
     "TaskType",
     "TaskTypePatch",
+    "Trial",
+    "TrialApproval",
+    "TrialEvent",
+    "TrialRequest",
+    "TrialSignal",
+    "TrialTask",
+    "TrialUnused",
     "TypeStats",
     "Validation",
     "Warning",

@@ -1,4 +1,4 @@
-"""For tests of your own handlers: the context that a worker would give them."""
+"""The context that a worker would give a handler."""
 
 from __future__ import annotations
 

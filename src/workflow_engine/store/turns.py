@@ -1,0 +1,42 @@
+"""A worker's turn as Postgres takes and answers it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import fields
+from typing import Any
+
+import orjson
+
+from workflow_engine.records import Claim, Completion, Turn
+
+TURN = "select workflow.turn(%s, %s::text::jsonb, %s, %s, %s, %s)"
+"""Parameters: worker id, `completions_document`, queues, task types, free slots, seconds of a lease."""
+
+# In place of `asdict`, which copies every value deeply: 8 us a completion against 0.5.
+_COMPLETION_FIELDS = tuple(field.name for field in fields(Completion) if field.name != "workflow_id")
+_CLAIM_FIELDS = frozenset(field.name for field in fields(Claim))
+
+
+def completions_document(completions: Sequence[Completion]) -> str | None:
+    """Completions as JSON; None for none."""
+    return orjson.dumps([_as_json(completion) for completion in completions]).decode() if completions else None
+
+
+def read_turn(answer: dict[str, Any]) -> Turn:
+    """The answer of `TURN`."""
+    return Turn(
+        stale=answer["stale"],
+        # What a newer database says beyond what we know is left out.
+        claims=[Claim(**{name: claim[name] for name in _CLAIM_FIELDS & claim.keys()}) for claim in answer["claims"]],
+        again=answer["again"],
+        next_due=answer["next_due"],
+        registered=answer["registered"],
+    )
+
+
+def _as_json(completion: Completion) -> dict[str, Any]:
+    document = {name: value for name in _COMPLETION_FIELDS if (value := getattr(completion, name)) is not None}
+    if completion.output is not None:
+        document["output"] = orjson.Fragment(completion.output)
+    return document
