@@ -23,7 +23,11 @@ declare
     v_wave      workflow.ended_task[] := p_ended;
     v_next      workflow.successor[];
     v_jobs      bigint[];
+    v_timed     bigint[];
     v_failing   uuid[];
+    v_ending    uuid[];     -- done with their steps, not with what their version does at the end
+    v_related   uuid[];     -- ended, and a child
+    v_handlers  workflow.ended_task[];
     v_scopes    workflow.scope_fact[];
     v_cancelled bigint[] := '{}';
 begin
@@ -59,8 +63,9 @@ begin
         select array_agg(row(e.task_id, o.workflow_id, e.version_id, e.step_index, o.open - e.ended,
                              o.succeeded + e.succeeded, o.failed + e.failed, v.status, n.queue, n.type, o.priority,
                              o.skipped + e.skipped, o.unmet + e.unmet)
-                         ::workflow.successor order by v.status <> 'pending', e.task_id)
-        into v_next
+                         ::workflow.successor order by v.status <> 'pending', e.task_id),
+               array_agg(e.task_id) filter (where n.timed and v.status = 'pending')
+        into v_next, v_timed
         from edge e
         cross join lateral (
             -- One that went on before, as its rule lets it, is not concerned.
@@ -69,7 +74,8 @@ begin
                    t.priority
             from workflow.tasks t where t.id = e.task_id and t.status = 'blocked' offset 0) o
         cross join lateral (
-            select s.queue, s.type, s.rule, cardinality(s.dependencies) - cardinality(s.ordering) as total
+            select s.queue, s.type, s.rule, cardinality(s.dependencies) - cardinality(s.ordering) as total,
+                   s.timeouts is not null as timed
             from workflow.definition_steps s
             where s.version_id = e.version_id and s.step_index = e.step_index offset 0) n
         cross join lateral (
@@ -100,6 +106,10 @@ begin
                  skipped, unmet, ord)
         where t.id = any(array(select x.task_id from unnest(v_next) x)) and t.id = n.task_id;
 
+        if v_timed is not null then
+            perform workflow.set_deadlines(v_timed, p_now, true);
+        end if;
+
         insert into workflow.events (workflow_id, type, task_id, at, data)
         select n.workflow_id, 'task.' || n.status, n.task_id, p_now,
                case when n.status = 'failed' then jsonb_build_object('error', workflow.upstream_failed()) end
@@ -118,6 +128,7 @@ begin
     -- ended before: so the followers are looked at as they are. Those that ended just now (at p_now) count for themselves.
     with fact as materialized (
         select e.workflow_id, s.scope, case when s.scope > 0 then e.task_id - e.step_index end as base,
+               s.kind <> 'step' as handler, array_agg(e) filter (where s.kind <> 'step') as handlers,
                count(*) filter (where not exists (
                    select 1 from unnest(s.followers) x(follower)
                    cross join lateral (
@@ -133,31 +144,35 @@ begin
                                 and e.error ->> 'type' is distinct from 'upstream_failed'), false) as at_once
         from unnest(v_all) e
         cross join lateral (
-            select s.id, s.scope, coalesce(s.followers, s.successors) as followers, s.tolerated, s.asked
+            select s.id, s.scope, s.kind, coalesce(s.followers, s.successors) as followers, s.tolerated, s.asked
             from workflow.definition_steps s
             where s.version_id = e.version_id and s.step_index = e.step_index offset 0) s
-        group by 1, 2, 3
+        group by 1, 2, 3, 4
     ), noted as (
         update workflow.workflows w set
             open_tasks = w.open_tasks - f.final_steps,
             error = coalesce(w.error, f.error),
-            status = case when w.open_tasks > f.final_steps then w.status
+            status = case when w.open_tasks > f.final_steps or w.has_ending then w.status
                           when coalesce(w.error, f.error) is null then 'succeeded' else 'failed' end,
-            finished_at = case when w.open_tasks <= f.final_steps then p_now end
+            finished_at = case when w.open_tasks <= f.final_steps and not w.has_ending then p_now end
         from fact f
-        where w.id = any(array(select x.workflow_id from fact x)) and w.id = f.workflow_id and f.scope = 0
-          and w.finished_at is null and (f.final_steps > 0 or f.error is not null)
-        returning w.id, w.status, w.finished_at, w.error, w.fail_fast, f.at_once
+        where w.id = any(array(select x.workflow_id from fact x)) and w.id = f.workflow_id and f.scope = 0 and not f.handler
+          and w.finished_at is null and w.ending is null and (f.final_steps > 0 or f.error is not null)
+        returning w.id, w.status, w.open_tasks, w.finished_at, w.error, w.fail_fast, w.parent_task_id, f.at_once
     ), event as (
         insert into workflow.events (workflow_id, type, at, data)
         select n.id, 'workflow.' || n.status, p_now,
                case when n.error is not null then jsonb_build_object('error', n.error) end
         from noted n where n.finished_at is not null
     )
-    select (select array_agg(n.id) from noted n where n.finished_at is null and n.fail_fast and n.at_once),
+    -- A failure of now: one that was there before, and what comes of it, must not end what an operator has started again.
+    select (select array_agg(n.id) from noted n where n.open_tasks > 0 and n.fail_fast and n.at_once),
+           (select array_agg(n.id) from noted n where n.open_tasks = 0 and n.finished_at is null),
+           (select array_agg(n.id) from noted n where n.finished_at is not null and n.parent_task_id is not null),
+           (select array_agg(h) from fact x cross join lateral unnest(x.handlers) h where x.handler),
            array_agg(row(f.base, f.final_steps, f.error, f.at_once)::workflow.scope_fact)
-               filter (where f.scope > 0 and (f.final_steps > 0 or f.error is not null))
-    into v_failing, v_scopes
+               filter (where f.scope > 0 and not f.handler and (f.final_steps > 0 or f.error is not null))
+    into v_failing, v_ending, v_related, v_handlers, v_scopes
     from fact f;
 
     if v_scopes is not null then
@@ -165,6 +180,15 @@ begin
     end if;
     if v_failing is not null then
         perform workflow.end_workflows(v_failing, 'failed', p_now);
+    end if;
+    if v_ending is not null then
+        perform workflow.begin_ending(v_ending, null, p_now);
+    end if;
+    if v_handlers is not null then
+        perform workflow.end_handlers(v_handlers, p_now);
+    end if;
+    if v_related is not null then
+        perform workflow.after_end(v_related, p_now);
     end if;
     return v_cancelled;
 end

@@ -1,4 +1,6 @@
--- Ends a workflow now: what has not ended is cancelled; running handlers are told to stop and their results are void.
+-- Ends a workflow now: what has not ended is cancelled; running handlers are told to stop and their results are void. So are
+-- its children that run, unless they are to be abandoned. A workflow that has something to undo, or handlers for its end, runs
+-- those first (see ending.sql); cancelled once more it is over at once.
 --
 -- Returns the workflow's status before: 'cancelled' says it was already (no effect).
 -- Errors: WF404 no such workflow; WF409 it has succeeded or failed.
@@ -17,7 +19,7 @@ begin
         raise exception 'The workflow has already %.', v_status using
             errcode = 'WF409', detail = 'invalid-transition', hint = 'Nothing is left to cancel.';
     elsif v_status <> 'cancelled' then
-        perform workflow.cancel_live(array[p_workflow_id], p_reason);
+        perform workflow.cancel_live(p_workflow_id || workflow.lock_descendants(p_workflow_id), p_reason);
     end if;
     return v_status;
 end

@@ -96,7 +96,8 @@ begin
           and w.paused_at is null and w.queued_at is null
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.attempt, t.tries, t.job_id, t.lease_token,
                   t.timeout_override, t.pending_since, t.started_at, t.first_started_at, t.awaits,
-                  w.name, w.version, w.labels, w.input, w.started_at as workflow_started_at
+                  w.name, w.version, w.labels, w.input, w.started_at as workflow_started_at, w.parent_id, w.ending,
+                  w.error as workflow_error
     ), job as (
         update procrastinate_jobs j set status = 'doing', worker_id = v_queue_worker_id
         where j.id = any(array(select c.job_id from claimed c))
@@ -126,7 +127,11 @@ begin
         -- Absent, not null: workers of the version before know no such field.
         || case when y.max_attempts is not null then jsonb_build_object('max_attempts', y.max_attempts) else '{}' end
         || case when s.scope > 0 then workflow.scope_of_claim(c.id, c.step_index) else '{}' end
-        || case when c.awaits is not null then workflow.resumption(c.id) else '{}' end)
+        || case when c.awaits is not null then workflow.resumption(c.id) else '{}' end
+        || case when c.parent_id is not null then jsonb_build_object('workflow_parent_id', c.parent_id) else '{}' end
+        || case when c.ending is not null then jsonb_build_object('workflow_status', c.ending) else '{}' end
+        || case when c.ending is not null and c.workflow_error is not null
+                then jsonb_build_object('workflow_error', c.workflow_error) else '{}' end)
     into v_claims
     from claimed c
     cross join lateral (

@@ -1,8 +1,34 @@
--- Ends live workflows at once: tasks that have not ended are cancelled, their jobs removed, their leases void (the late
--- result of a running one is stale, and its worker is told to stop it). The caller holds the workflow rows, and at its own
--- end calls workflow.free_resources.
+-- Ends live workflows: tasks that have not ended are cancelled, their jobs removed, their leases void (the late result of a
+-- running one is stale, and its worker is told to stop it). A workflow whose version has handlers, or something to undo, has its
+-- ending first (see ending.sql), unless it is in its ending already: then it is over at once.
+--
+-- The caller holds the workflow rows, and at its own end calls workflow.free_resources.
 create or replace function workflow.end_workflows(
     p_workflows uuid[], p_status text, p_now timestamptz, p_error jsonb default null) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_ending uuid[];
+begin
+    v_ending := array(
+        select w.id from workflow.workflows w
+        where w.id = any(p_workflows) and w.has_ending and w.ending is null and w.started_at is not null
+          and w.finished_at is null);
+    perform workflow.cancel_open_tasks(p_workflows, p_now);
+    perform workflow.cancel_children(p_workflows, p_now);
+    if v_ending <> '{}' then
+        perform workflow.begin_ending(v_ending, p_status, p_now, p_error);
+    end if;
+    perform workflow.finish_workflows(
+        array(select x from unnest(p_workflows) x where not x = any(v_ending)), p_status, p_now, p_error);
+end
+$$;
+comment on function workflow.end_workflows is 'Internal: end live workflows, cancelling what has not ended';
+
+-- Cancels all that is open of some workflows, whose rows the caller holds.
+create or replace function workflow.cancel_open_tasks(p_workflows uuid[], p_now timestamptz) returns void
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -14,19 +40,9 @@ begin
     perform workflow.cancel_tasks(array(
         select t.id from workflow.tasks t where t.workflow_id = any(p_workflows) and t.finished_at is null
         for no key update), p_now);
-    with done as (
-        update workflow.workflows w set
-            status = p_status, finished_at = p_now, open_tasks = 0, error = coalesce(w.error, p_error)
-        where w.id = any(p_workflows) and w.finished_at is null
-        returning w.id, w.error
-    )
-    insert into workflow.events (workflow_id, type, at, data)
-    select d.id, 'workflow.' || p_status, p_now,
-           case when d.error is not null then jsonb_build_object('error', d.error) end
-    from done d;
 end
 $$;
-comment on function workflow.end_workflows is 'Internal: end live workflows at once, cancelling what has not ended';
+comment on function workflow.cancel_open_tasks is 'Internal: cancel all that is open of some workflows';
 
 -- Cancels tasks that have not ended, and whose rows the caller has locked under their workflows'. What they waited for is
 -- let go; scopes below them are for the caller to end.

@@ -222,8 +222,10 @@ begin
     if not exists (select 1 from workflow.resources) then
         return;  -- no definition names any
     end if;
+    -- What began its ending just now has lost its running tasks as well; what it holds as a whole it keeps to its end.
     v_ended := array(
-        select w.id from workflow.workflows w where w.id = any(p_workflows) and w.finished_at is not null);
+        select w.id from workflow.workflows w
+        where w.id = any(p_workflows) and (w.finished_at is not null or w.ending is not null));
     with ended as (
         delete from workflow.holds h
         where h.ctid = any(array(
@@ -238,7 +240,9 @@ begin
         returning h.kind, h.key
     ), left_line as (
         -- A task leaves its line by a claim, which sees to that, or with its workflow.
-        delete from workflow.waits x where x.workflow_id = any(v_ended)
+        delete from workflow.waits x
+        where x.workflow_id = any(v_ended) and (
+            select count(*) from workflow.tasks t where t.id = x.task_id and t.status = 'pending') = 0
         returning x.kind, x.key
     )
     select array_agg(distinct f.kind || ' ' || f.key) into v_freed

@@ -106,6 +106,12 @@ begin
         on r.task_id = c.base + s.step_index;
 
     update workflow.scopes c set status = 'running', started_at = p_now where c.base = any(p_bases);
+    if exists (
+        select 1 from workflow.definition_versions v
+        where v.id = any(array(select c.version_id from workflow.scopes c where c.base = any(p_bases)))
+          and v.has_deadlines) then
+        perform workflow.set_deadlines(array(select r.task_id from unnest(v_roots) r), p_now, true);
+    end if;
 end
 $$;
 comment on function workflow.start_scopes is 'Internal: give scopes their tasks';

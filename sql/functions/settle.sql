@@ -27,6 +27,7 @@ declare
     v_left      bigint[];   -- tasks that were resumed and now go on without what they waited for
     v_effects   workflow.effect[];
     v_given     workflow.completion[];  -- where some were refused: as they came
+    v_timed     bigint[];   -- tasks that go on and have deadlines
 begin
     -- Workflows first, by id: whoever holds a workflow row owns every transition of its tasks but the claim.
     v_workflows := array(
@@ -98,11 +99,12 @@ begin
                      ::workflow.waiting_task) filter (where d.status = 'waiting'),
            array_agg(d.id) filter (where d.awaits is not null and (d.terminal or d.outcome = 'retried')),
            array_agg(row(d.id, d.workflow_id, d.version_id, d.step_index, d.effects)::workflow.effect)
-               filter (where d.effects is not null)
-    into v_settled, v_again, v_ended, v_waiting, v_left, v_effects
+               filter (where d.effects is not null),
+           array_agg(d.id) filter (where s.timeouts is not null and d.status in ('pending', 'scheduled'))
+    into v_settled, v_again, v_ended, v_waiting, v_left, v_effects, v_timed
     from done d
     cross join lateral (
-        select s.queue, s.type from workflow.definition_steps s
+        select s.queue, s.type, s.timeouts from workflow.definition_steps s
         where s.version_id = d.version_id and s.step_index = d.step_index offset 0) s;
 
     if v_again is not null then
@@ -114,6 +116,9 @@ begin
         where t.id = any(v_tasks) and t.id = a.task_id;
     end if;
 
+    if v_timed is not null then
+        perform workflow.set_deadlines(v_timed, v_now, false);
+    end if;
     if v_effects is not null then
         perform workflow.take_signals(v_effects, v_now);  -- before what is not taken goes to others
     end if;

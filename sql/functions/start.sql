@@ -4,7 +4,8 @@
 -- p_starts  JSON list of {"name", "version"?, "hash"?, "input"?, "labels"?, "priority"?}. Without a version the pinned
 --           one, else the latest. With a hash only if the version has that content: the caller remembers it, and the
 --           database may have been restored since. The engine's own starts also have `once`, a key of the definition, and
---           `places`, a list of {"key", "limit", "on_conflict"}.
+--           `places`, a list of {"key", "limit", "on_conflict"}; those of children `parent_task_id`, `parent_id`, `root_id`,
+--           `depth` and `on_parent_cancel` (see workflow.await_child).
 -- p_key     idempotency key of the whole list; with the same p_fingerprint again the first answer is repeated.
 --
 -- Returns {"started": [{"id","name","version","status"}], "replayed": bool}, in order. A start that the definition's own
@@ -49,7 +50,7 @@ begin
         end if;
     end if;
 
-    if workflow.is_paused() then
+    if workflow.is_paused() and p_starts @? '$[*] ? (!exists(@.parent_task_id))' then  -- children wait until it is resumed
         raise exception 'The engine is paused: it accepts nothing new.' using
             errcode = 'WF503', detail = 'engine-paused',
             hint = 'Try again later, or resume it: POST /api/v1/resume, or select workflow.resume().';
@@ -77,10 +78,13 @@ begin
         select row(workflow.new_id(), nextval('workflow.task_base'), v.name, v.id, v.version, v.final_steps,
                    coalesce(s.input, '{}'), coalesce(v.plan -> 'labels', '{}') || coalesce(s.labels, '{}'),
                    coalesce(s.priority, (v.plan ->> 'priority')::integer, 0),
-                   coalesce((v.plan ->> 'fail_fast')::boolean, true))::workflow.starting
+                   coalesce((v.plan ->> 'fail_fast')::boolean, true), v.has_ending,
+                   v_now + make_interval(secs => (v.plan ->> 'timeout')::double precision), v.has_deadlines,
+                   s.parent_task_id, s.parent_id, s.root_id, coalesce(s.depth, 0), s.on_parent_cancel)::workflow.starting
         from rows from (jsonb_to_recordset(p_starts) as (
-            name text, version integer, input jsonb, labels jsonb, priority integer)) with ordinality
-            as s(name, version, input, labels, priority, ord)
+            name text, version integer, input jsonb, labels jsonb, priority integer, parent_task_id bigint, parent_id uuid,
+            root_id uuid, depth integer, on_parent_cancel text)) with ordinality
+            as s(name, version, input, labels, priority, parent_task_id, parent_id, root_id, depth, on_parent_cancel, ord)
         join workflow.definitions d on d.name = s.name
         join workflow.definition_versions v
             on v.name = d.name and v.version = coalesce(s.version, d.pinned_version, d.latest_version)
@@ -98,14 +102,17 @@ begin
     end if;
 
     insert into workflow.workflows
-        (id, version_id, name, version, input, labels, priority, fail_fast, open_tasks, created_at)
-    select n.id, n.version_id, n.name, n.version, n.input, n.labels, n.priority, n.fail_fast, n.final_steps, v_now
+        (id, version_id, name, version, input, labels, priority, fail_fast, open_tasks, created_at, has_ending, deadline,
+         parent_task_id, parent_id, root_id, depth, on_parent_cancel)
+    select n.id, n.version_id, n.name, n.version, n.input, n.labels, n.priority, n.fail_fast, n.final_steps, v_now,
+           n.has_ending, n.deadline, n.parent_task_id, n.parent_id, n.root_id, n.depth, n.on_parent_cancel
     from unnest(v_new) n;
 
     v_roots := array(
         select row(n.base + s.step_index, s.queue, s.type, s.priority + n.priority, null)::workflow.ready_task
         from unnest(v_new) with ordinality
-            as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, ord)
+            as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, has_ending, deadline,
+                 has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, ord)
         join workflow.definition_steps s on s.version_id = n.version_id and s.scope = 0 and s.kind = 'step'
         where workflow.runs_at_once(s.rule, s.dependencies, s.ordering)
         order by n.ord, s.step_index);
@@ -121,6 +128,10 @@ begin
     left join unnest(v_roots, v_jobs) as r(task_id, queue, type, priority, scheduled_at, job_id)
         on r.task_id = n.base + s.step_index;
 
+    if exists (select 1 from unnest(v_new) n where n.has_deadlines) then
+        perform workflow.set_deadlines(array(select r.task_id from unnest(v_roots) r), v_now, true);
+    end if;
+
     insert into workflow.events (workflow_id, type, at)
     select n.id, 'workflow.created', v_now from unnest(v_new) n;
 
@@ -134,7 +145,8 @@ begin
              else workflow.existing_start(v_existing[n.ord]) end order by n.ord), '[]')
     into v_started
     from unnest(v_all) with ordinality
-        as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, ord);
+        as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, has_ending, deadline,
+             has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, ord);
 
     if p_key is not null then
         update workflow.idempotency_keys k set response = v_started where k.principal = p_principal and k.key = p_key;
