@@ -58,6 +58,8 @@ begin
     update workflow.definition_versions v set final_steps = workflow.count_final_steps(v_version_id, 0)
     where v.id = v_version_id;
 
+    perform workflow.note_handlers(v_version_id);
+
     insert into workflow.resources (kind, key)
     select distinct r ->> 'kind', r ->> 'key' from jsonb_array_elements(p_steps) s, jsonb_array_elements(s -> 'resources') r
     order by 1, 2

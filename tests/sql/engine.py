@@ -30,7 +30,8 @@ WORK_TABLES = (
     "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
     "workflow.replaced_tasks", "workflow.task_logs", "workflow.holds", "workflow.waits", "workflow.scopes",
     "workflow.groups", "workflow.signals", "workflow.signal_waits", "workflow.approvals", "workflow.outbox",
-    "procrastinate_jobs",
+    "workflow.endings", "workflow.compensations", "workflow.deadlines", "workflow.parents_to_wake",
+    "workflow.children_to_cancel", "procrastinate_jobs",
 )  # fmt: skip
 ASKING_RULES = ("all_done", "one_failed", "all_failed")  # they look for failures
 OTHER_TABLES = (
