@@ -165,6 +165,9 @@ begin
         v_ready := array(
             select row(n.task_id, n.queue, n.type, n.priority, null)::workflow.ready_task from unnest(v_next) n);
         -- A workflow that was retried may have had this task before: it is made again under its id, and its attempts go on.
+        insert into workflow.events (workflow_id, type, task_id, at)
+        select t.workflow_id, 'task.reopened', t.id, p_now from workflow.tasks t
+        where t.id = any(array(select n.task_id from unnest(v_next) n)) and t.status = 'succeeded';
         insert into workflow.tasks as t
             (id, workflow_id, version_id, step_index, status, priority, open_dependencies, job_id, pending_since)
         select n.task_id, n.workflow_id, n.version_id, n.step_index, 'pending', n.priority, 0, n.job_id, p_now

@@ -41,13 +41,17 @@ begin
     update workflow.workflows w set
         status = case when w.started_at is null then 'pending' else 'running' end,
         open_tasks = workflow.count_open_tasks(p_workflow_id), error = workflow.first_failure(p_workflow_id),
-        finished_at = null, paused_at = case when w.finished_at is null then w.paused_at end
+        finished_at = null, paused_at = case when w.finished_at is null then w.paused_at end, output = null,
+        deadline = (
+            select p_now + make_interval(secs => (v.plan ->> 'timeout')::double precision)
+            from workflow.definition_versions v where v.id = w.version_id)
     where w.id = p_workflow_id;
     v_ended := workflow.recount(v_waiting, p_now);
     if v_ended <> '{}' then
         perform workflow.advance(v_ended, p_now);
     end if;
     perform workflow.ensure_jobs(p_workflow_id);
+    perform workflow.set_deadlines(p_tasks, p_now, true);
     perform workflow.take_places_again(p_workflow_id, p_now);
 end
 $$;
@@ -85,9 +89,10 @@ begin
         select coalesce(t.error, '{}') || jsonb_build_object('step', s.id, 'task_id', t.id::text)
         from workflow.tasks t
         cross join lateral (
-            select s.id, s.scope, s.tolerated from workflow.definition_steps s
+            select s.id, s.tolerated, s.scope, s.kind from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
-        where t.workflow_id = p_workflow_id and s.scope = 0 and t.status = 'failed' and not s.tolerated
+        where t.workflow_id = p_workflow_id and t.status = 'failed'
+          and not s.tolerated and s.scope = 0 and s.kind = 'step'
         order by t.error ->> 'type' = 'upstream_failed', t.finished_at, t.id
         limit 1);
 end

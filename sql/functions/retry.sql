@@ -1,5 +1,6 @@
 -- Runs again what failed: succeeded and skipped tasks are kept, failed and cancelled ones wait for their dependencies
--- again, and so do those behind them that were skipped by a rule or condition. The retry policy starts afresh; attempt numbers go on. A workflow that is pinned to another version goes on with
+-- again, and so do those behind them that were skipped by a rule or condition. A step that was undone is done again, and so is
+-- what is behind it (see redo.sql). The retry policy starts afresh; attempt numbers go on. A workflow that is pinned to another version goes on with
 -- that one (see workflow.switch_version).
 --
 -- A pending workflow is not changed: tasks whose job was lost get a new one and workers are woken. What a pause, a lock or a
@@ -46,9 +47,11 @@ begin
     v_tasks := workflow.retried_with(array(
         select t.id from workflow.tasks t
         where t.workflow_id = p_workflow_id and t.status in ('failed', 'cancelled')));
+    v_tasks := workflow.to_redo(p_workflow_id, v_tasks, v_now);
     insert into workflow.events (workflow_id, type, at, data)
     values (p_workflow_id, 'workflow.retried', v_now, jsonb_build_object('tasks', cardinality(v_tasks)));
     perform workflow.reopen(p_workflow_id, v_tasks, v_now);
+    perform workflow.end_if_done(p_workflow_id, v_now);
     return cardinality(v_tasks);
 end
 $$;

@@ -27,6 +27,7 @@ declare
     v_tasks     bigint[];
     v_fault     text;
     v_hint      text;
+    v_kind      text;
 begin
     if not (p_timeout > 0 and p_timeout < 'infinity') then
         raise exception 'A timeout is a number of seconds above zero.' using
@@ -43,12 +44,19 @@ begin
             errcode = 'WF404', detail = 'task-not-found', hint = 'GET /api/v1/workflows/{id}/tasks lists those of a workflow.';
     end if;
 
+    select s.kind into v_kind from workflow.definition_steps s
+    where s.version_id = v_task.version_id and s.step_index = v_task.step_index;
+
     select f.fault, f.hint into v_fault, v_hint
     from (values
         (v_task.status = 'running',
          'The task is running.', 'Wait until it ends, or cancel its workflow first.'),
         (v_task.status in ('blocked', 'waiting'),
          'The task waits for the steps before it.', 'It runs by itself when they have ended.'),
+        (v_workflow.ending is not null and v_task.finished_at is not null,
+         'The workflow is ending.', 'Wait until it has ended, then retry it.'),
+        (v_kind not in ('step', 'compensation') and v_task.finished_at is not null,
+         'The task belongs to the end of its workflow.', 'Retry the workflow: it ends again.'),
         (v_task.status = 'skipped',
          'The task was skipped.', 'Its condition was not met; start the workflow anew to run it again.'),
         (v_task.status = 'succeeded',
@@ -87,9 +95,13 @@ begin
         return greatest(workflow.ensure_jobs(v_task.workflow_id), (v_task.status = 'scheduled')::integer);
     end if;
 
+    if v_kind = 'compensation' then
+        return workflow.retry_compensation(p_task_id, p_timeout, v_now);
+    end if;
     v_tasks := workflow.retried_with(p_task_id || array(
         select t.id from workflow.tasks t
         where t.workflow_id = v_task.workflow_id and t.status = 'cancelled' and t.id <> p_task_id));
+    v_tasks := workflow.to_redo(v_task.workflow_id, v_tasks, v_now);
     insert into workflow.events (workflow_id, type, task_id, at, data)
     values (v_task.workflow_id, 'workflow.retried', p_task_id, v_now,
             jsonb_build_object('tasks', cardinality(v_tasks), 'timeout', p_timeout));

@@ -86,24 +86,6 @@ def define(
     return version
 
 
-def waiting(claim: Claim, kind: str, **awaits: Any) -> Completion:
-    """The completion of an attempt after which its task waits."""
-    return {
-        "task_id": claim.task_id,
-        "attempt": claim.attempt,
-        "lease_token": claim.token,
-        "outcome": "waiting",
-        "next": "waiting",
-        "awaits": {"kind": kind, **awaits},
-    }
-
-
-def opens(claim: Claim, scope: int, instances: int = 1, **awaits: Any) -> Completion:
-    """The task waits for instances of a scope."""
-    made = [{"position": position, "variables": {}} for position in range(instances)]
-    return waiting(claim, "scope", scope=scope, instances=made, **awaits)
-
-
 def child(claim: Claim, name: str = "child", **awaits: Any) -> Completion:
     """The task waits for a child workflow."""
-    return waiting(claim, "child", name=name, **awaits)
+    return claim.waiting("child", name=name, **awaits)

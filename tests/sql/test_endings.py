@@ -8,7 +8,7 @@ from uuid import UUID
 import pytest
 
 from .engine import Claim, Engine
-from .nested import define, opens, step
+from .nested import define, step
 
 
 def claim_only(engine: Engine, name: str) -> Claim:
@@ -204,14 +204,14 @@ def test_a_handler_may_have_steps_of_its_own(engine: Engine) -> None:
     )
     workflow = engine.start()
     run(engine, "a", fails=True)
-    engine.finish(opens(claim_only(engine, "on_failure"), 1))
+    engine.finish(claim_only(engine, "on_failure").opens(1))
     run(engine, "log")
     notify = claim_only(engine, "notify")
     assert notify.raw["workflow_status"] == "failed"
     engine.finish(notify.failed())  # fails the handler, and not the workflow at once
     assert engine.status(workflow) == "running"
     run(engine, "on_failure", fails=True)
-    engine.finish(opens(claim_only(engine, "on_exit"), 2))
+    engine.finish(claim_only(engine, "on_exit").opens(2))
     run(engine, "clean")
     run(engine, "on_exit")
     assert engine.status(workflow) == "failed"
@@ -225,7 +225,7 @@ def test_what_succeeded_inside_scopes_is_undone_there(engine: Engine) -> None:
                           "charge.compensate": step(kind="compensation")})},
     )  # fmt: skip
     workflow = engine.start()
-    engine.finish(opens(claim_only(engine, "map"), 1, 3, tolerated=1))
+    engine.finish(claim_only(engine, "map").opens(1, 3, tolerated=1))
     first, second, third = sorted(engine.claim(), key=lambda c: c.task_id)
     engine.finish(second.succeeded())
     engine.finish(first.failed())
@@ -247,7 +247,7 @@ def test_all_rounds_of_a_block_that_was_tried_again_are_undone(engine: Engine) -
     workflow = engine.start()
     charged = []
     for again in (True, False):
-        engine.finish(opens(claim_only(engine, "block"), 1))
+        engine.finish(claim_only(engine, "block").opens(1))
         charged.append(run(engine, "charge").task_id)
         run(engine, "ship", fails=True)
         block = claim_only(engine, "block")
@@ -418,7 +418,7 @@ def test_terminate_works_from_inside_scopes_and_the_ending_follows(engine: Engin
     )
     workflow = engine.start()
     claims = {c.step: c for c in engine.claim()}
-    engine.finish(opens(claims["map"], 1, 5, width=2))
+    engine.finish(claims["map"].opens(1, 5, width=2))
     first, second = engine.claim()
     engine.finish(terminated(first, status="succeeded", output=7), second.succeeded())
     run(engine, "on_exit")
@@ -442,7 +442,7 @@ def test_terminate_inside_a_handler_changes_the_outcome_and_the_ending_goes_on(e
     )
     workflow = engine.start()
     run(engine, "a", fails=True)
-    engine.finish(opens(claim_only(engine, "on_failure"), 1))
+    engine.finish(claim_only(engine, "on_failure").opens(1))
     claims = {c.step: c for c in engine.claim()}
     engine.finish(terminated(claims["forgive"], status="succeeded", output="forgiven"))
     assert ending(engine, workflow) == "succeeded"

@@ -111,11 +111,15 @@ INVARIANTS = {
         where t.attempt <> (select count(*) from workflow.attempts a where a.task_id = t.id)
            or t.attempt <> (
                select count(*) from workflow.events e where e.task_id = t.id and e.type = 'task.started')""",
-    "a success is recorded once": """
-        select task_id from workflow.attempt_history where outcome = 'succeeded' group by 1 having count(*) > 1""",
+    "a success is recorded once, or the task was reopened": """
+        select h.task_id from workflow.attempt_history h where h.outcome = 'succeeded' group by 1
+        having count(*) > 1 + (
+            select count(*) from workflow.events e where e.task_id = h.task_id and e.type = 'task.reopened')""",
     "a task that succeeded has one attempt that did": """
         select t.id from workflow.tasks t where (t.status = 'succeeded') <> exists (
-            select 1 from workflow.attempt_history h where h.task_id = t.id and h.outcome = 'succeeded')""",
+            select 1 from workflow.attempt_history h where h.task_id = t.id and h.outcome = 'succeeded')
+          and (t.status = 'succeeded' or not exists (
+            select 1 from workflow.events e where e.task_id = t.id and e.type = 'task.reopened'))""",
     "a blocked task counts the dependencies that have not ended": f"""
         select t.id from workflow.tasks t
         join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
@@ -135,7 +139,7 @@ INVARIANTS = {
         select w.id, w.open_tasks from workflow.workflows w where w.finished_at is null and w.open_tasks <> (
             select count(*) from workflow.tasks t
             join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
-            where t.workflow_id = w.id and s.scope = 0 and t.status in {_OPEN} and not exists (
+            where t.workflow_id = w.id and (s.scope = 0 or s.kind <> 'step') and t.status in {_OPEN} and not exists (
                 select 1 from unnest(coalesce(s.followers, s.successors)) x
                 join workflow.tasks n on n.id = t.id - t.step_index + x
                 where n.status in {_OPEN}))""",
@@ -143,7 +147,8 @@ INVARIANTS = {
         select c.base, c.open_tasks from workflow.scopes c where c.status = 'running' and c.open_tasks <> (
             select count(*) from workflow.definition_steps s
             join workflow.tasks t on t.id = c.base + s.step_index
-            where s.version_id = c.version_id and s.scope = c.scope and t.status in {_OPEN} and not exists (
+            where s.version_id = c.version_id and s.scope = c.scope and s.kind = 'step' and t.status in {_OPEN}
+              and not exists (
                 select 1 from unnest(coalesce(s.followers, s.successors)) x join workflow.tasks n on n.id = c.base + x
                 where n.status in {_OPEN}))""",
     "a task that waits for scopes counts those that are open": """
@@ -155,6 +160,23 @@ INVARIANTS = {
     "only an open task that has waited has scopes open": """
         select c.base from workflow.scopes c join workflow.tasks t on t.id = c.parent_task_id
         where c.finished_at is null and (t.finished_at is not null or t.awaits is null)""",
+    "an ending runs one handler, and a handler runs in an ending": f"""
+        select w.id, w.ending from workflow.workflows w
+        left join workflow.endings e on e.workflow_id = w.id
+        where (w.ending is null) <> (e.workflow_id is null) or (w.ending is not null)::integer <> (
+            select count(*) from workflow.tasks t
+            join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+            where t.workflow_id = w.id and s.kind <> 'step' and t.status in {_OPEN})""",
+    "a task that waits for a child has one": """
+        select t.id, t.awaits from workflow.tasks t
+        where t.status = 'waiting' and t.awaits ->> 'kind' = 'child' and not exists (
+            select 1 from workflow.workflows w
+            where w.id = (t.awaits ->> 'workflow_id')::uuid and w.parent_task_id = t.id and w.parent_id = t.workflow_id)""",
+    "a child that has ended is not waited for, unless the leader is to say so": """
+        select t.id from workflow.tasks t
+        join workflow.workflows w on w.id = (t.awaits ->> 'workflow_id')::uuid
+        where t.status = 'waiting' and t.awaits ->> 'kind' = 'child' and w.finished_at is not null
+          and not exists (select 1 from workflow.parents_to_wake p where p.task_id = t.id)""",
     "no counter is negative": """
         select id from workflow.tasks where least(open_dependencies, succeeded_dependencies, failed_dependencies,
                                                   skipped_dependencies, unmet_dependencies,
