@@ -199,6 +199,7 @@ create or replace function workflow.sweep_children(p_limit integer default 500) 
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_now       timestamptz := workflow.clock();

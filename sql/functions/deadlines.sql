@@ -44,7 +44,7 @@ as $$
 declare
     v_now       timestamptz := workflow.clock();
     v_workflows uuid[];
-    v_workflow  workflow.workflows;
+    v_workflow  record;
 begin
     v_workflows := array(
         select w.id from workflow.workflows w
@@ -52,9 +52,16 @@ begin
         order by w.deadline limit p_limit
         for no key update skip locked);
     -- Each has its own time in its error.
-    for v_workflow in select * from workflow.workflows w where w.id = any(v_workflows) order by w.id loop
-        perform workflow.end_workflows(array[v_workflow.id], 'failed', v_now, workflow.timeout_error(
-            'workflow', extract(epoch from v_workflow.deadline - v_workflow.created_at)::double precision, 0));
+    for v_workflow in
+        select w.id, v.seconds
+        from workflow.workflows w
+        cross join lateral (
+            select (v.plan ->> 'timeout')::double precision as seconds from workflow.definition_versions v
+            where v.id = w.version_id offset 0) v
+        where w.id = any(v_workflows) order by w.id
+    loop
+        perform workflow.end_workflows(
+            array[v_workflow.id], 'failed', v_now, workflow.timeout_error('workflow', v_workflow.seconds, 0));
     end loop;
     if v_workflows <> '{}' then
         perform workflow.free_resources(v_workflows, '{}', v_now);

@@ -1,7 +1,10 @@
 """Definitions with scopes and with steps for the end of a workflow, as the compiler would make them.
 
-    define(engine, {"pay": step(compensation="pay.undo"), "pay.undo": step(kind="compensation"), "on_exit": step(kind="on_exit")},
-           {"on_exit": ("block", {"notify": step()})})
+define(
+    engine,
+    {"pay": step(compensation="undo"), "undo": step(kind="compensation"), "on_exit": step(kind="on_exit")},
+    {"on_exit": ("block", {"notify": step()})},
+)
 """
 
 from __future__ import annotations
@@ -23,9 +26,15 @@ def step(after: Sequence[str] = (), *, compensation: str | None = None, **fields
 
 
 def define(
-    engine: Engine, steps: Mapping[str, Step], scopes: Scopes = {}, *, name: str = "flow", plan: Mapping[str, Any] = {}
+    engine: Engine,
+    steps: Mapping[str, Step],
+    scopes: Scopes | None = None,
+    *,
+    name: str = "flow",
+    plan: Mapping[str, Any] = {},
 ) -> int:
     """Register a version; `scopes` has a kind and steps for the step that opens them, outer ones first."""
+    scopes = scopes or {}
     levels = [steps, *(inner for _, inner in scopes.values())]
     flat = [(level, key) for level, inside in enumerate(levels) for key in inside]
     position = {where: index for index, where in enumerate(flat)}

@@ -110,7 +110,7 @@ def test_steps_are_undone_in_reverse_order_of_completion_one_after_the_other(eng
 def test_what_did_not_succeed_is_not_undone(engine: Engine) -> None:
     define(
         engine,
-        {"a": step(compensation="a.compensate"), "a.compensate": step(kind="compensation"), "on_exit": step(kind="on_exit")},
+        {"a": step(compensation="undo"), "undo": step(kind="compensation"), "on_exit": step(kind="on_exit")},
     )
     workflow = engine.start()
     run(engine, "a", fails=True)
@@ -376,7 +376,10 @@ def test_an_output_that_failed_is_rendered_again_by_a_retry(engine: Engine) -> N
 
 
 def test_a_compensation_that_failed_can_be_retried_alone(engine: Engine) -> None:
-    define(engine, {"pay": step(compensation="undo"), "ship": step(["pay"]), "undo": step(kind="compensation"), **HANDLERS})
+    define(
+        engine,
+        {"pay": step(compensation="undo"), "ship": step(["pay"]), "undo": step(kind="compensation"), **HANDLERS},
+    )
     workflow = engine.start()
     for name in ("pay", "ship", "undo", "on_failure", "on_exit"):
         run(engine, name, fails=name in ("ship", "undo"))
