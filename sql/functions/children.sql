@@ -120,9 +120,9 @@ begin
     select w.id, 'Its parent goes on without it.'
     from workflow.tasks t
     cross join lateral (
-        select w.id from workflow.workflows w
-        where w.parent_task_id = t.id and w.finished_at is null and w.on_parent_cancel = 'cancel' offset 0) w
-    where t.id = any(p_tasks) and t.status <> 'succeeded';
+        select w.id, w.finished_at, w.on_parent_cancel from workflow.workflows w
+        where w.parent_task_id = t.id offset 0) w
+    where t.id = any(p_tasks) and t.status <> 'succeeded' and w.finished_at is null and w.on_parent_cancel = 'cancel';
 end
 $$;
 comment on function workflow.stop_awaiting_child is 'Internal: have the children of tasks cancelled';
@@ -136,8 +136,11 @@ as $$
 begin
     insert into workflow.children_to_cancel (workflow_id, reason)
     select w.id, 'Its parent has ended.'
-    from workflow.workflows w
-    where w.parent_id = any(p_workflows) and w.finished_at is null and w.on_parent_cancel = 'cancel';
+    from unnest(p_workflows) x
+    cross join lateral (
+        -- By its parent alone: with more to go by, all live workflows might be looked through.
+        select w.id, w.finished_at, w.on_parent_cancel from workflow.workflows w where w.parent_id = x offset 0) w
+    where w.finished_at is null and w.on_parent_cancel = 'cancel';
 end
 $$;
 comment on function workflow.cancel_children is 'Internal: have the children of workflows cancelled';
@@ -156,7 +159,10 @@ begin
     loop
         v_level := array(
             select w.id from workflow.workflows w
-            where w.parent_id = any(v_level) and w.finished_at is null and w.ending is null and w.on_parent_cancel = 'cancel'
+            where w.id = any(array(
+                      select c.id from unnest(v_level) x
+                      cross join lateral (select c.id from workflow.workflows c where c.parent_id = x offset 0) c))
+              and w.finished_at is null and w.ending is null and w.on_parent_cancel = 'cancel'
             order by w.id
             for no key update skip locked);
         exit when v_level = '{}';
