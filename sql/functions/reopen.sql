@@ -51,7 +51,7 @@ begin
         perform workflow.advance(v_ended, p_now);
     end if;
     perform workflow.ensure_jobs(p_workflow_id);
-    perform workflow.set_deadlines(p_tasks, p_now, true);
+    perform workflow.set_deadlines(v_waiting, p_now, true);
     perform workflow.take_places_again(p_workflow_id, p_now);
 end
 $$;
