@@ -110,7 +110,7 @@ def _check_duration(own: OwnFields, name: str, *, zero: bool = False) -> None:
     value = own.values.get(name)
     if isinstance(value, str) and "${" in value:
         return
-    if name in own.values:
+    if isinstance(value, str | int | float) and not isinstance(value, bool):
         place = own.places[name]
         Fields({name: value}, place.removesuffix(join("", name)), own.faults).duration(name, most=MAX_DAYS, zero=zero)
 

@@ -227,3 +227,38 @@ def test_names_that_do_not_exist_at_a_place_are_told(expression: str, message: s
 
 def test_the_same_text_is_compiled_once() -> None:
     assert compile_expression("input.once + 1") is compile_expression("input.once + 1")
+
+
+@pytest.mark.parametrize(
+    ("expression", "value"),
+    [
+        ("sum(input.list)", 9),
+        ("input.list.sort()", [1, 2, 3, 3]),
+        ("input.list.distinct()", [3, 1, 2]),
+        ("input.list.slice(1, 3)", [1, 2]),
+        ("input.lists.flatten()", [1, [2], 3, 4]),
+        ("input.maps.distinct()", [{"a": 1}, {"b": 2}]),
+        ("lists.range(3).map(i, i * 2)", [0, 2, 4]),
+        ("input.words.sort()[0] + 'abc'.reverse()", "acba"),
+    ],
+)
+def test_lists_have_functions(expression: str, value: object) -> None:
+    maps = [{"a": 1}, {"a": 1}, {"b": 2}]
+    lists = {"list": [3, 1, 2, 3], "lists": [[1, [2]], [3], 4], "maps": maps, "words": ["b", "a"]}
+    assert evaluate(expression, {"input": lists}) == value
+
+
+@pytest.mark.parametrize(
+    "expression",
+    ["input.list.sort()", "input.list.slice(1, 9)", "lists.range(1001)", "lists.range(-1)", "sum(input.list)"],
+)
+def test_what_a_function_on_lists_cannot_do_is_told(expression: str) -> None:
+    with pytest.raises(TaskError, match="takes|outside"):
+        evaluate(expression, {"input": {"list": [1, "a"]}})
+
+
+def test_items_may_have_a_name_of_their_own() -> None:
+    scope = {"input": {"n": 2}, "order": {"id": 5}, "index": 1}
+    assert evaluate("order.id * input.n + index", scope) == 11
+    with pytest.raises(TaskError, match="unknown name"):
+        evaluate("order.id", {"input": {}})
