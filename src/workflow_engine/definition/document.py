@@ -34,7 +34,7 @@ RESERVED_NAMES = frozenset(
 
 _NAME = re.compile(r"[a-z][a-z0-9_-]{0,127}")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
-_FIELDS = (
+TOP_FIELDS = (
     "name", "spec", "description", "labels", "vars", "defaults", "input_schema", "steps", "fail_fast", "priority",
     "output", "timeout", "on_failure", "on_exit", "idempotency", "concurrency", "schedule", "budget", "retention",
 )  # fmt: skip
@@ -77,7 +77,7 @@ def read_document(document: Mapping[str, Any], known: Known, faults: Faults, war
         warnings: Takes what is allowed but probably not meant.
     """
     top = Fields(document, "", faults)
-    top.refuse_unknown(_FIELDS)
+    top.refuse_unknown(TOP_FIELDS)
     top.choice("spec", (SPEC,))
     top.text("description")
     constants = top.mapping("vars") or {}

@@ -12,7 +12,7 @@ from workflow_engine.definition.templates import Placeholder, split
 from workflow_engine.definition.workflow_plan import KeyParts
 from workflow_engine.errors import InputInvalid
 
-MAX_KEY_LENGTH = 512
+MAX_KEY_LENGTH = 500
 """Characters of a key as written."""
 
 _RULE = "a key holds plain paths only, such as ${ input.order_id }, ${ vars.x } or ${ workflow.labels.team }"

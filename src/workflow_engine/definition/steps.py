@@ -49,7 +49,7 @@ from workflow_engine.definition.switches import read_switch
 from workflow_engine.definition.templates import is_one_placeholder
 
 _STEP_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
-_COMMON_FIELDS = (
+COMMON_FIELDS = (
     "id", "type", "name", "description", "depends_on", "trigger_rule", "when", "inputs", "output", "output_schema",
     "retries", "timeout", "timeouts", "for_each", "loop", "on_error", "compensate", "queue", "priority",
     "idempotency_key", "locks", "limits",
@@ -236,9 +236,9 @@ class StepReader:
     ) -> tuple[dict[str, Any] | str | None, dict[str, str], dict[str, Any] | None]:
         """The inputs, the place of each, and the definition of a child; those of a built-in type are checked."""
         built_in = BUILT_IN_TYPES.get(type_name)
-        flat = [name for name in built_in.fields if name not in _COMMON_FIELDS] if built_in else []
+        flat = [name for name in built_in.fields if name not in COMMON_FIELDS] if built_in else []
         if built_in or type_name in self._known_types:
-            step.refuse_unknown((*_COMMON_FIELDS, *flat, *(built_in.apart if built_in else ())))
+            step.refuse_unknown((*COMMON_FIELDS, *flat, *(built_in.apart if built_in else ())))
         given = step.get("inputs")
         if isinstance(given, str) and is_one_placeholder(given):
             for name in flat:
@@ -257,7 +257,7 @@ class StepReader:
         if built_in:
             values = {name: value for name, value in values.items() if not _is_absent(value, name, built_in)}
             own_fields = OwnFields(
-                values, places, step.pointer, self._faults, self._warnings, _COMMON_FIELDS, self._known.connections
+                values, places, step.pointer, self._faults, self._warnings, COMMON_FIELDS, self._known.connections
             )
             check_own_fields(built_in, own_fields)
         if type_name == "database" and values.get("transactional") is True and step.get("output") is not None:

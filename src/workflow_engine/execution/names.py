@@ -34,10 +34,10 @@ def names(claim: Claim, plan: Plan) -> dict[str, Any]:
 
 
 def outputs_of_dependencies(claim: Claim, plan: Plan, step: PlanStep) -> dict[str, Any]:
-    """What the direct dependencies that succeeded gave, by step id."""
+    """What the direct dependencies that succeeded gave, by step id; a body has those of the step it repeats."""
     if not claim.steps:
         return {}
-    ids = (plan.steps[index].id for index in step.dependencies)
+    ids = (plan.steps[index].id for index in plan.whole(step).dependencies)
     return {
         id: claim.steps[id]["output"] for id in ids if claim.steps.get(id, {}).get("status") == TaskStatus.SUCCEEDED
     }
