@@ -19,7 +19,8 @@ comment on function workflow.max_depth is 'How many parents a child workflow may
 --
 -- awaits: {"name", "version"?, "input"?, "wait"? (default true), "on_parent_cancel"? "cancel" or "abandon"}. One that is not to
 -- be waited for has its task resumed at once; so has one that could not be started, and then the resumption says why.
--- With "workflow_id" the task goes on to wait for the child it has.
+-- With "workflow_id" the task goes on to wait for the child it has. Where the child's definition recognises a start it has seen
+-- (idempotency), the task waits for the workflow that was started then, which stays independent of it.
 create or replace function workflow.await_child(p_tasks workflow.waiting_task[], p_now timestamptz) returns void
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -27,6 +28,7 @@ set enable_seqscan = off
 as $$
 declare
     v_task      record;
+    v_started   jsonb;
     v_child     uuid;
     v_error     jsonb;
     v_resumed   bigint[] := '{}';
@@ -51,13 +53,17 @@ begin
                 'A workflow may have %s parents above it, and this one has as many.', workflow.max_depth()));
         else
             begin  -- what is wrong with one child must not undo the commit of its parent
-                v_child := (workflow.start_many(jsonb_build_array(jsonb_build_object(
+                v_started := workflow.start_many(jsonb_build_array(jsonb_build_object(
                     'name', v_task.awaits ->> 'name', 'version', v_task.awaits -> 'version',
                     'input', coalesce(v_task.awaits -> 'input', '{}'), 'labels', v_task.labels, 'priority', v_task.priority,
                     'parent_task_id', v_task.task_id, 'parent_id', v_task.workflow_id, 'root_id', v_task.root_id,
                     'depth', v_task.depth + 1, 'on_parent_cancel', coalesce(
                         v_task.awaits ->> 'on_parent_cancel', case when v_task.waits then 'cancel' else 'abandon' end))))
-                    -> 'started' -> 0 ->> 'id')::uuid;
+                    -> 'started' -> 0;
+                v_child := (v_started ->> 'id')::uuid;
+                if v_started ? 'existing' then
+                    insert into workflow.parents_to_wake (task_id) values (v_task.task_id);
+                end if;
             exception
                 when sqlstate 'WF404' or sqlstate 'WF409' or sqlstate 'WF422' or sqlstate 'WF503' then
                     get stacked diagnostics v_message = message_text;
@@ -200,8 +206,10 @@ comment on function workflow.after_end is 'Internal: what follows when workflows
 
 -- The leader's part in the relations of parents and children: wakes the tasks whose child has ended while somebody had them
 -- locked, and cancels the children that nobody waits for any more, those below them too. Waits for no workflow: what is locked
--- is left for the next sweep. Returns {"woken", "cancelled"}; call again while one of them is not 0.
-create or replace function workflow.sweep_children(p_limit integer default 500) returns jsonb
+-- is left for the next sweep.
+--
+-- Returns {"woken", "cancelled", "last"}: call again with p_after = last.
+create or replace function workflow.sweep_children(p_after bigint default null, p_limit integer default 500) returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -210,12 +218,15 @@ as $$
 declare
     v_now       timestamptz := workflow.clock();
     v_rows      bigint[];
+    v_last      bigint;
     v_tasks     bigint[];
     v_woken     integer;
     v_cancelled uuid[];
 begin
     v_rows := array(
-        select p.id from workflow.parents_to_wake p order by p.id limit p_limit for update skip locked);
+        select p.id from workflow.parents_to_wake p where p.id > coalesce(p_after, 0)
+        order by p.id limit p_limit for update skip locked);
+    v_last := case when cardinality(v_rows) = p_limit then v_rows[p_limit] end;
     v_tasks := array(
         select distinct t.id
         from unnest(v_rows) r
@@ -250,7 +261,7 @@ begin
     where c.id = any(v_rows) and (
         select count(*) from workflow.workflows w
         where w.id = c.workflow_id and w.finished_at is null and w.ending is null) = 0;
-    return jsonb_build_object('woken', v_woken, 'cancelled', cardinality(v_cancelled));
+    return jsonb_build_object('woken', v_woken, 'cancelled', cardinality(v_cancelled), 'last', v_last);
 end
 $$;
 comment on function workflow.sweep_children is 'Wake parents and cancel children that could not be told at once';

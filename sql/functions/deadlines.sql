@@ -89,8 +89,8 @@ comment on function workflow.timeout_error is 'Internal: the error of what ran o
 -- Fails tasks whose deadlines have passed, or shows the error to a worker where the step catches errors; forgets deadlines that
 -- are over by themselves. While its workflow is held by a pause, a task that waits for a worker is given its time anew.
 --
--- Returns how many it failed and how many rows it looked at; call again while the latter is not 0.
-create or replace function workflow.sweep_deadlines(p_limit integer default 500) returns table (failed integer, seen integer)
+-- Returns how many it failed by kind: {"schedule_to_start", "schedule_to_close"}.
+create or replace function workflow.sweep_deadlines(p_limit integer default 500) returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -103,13 +103,11 @@ declare
     v_due       workflow.deadlines[];
     v_over      bigint[];
     v_errors    jsonb[];
+    v_failed    jsonb := '{"schedule_to_start": 0, "schedule_to_close": 0}';
 begin
     v_due := array(select d from workflow.deadlines d where d.at <= v_now order by d.at limit p_limit);
-    seen := cardinality(v_due);
-    failed := 0;
-    if seen = 0 then
-        return next;
-        return;
+    if v_due = '{}' then
+        return v_failed;
     end if;
     v_workflows := workflow.lock_workflows(array(
         select distinct t.workflow_id
@@ -147,12 +145,14 @@ begin
     )
     select array_agg(d.task_id order by d.task_id), array_agg(d.error order by d.task_id) into v_over, v_errors from due d;
     if v_over is not null then
-        failed := workflow.raise_errors(v_over, v_errors, v_now);
+        perform workflow.raise_errors(v_over, v_errors, v_now);
+        select v_failed || jsonb_object_agg(e.kind, e.count) into v_failed
+        from (select e #>> '{details,kind}' as kind, count(*) from unnest(v_errors) e group by 1) e;
     end if;
-    return next;
+    return v_failed;
 end
 $$;
-comment on function workflow.sweep_deadlines is 'Fail tasks whose deadlines have passed; returns how many';
+comment on function workflow.sweep_deadlines is 'Fail tasks whose deadlines have passed; returns how many by kind';
 
 -- Ends tasks by errors that were found outside of a worker, whatever state they are in. Of a step that catches errors a worker
 -- is shown the error first (see workflow.resumption), once. The caller holds the workflow rows and the task rows; this must be

@@ -157,7 +157,7 @@ def test_cancelling_a_parent_cancels_all_below_it_at_once(engine: Engine) -> Non
     statuses = engine.rows("select distinct status from workflow.workflows")
     assert statuses == [{"status": "cancelled"}]
     assert engine.finish(work.succeeded()) == [0]
-    assert sweep(engine) == {"woken": 0, "cancelled": 0}
+    assert sweep(engine) == {"woken": 0, "cancelled": 0, "last": None}
     assert engine.value("select count(*) from workflow.children_to_cancel") == 0
 
 
@@ -250,7 +250,7 @@ def test_a_child_that_ends_while_its_parent_is_cancelled(engine: Engine, other: 
         assert sweep(engine)["cancelled"] == 0
         other.finish(work.succeeded())
     assert engine.status(its) == "succeeded"
-    assert sweep(engine) == {"woken": 0, "cancelled": 0}
+    assert sweep(engine) == {"woken": 0, "cancelled": 0, "last": None}
     assert engine.value("select count(*) from workflow.children_to_cancel") == 0
 
 
@@ -320,7 +320,7 @@ def test_many_children_that_end_at_once_and_parents_that_are_cancelled_do_not_de
     for _ in range(20):
         claims = [c for batch in held for c in batch] + engine.claim()
         held = []
-        if not claims and sweep(engine) == {"woken": 0, "cancelled": 0}:
+        if not claims and sweep(engine) == {"woken": 0, "cancelled": 0, "last": None}:
             break
         engine.finish(*(c.succeeded() for c in claims))
     assert engine.rows("select id from workflow.workflows where finished_at is null") == []

@@ -16,8 +16,8 @@ def claim_only(engine: Engine, name: str) -> Claim:
 
 
 def sweep(engine: Engine) -> int:
-    failed: int = engine.rows("select * from workflow.sweep_deadlines()")[0]["failed"]
-    return failed
+    failed: dict[str, int] = engine.value("select workflow.sweep_deadlines()")
+    return sum(failed.values())
 
 
 def time_out(engine: Engine) -> int:

@@ -172,7 +172,9 @@ INVARIANTS = {
         where t.status = 'waiting' and t.awaits ->> 'kind' = 'child' and not exists (
             select 1 from workflow.workflows w
             where w.id = (t.awaits ->> 'workflow_id')::uuid and w.parent_task_id = t.id
-              and w.parent_id = t.workflow_id)""",
+              and w.parent_id = t.workflow_id)
+          -- One that the definition recognised as started before is nobody's child.
+          and not exists (select 1 from workflow.parents_to_wake p where p.task_id = t.id)""",
     "a child that has ended is not waited for, unless the leader is to say so": """
         select t.id from workflow.tasks t
         join workflow.workflows w on w.id = (t.awaits ->> 'workflow_id')::uuid

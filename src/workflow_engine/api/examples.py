@@ -54,6 +54,11 @@ WORKFLOW: dict[str, Any] = {
     "latest_version": 2,
     "pinned_version": None,
     "pending_reason": None,
+    "ending": None,
+    "deadline": None,
+    "parent_id": None,
+    "parent_task_id": None,
+    "root_id": None,
 }
 TASK: dict[str, Any] = {
     "id": _TASK,
@@ -72,6 +77,7 @@ TASK: dict[str, Any] = {
     "finished_at": _FETCHED,
     "output": {"status": 200, "headers": {}, "body": {"orders": []}},
     "error": None,
+    "child_workflow_id": None,
 }
 DAG: dict[str, Any] = {
     "nodes": [
@@ -194,7 +200,7 @@ LOG_TEXT = (
     f'time={_FETCHED} level=info msg="task succeeded" workflow_id={_ID} task_id={_TASK} step=fetch type=http attempt=1'
     " worker=worker-1 outcome=succeeded seconds=0.24\n"
 )
-CANCELLED: dict[str, Any] = {"id": _ID, "status": "cancelled", "links": _LINKS}
+CANCELLED: dict[str, Any] = {"id": _ID, "status": "cancelled", "ending": None, "links": _LINKS}
 REOPENED: dict[str, Any] = {"id": _ID, "tasks": 2, "links": _LINKS}
 ENGINE_PAUSED: dict[str, Any] = {
     "paused": True,

@@ -320,6 +320,9 @@ DELIVERY_STATUS = _status_of(tuple(DeliveryStatus), (DeliveryStatus.PENDING.valu
 NAME = Parameter("name", _text, None, {"type": "string"}, "Only workflows of this definition.", "data-pipeline")
 SINCE = Parameter("since", _moment, None, {"type": "string"}, "Created at or after this time, or so long ago.", "24h")
 UNTIL = Parameter("until", _moment, None, {"type": "string"}, "Created before this time.", "2026-01-31T12:00:00Z")
+PARENT = Parameter(
+    "parent", _id, None, {"type": "string"}, "Only children of this workflow.", "0198c2f4-5a3e-7c41-9d3b-0f6b1f0e2a77"
+)
 LABEL = Parameter("label.*", _text, {}, {"type": "string"}, "Only workflows with this label: `label.team=x`.", "x")
 
 

@@ -94,6 +94,11 @@ def workflow(workflow: Workflow) -> dict[str, Any]:
         "latest_version": workflow.latest_version,
         "pinned_version": workflow.pinned_version,
         "pending_reason": workflow.pending_reason,
+        "ending": workflow.ending,
+        "deadline": workflow.deadline,
+        "parent_id": _text(workflow.parent_id),
+        "parent_task_id": _text(workflow.parent_task_id),
+        "root_id": _text(workflow.root_id),
     }
 
 
@@ -272,6 +277,7 @@ def task(task: Task) -> dict[str, Any]:
         "finished_at": task.finished_at,
         "output": task.output,
         "error": task.error,
+        "child_workflow_id": _text(task.child_workflow_id),
     }
 
 
@@ -427,6 +433,10 @@ def recovery(recovery: Recovery, *, dry_run: bool) -> dict[str, Any]:
         "cancelled": recovery.cancelled,
         "skipped": recovery.skipped,
     }
+
+
+def _text(id: UUID | int | None) -> str | None:
+    return None if id is None else str(id)
 
 
 def _seconds(begin: datetime | None, end: datetime | None) -> float | None:

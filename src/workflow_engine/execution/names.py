@@ -12,9 +12,14 @@ from workflow_engine.states import TaskStatus
 def names(claim: Claim, plan: Plan) -> dict[str, Any]:
     """What every expression of the claim's step sees.
 
-    What the scopes around it add is merged already: an `item` of an inner one hides that of an outer one. A handler of
-    the workflow adds to `workflow`.
+    What the scopes around it add is merged already: an `item` of an inner one hides that of an outer one. In handlers,
+    `workflow` also says how it is going to end; what it has not got is absent.
     """
+    related = {
+        "parent_id": claim.workflow_parent_id,
+        "status": claim.workflow_status,
+        "error": claim.workflow_error,
+    }
     variables = claim.variables or {}
     return {
         "input": claim.input,
@@ -28,7 +33,7 @@ def names(claim: Claim, plan: Plan) -> dict[str, Any]:
             "attempt": claim.attempt,
             "labels": claim.labels,
             "started_at": claim.workflow_started_at,
-            **variables.get("workflow", {}),
+            **{name: value for name, value in related.items() if value is not None},
         },
     }
 

@@ -20,6 +20,7 @@ import psycopg
 from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.maintenance.children import Children
 from workflow_engine.maintenance.deadlocks import Deadlocks
 from workflow_engine.maintenance.due_tasks import DueTasks
 from workflow_engine.maintenance.duty import Duty
@@ -31,6 +32,7 @@ from workflow_engine.maintenance.lost_jobs import LostJobs
 from workflow_engine.maintenance.mirroring import LockMirror, PendingMirror
 from workflow_engine.maintenance.narrator import Narrator
 from workflow_engine.maintenance.retired import Retired
+from workflow_engine.maintenance.time_limits import TimeLimits
 from workflow_engine.maintenance.webhooks import Webhooks
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.observability import metrics
@@ -51,6 +53,8 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         ExpiredLeases(settings, store),
         DueTasks(settings, store),
         HeldTasks(settings, store),
+        TimeLimits(settings, store),
+        Children(settings, store),
         EmittedSignals(settings, store),
         LeakedJobs(settings, store),
         LostJobs(settings, store),

@@ -52,6 +52,11 @@ deadlocks_detected = Counter(
 locks_released_externally = Counter(
     "workflow_locks_released_externally_total", "Workflows whose locks an operator released by deleting their key"
 )
+time_limits = Counter(
+    "workflow_time_limits_total", "Workflows and tasks that failed because their time was over, by the limit", ["kind"]
+)
+for _kind in ("workflow", "schedule_to_start", "schedule_to_close"):
+    time_limits.labels(_kind)
 deliveries = Counter(
     "workflow_deliveries_total", "Tries to deliver what workflows emitted, by kind and result", ["to", "result"]
 )

@@ -28,6 +28,7 @@ class Task:
     finished_at: datetime | None
     output: Any
     error: dict[str, Any] | None
+    child_workflow_id: UUID | None  # the last that it started
 
 
 @dataclass(frozen=True, slots=True)

@@ -32,6 +32,9 @@ class Claim:
     variables: dict[str, Any] | None = None  # what the scopes around it add to the names: item, iteration, error, ...
     resumed: dict[str, Any] | None = None  # {"awaits", "due", ...}: what came of what its last attempt waited for
     raised: dict[str, Any] | None = None  # an error found by Postgres, for this step's `catch`: nothing is to be run
+    workflow_status: str | None = None  # in an ending: how the workflow is going to end
+    workflow_error: dict[str, Any] | None = None  # in an ending: why, unless it succeeds
+    workflow_parent_id: str | None = None  # of a child workflow
 
 
 @dataclass(frozen=True, slots=True)

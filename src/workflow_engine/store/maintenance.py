@@ -83,6 +83,29 @@ class Maintenance:
         answer = await self._pool.value("select workflow.sweep_places(%s, %s)", [after, limit], repeatable=True)
         return answer["entered"], answer["last"]
 
+    async def sweep_timed_out(self, *, limit: int = 100) -> int:
+        """Fail workflows whose deadline has passed; returns how many."""
+        return int(await self._pool.value("select workflow.sweep_timed_out(%s)", [limit], repeatable=True))
+
+    async def sweep_deadlines(self, *, limit: int = 500) -> dict[str, int]:
+        """Fail tasks whose deadlines have passed; returns how many by kind of the deadline, which are all there."""
+        failed: dict[str, int] = await self._pool.value("select workflow.sweep_deadlines(%s)", [limit], repeatable=True)
+        return failed
+
+    async def sweep_children(self, after: int | None, *, limit: int = 500) -> tuple[dict[str, int], int | None]:
+        """Wake parents whose child has ended, and cancel children of parents that have.
+
+        Args:
+            after: Go on after this row: the answer of the call before.
+            limit: At most so many of each.
+
+        Returns:
+            What was done by kind, and the `after` to go on with; None when all that wait were seen.
+        """
+        answer = await self._pool.value("select workflow.sweep_children(%s, %s)", [after, limit], repeatable=True)
+        after = answer.pop("last")
+        return answer, after
+
     async def sweep_leaked_jobs(self, *, limit: int = 500) -> int:
         """Remove claimed jobs that no running task stands behind; returns how many."""
         return int(await self._pool.value("select workflow.sweep_leaked_jobs(%s)", [limit], repeatable=True))

@@ -28,7 +28,7 @@ from workflow_engine.store.tasks import TASK_COLUMNS
 
 _COLUMNS = (
     "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at,"
-    " latest_version, pinned_version"
+    " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id"
 )
 _SUMMARY = "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at"
 
@@ -234,20 +234,23 @@ class Workflows:
             await self.get(workflow_id)
         return events
 
-    async def cancel(self, workflow_id: str, *, reason: str | None = None) -> str:
-        """End a workflow now.
+    async def cancel(self, workflow_id: str, *, reason: str | None = None) -> tuple[str, str, str | None]:
+        """End a workflow now. One that has handlers, or something to undo, has its ending first.
 
         Returns:
-            Its status before; `cancelled` says that nothing was left to do.
+            Its status before, where `cancelled` says that nothing was left to do; its status now; and during an ending
+            the status that it is going to have.
 
         Raises:
             WorkflowNotFound: There is no such workflow.
             InvalidTransition: It has succeeded or failed.
         """
-        status: str = await self._pool.value(
-            "select workflow.cancel(%s, %s)", [self._id(workflow_id), reason], repeatable=True
+        id_ = self._id(workflow_id)
+        before: str = await self._pool.value("select workflow.cancel(%s, %s)", [id_, reason], repeatable=True)
+        status, ending = await self._pool.value(
+            "select jsonb_build_array(status, ending) from workflow.workflows where id = %s", [id_], repeatable=True
         )
-        return status
+        return before, status, ending
 
     async def retry(self, workflow_id: str, *, force: bool = False) -> int:
         """Run again what failed, or wake a pending workflow.
@@ -320,6 +323,7 @@ class Workflows:
         since: datetime | None = None,
         until: datetime | None = None,
         ids: Sequence[UUID] | None = None,
+        parent: UUID | None = None,
         before: UUID | None = None,
         limit: int = 100,
     ) -> list[WorkflowSummary]:
@@ -330,6 +334,7 @@ class Workflows:
             since: Created at or after.
             until: Created before.
             ids: Only these.
+            parent: Only its children.
             before: Only those older than this id: the last one of the page before.
             limit: At most so many.
         """
@@ -343,6 +348,8 @@ class Workflows:
             " and (%(until)s::timestamptz is null or created_at < %(until)s)"
             " and (%(ids)s::uuid[] is null or id = any(%(ids)s))"
             " and (%(before)s::uuid is null or id < %(before)s)"
+            # Not as one more `null or`: the index of children would not be used.
+            f"{'' if parent is None else ' and parent_id = %(parent)s'}"
             " order by id desc limit %(limit)s",
             {
                 "status": list(status),
@@ -351,6 +358,7 @@ class Workflows:
                 "since": since,
                 "until": until,
                 "ids": None if ids is None else list(ids),
+                "parent": parent,
                 "before": before,
                 "limit": limit,
             },

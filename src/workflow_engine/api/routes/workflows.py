@@ -17,7 +17,7 @@ from workflow_engine.states import WorkflowStatus
 _MAX_REASON = 500
 _PAGE = parameters.page(100)
 _TASK_PAGE = parameters.page(parameters.MAX_LIMIT, of_tasks=True)
-_FILTERS = (*parameters.FILTERS, *_PAGE)
+_FILTERS = (*parameters.FILTERS, parameters.PARENT, *_PAGE)
 
 router = APIRouter(prefix=f"{API}/workflows")
 
@@ -41,6 +41,7 @@ async def list_workflows(request: Request) -> Response:
         labels=values["label.*"],
         since=values["since"],
         until=values["until"],
+        parent=values["parent"],
         before=values["cursor"],
         limit=values["limit"] + 1,  # one more tells whether there is a next page
     )
@@ -112,18 +113,20 @@ async def list_tasks(request: Request, workflow_id: WorkflowId) -> Response:
         tag="workflows",
         body=Body(schemas.CancelRequest, {"with a reason": examples.CANCEL}, required=False),
         answers={
-            202: Answer("Cancelled.", schemas.Ended, examples.CANCELLED),
+            202: Answer("Cancelled, or its ending has begun.", schemas.Ended, examples.CANCELLED),
             200: Answer("It was cancelled before; nothing changed.", schemas.Ended, examples.CANCELLED),
         },
         problems=(404, 409),
     ),
 )
 async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
-    """What has not ended is cancelled; handlers that run are told to stop, and their results are void."""
+    """What has not ended is cancelled; handlers that run are told to stop, and their results are void. So are its
+    children, unless they are to be abandoned. A workflow whose definition has `compensate` or `on_exit` does that first:
+    `status` is still `running` then, and `ending` says `cancelled`. Cancelled again, it is over at once."""
     read_parameters(request, [parameters.PRETTY])
     reason = await _read_reason(request)
-    before = await services(request).store.workflows.cancel(workflow_id, reason=reason)
-    ended = {"id": workflow_id, "status": WorkflowStatus.CANCELLED, "links": views.links(workflow_id)}
+    before, status, ending = await services(request).store.workflows.cancel(workflow_id, reason=reason)
+    ended = {"id": workflow_id, "status": status, "ending": ending, "links": views.links(workflow_id)}
     return json_answer(request, ended, 200 if before == WorkflowStatus.CANCELLED else 202)
 
 

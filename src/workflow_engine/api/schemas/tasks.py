@@ -31,6 +31,7 @@ class Task(Shape):
     finished_at: datetime | None
     output: Any
     error: TaskErrorShape | None
+    child_workflow_id: str | None = Field(description="The child workflow that it started last.")
 
 
 class DagNode(Shape):
