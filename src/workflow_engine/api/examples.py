@@ -45,6 +45,8 @@ SUMMARY: dict[str, Any] = {
     "started_at": _STARTED,
     "finished_at": _FINISHED,
     "paused_at": None,
+    "ending": None,
+    "parent_id": None,
     "links": _LINKS,
 }
 WORKFLOW: dict[str, Any] = {
@@ -54,9 +56,7 @@ WORKFLOW: dict[str, Any] = {
     "latest_version": 2,
     "pinned_version": None,
     "pending_reason": None,
-    "ending": None,
     "deadline": None,
-    "parent_id": None,
     "parent_task_id": None,
     "root_id": None,
 }

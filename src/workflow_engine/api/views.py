@@ -82,6 +82,8 @@ def summary(workflow: Workflow | WorkflowSummary) -> dict[str, Any]:
         "started_at": workflow.started_at,
         "finished_at": workflow.finished_at,
         "paused_at": workflow.paused_at,
+        "ending": workflow.ending,
+        "parent_id": _text(workflow.parent_id),
         "links": links(workflow.id),
     }
 
@@ -94,9 +96,7 @@ def workflow(workflow: Workflow) -> dict[str, Any]:
         "latest_version": workflow.latest_version,
         "pinned_version": workflow.pinned_version,
         "pending_reason": workflow.pending_reason,
-        "ending": workflow.ending,
         "deadline": workflow.deadline,
-        "parent_id": _text(workflow.parent_id),
         "parent_task_id": _text(workflow.parent_task_id),
         "root_id": _text(workflow.root_id),
     }

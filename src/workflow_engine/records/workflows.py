@@ -45,6 +45,8 @@ class WorkflowSummary:
     started_at: datetime | None
     finished_at: datetime | None
     paused_at: datetime | None  # held back by an operator since then
+    ending: str | None  # the status it is going to have, while handlers still run
+    parent_id: UUID | None  # of a child: the workflow that started it
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +58,9 @@ class Workflow(WorkflowSummary):
     latest_version: int  # of its definition
     pinned_version: int | None  # with which a retry goes on
     pending_reason: str | None  # why it does not go on, in one word
-    ending: str | None  # the status it is going to have, while handlers still run
     deadline: datetime | None  # it fails if its steps have not ended by then
-    parent_id: UUID | None  # of a child: the workflow that started it
-    parent_task_id: int | None  # and the task
-    root_id: UUID | None  # and the workflow at the top
+    parent_task_id: int | None  # of a child: the task that started it
+    root_id: UUID | None  # of a child: the workflow at the top
 
 
 @dataclass(frozen=True, slots=True)

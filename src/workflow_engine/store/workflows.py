@@ -30,7 +30,10 @@ _COLUMNS = (
     "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at,"
     " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id"
 )
-_SUMMARY = "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at"
+_SUMMARY = (
+    "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at, ending,"
+    " parent_id"
+)
 
 # Both look rows up by key, in proportion to the workflow: see "Plans" in sql/README.md.
 GRAPH = (

@@ -55,7 +55,9 @@ async def cancel(request: Request) -> Response:
     store = services(request).store.workflows
 
     async def act(workflow: WorkflowSummary) -> Mapping[str, Any]:
-        before = await store.cancel(str(workflow.id), reason=reason)
+        if workflow.ending is not None:  # a second cancel would cut its ending short
+            return {"outcome": "unchanged"}
+        before, _, _ = await store.cancel(str(workflow.id), reason=reason)
         return {"outcome": "unchanged" if before == WorkflowStatus.CANCELLED else "done"}
 
     def would(status: str) -> str:

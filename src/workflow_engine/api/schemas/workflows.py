@@ -77,6 +77,8 @@ class WorkflowSummary(Shape):
     started_at: datetime | None
     finished_at: datetime | None
     paused_at: datetime | None = Field(description="Nothing more of it is claimed since then.")
+    ending: WorkflowStatus | None = Field(description="The status it is going to have, while its handlers still run.")
+    parent_id: str | None = Field(description="Of a child: the workflow that started it.")
     links: dict[str, str]
 
 
@@ -88,9 +90,7 @@ class Workflow(WorkflowSummary):
     latest_version: int = Field(description="Of its definition.")
     pinned_version: int | None = Field(description="With which it goes on when a retry starts it again.")
     pending_reason: str | None = Field(description="Why it does not go on, in one word; null when it does. See `why`.")
-    ending: WorkflowStatus | None = Field(description="The status it is going to have, while its handlers still run.")
     deadline: datetime | None = Field(description="It fails if its steps have not ended by then.")
-    parent_id: str | None = Field(description="Of a child: the workflow that started it.")
     parent_task_id: str | None = Field(description="Of a child: the task that started it.")
     root_id: str | None = Field(description="Of a child: the workflow at the top.")
 
