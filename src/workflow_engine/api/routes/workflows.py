@@ -121,7 +121,7 @@ async def list_tasks(request: Request, workflow_id: WorkflowId) -> Response:
 )
 async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
     """What has not ended is cancelled; handlers that run are told to stop, and their results are void. So are its
-    children, unless they are to be abandoned. A workflow whose definition has `compensate` or `on_exit` does that first:
+    children, unless they are to be abandoned. Where the definition has `compensate` or `on_exit`, that is done first:
     `status` is still `running` then, and `ending` says `cancelled`. Cancelled again, it is over at once."""
     read_parameters(request, [parameters.PRETTY])
     reason = await _read_reason(request)

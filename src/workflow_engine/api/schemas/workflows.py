@@ -77,7 +77,7 @@ class WorkflowSummary(Shape):
     started_at: datetime | None
     finished_at: datetime | None
     paused_at: datetime | None = Field(description="Nothing more of it is claimed since then.")
-    ending: WorkflowStatus | None = Field(description="The status it is going to have, while its handlers still run.")
+    ending: WorkflowStatus | None = Field(description="The status it is going to have, while its ending lasts.")
     parent_id: str | None = Field(description="Of a child: the workflow that started it.")
     links: dict[str, str]
 
@@ -112,7 +112,7 @@ class Ended(Shape):
 
     id: str
     status: WorkflowStatus
-    ending: WorkflowStatus | None = Field(description="The status it is going to have, while its handlers still run.")
+    ending: WorkflowStatus | None = Field(description="The status it is going to have, while its ending lasts.")
     links: dict[str, str]
 
 
