@@ -1,6 +1,7 @@
 -- Runs again what failed: succeeded and skipped tasks are kept, failed and cancelled ones wait for their dependencies
--- again, and so do those behind them that were skipped by a rule or condition. A step that was undone is done again, and so is
--- what is behind it (see redo.sql). The retry policy starts afresh; attempt numbers go on. A workflow that is pinned to another version goes on with
+-- again, and so do those behind them that were skipped by a rule or condition. A failed map redoes the items that failed, a
+-- block goes on inside (see workflow.reopen_scopes). A step that was undone is done again, and so is what is behind it (see
+-- redo.sql). The retry policy starts afresh; attempt numbers go on. A workflow that is pinned to another version goes on with
 -- that one (see workflow.switch_version).
 --
 -- A pending workflow is not changed: tasks whose job was lost get a new one and workers are woken. What a pause, a lock or a
@@ -46,7 +47,10 @@ begin
 
     v_tasks := workflow.retried_with(array(
         select t.id from workflow.tasks t
-        where t.workflow_id = p_workflow_id and t.status in ('failed', 'cancelled')));
+        cross join lateral (
+            select s.scope, s.kind from workflow.definition_steps s
+            where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
+        where t.workflow_id = p_workflow_id and s.scope = 0 and s.kind = 'step' and t.status in ('failed', 'cancelled')));
     v_tasks := workflow.to_redo(p_workflow_id, v_tasks, v_now);
     insert into workflow.events (workflow_id, type, at, data)
     values (p_workflow_id, 'workflow.retried', v_now, jsonb_build_object('tasks', cardinality(v_tasks)));
@@ -57,8 +61,8 @@ end
 $$;
 comment on function workflow.retry is 'Run again what failed; returns how many tasks were reopened or woken';
 
--- Gives every task of a workflow that is pending, scheduled or waits until some time a job if it has none, and wakes workers. The caller holds the
--- workflow row.
+-- Gives every task of a workflow that is pending, scheduled or waits until some time a job if it has none, and wakes workers.
+-- The caller holds the workflow row.
 create or replace function workflow.ensure_jobs(p_workflow_id uuid) returns integer
 language plpgsql volatile
 set search_path = public, pg_temp

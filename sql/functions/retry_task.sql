@@ -3,7 +3,8 @@
 --
 -- A task that failed or was cancelled is reopened, and with it the tasks that were cancelled with the workflow and those
 -- behind one of them that could not run (see workflow.retried_with). Other tasks that failed stay failed, and so does in the end what
--- depends on them. The workflow runs again if it had ended. What succeeded is kept.
+-- depends on them. The workflow runs again if it had ended. What succeeded is kept. An item of a map, or whatever else is in a
+-- scope, is retried alone: the tasks that it is part of wait again (see workflow.retry_inside).
 --
 -- A pending task gets a new job if its own was lost, and workers are woken; one that waits for the end of a backoff runs
 -- now. What a pause, a lock or a limit holds back stays held back.
@@ -28,6 +29,7 @@ declare
     v_fault     text;
     v_hint      text;
     v_kind      text;
+    v_count     integer;
 begin
     if not (p_timeout > 0 and p_timeout < 'infinity') then
         raise exception 'A timeout is a number of seconds above zero.' using
@@ -98,9 +100,24 @@ begin
     if v_kind = 'compensation' then
         return workflow.retry_compensation(p_task_id, p_timeout, v_now);
     end if;
+    if exists (
+        select 1 from workflow.definition_steps s
+        where s.version_id = v_task.version_id and s.step_index = v_task.step_index and s.scope > 0)
+    then
+        v_count := workflow.retry_inside(p_task_id, v_now);
+        update workflow.tasks t set timeout_override = p_timeout where t.id = p_task_id;
+        insert into workflow.events (workflow_id, type, task_id, at, data)
+        values (v_task.workflow_id, 'workflow.retried', p_task_id, v_now,
+                jsonb_build_object('tasks', v_count, 'timeout', p_timeout));
+        return v_count;
+    end if;
     v_tasks := workflow.retried_with(p_task_id || array(
         select t.id from workflow.tasks t
-        where t.workflow_id = v_task.workflow_id and t.status = 'cancelled' and t.id <> p_task_id));
+        cross join lateral (
+            select s.scope, s.kind from workflow.definition_steps s
+            where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
+        where t.workflow_id = v_task.workflow_id and s.scope = 0 and s.kind = 'step' and t.status = 'cancelled'
+          and t.id <> p_task_id));
     v_tasks := workflow.to_redo(v_task.workflow_id, v_tasks, v_now);
     insert into workflow.events (workflow_id, type, task_id, at, data)
     values (v_task.workflow_id, 'workflow.retried', p_task_id, v_now,

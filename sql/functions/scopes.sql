@@ -16,16 +16,16 @@ as $$
 declare
     v_first bigint[];
 begin
-    insert into workflow.groups as g (task_id, workflow_id, round, total, started, open, width, tolerated)
+    insert into workflow.groups as g (task_id, workflow_id, round, total, started, open, width, tolerated, awaits)
     select w.task_id, w.workflow_id, w.attempt, n.total, n.first, n.first, n.width,
-           coalesce((w.awaits ->> 'tolerated')::integer, 0)
+           coalesce((w.awaits ->> 'tolerated')::integer, 0), w.awaits - 'instances'
     from unnest(p_tasks) w
     cross join lateral (select jsonb_array_length(w.awaits -> 'instances') as total) l
     cross join lateral (select l.total, least(l.total, coalesce((w.awaits ->> 'width')::integer, l.total)) as first,
                                coalesce((w.awaits ->> 'width')::integer, l.total) as width) n
     on conflict (task_id) do update set
         round = excluded.round, total = excluded.total, started = excluded.started, open = excluded.open, failed = 0,
-        width = excluded.width, tolerated = excluded.tolerated, error = null;
+        width = excluded.width, tolerated = excluded.tolerated, error = null, awaits = excluded.awaits;
 
     with opened as (
         insert into workflow.scopes
@@ -85,7 +85,7 @@ begin
         cross join lateral (
             select s.step_index, s.queue, s.type, s.priority from workflow.definition_steps s
             where s.version_id = c.version_id and s.scope = c.scope and s.kind = 'step'
-              and (s.dependencies = '{}' or s.rule ->> 'name' = 'always' and s.ordering = '{}') offset 0) s
+              and workflow.runs_at_once(s.rule, s.dependencies, s.ordering) offset 0) s
         order by b.ord, s.step_index);
     v_jobs := workflow.enqueue(v_roots);
 
@@ -135,6 +135,7 @@ declare
     v_failing   bigint[];
     v_parents   bigint[];
     v_next      bigint[];
+    v_again     bigint[];
     v_over      bigint[];
     v_done      bigint[];
     v_cancelled bigint[] := '{}';
@@ -182,24 +183,29 @@ begin
             error = coalesce(g.error, e.error)
         from ended e
         cross join lateral (
-            select case when g0.failed + e.failed > g0.tolerated and w.fail_fast then 0
-                        else least(g0.total - g0.started, g0.width - (g0.open - e.ended)) end as more, w.fail_fast
+            select f.over, case when f.over then 0
+                                else greatest(least(g0.total - g0.started, g0.width - (g0.open - e.ended)), 0) end as more
             from workflow.groups g0
             cross join lateral (select w.fail_fast from workflow.workflows w where w.id = g0.workflow_id offset 0) w
+            -- A failure of now: one that was there before must not end what an operator has started again.
+            cross join lateral (
+                select e.failed > 0 and g0.failed + e.failed > g0.tolerated and w.fail_fast as over) f
             where g0.task_id = e.parent_task_id offset 0) n
         where g.task_id = any(v_parents) and g.task_id = e.parent_task_id and g.round = e.round
-        returning g.*, n.more, n.fail_fast
+        returning g.*, n.more, n.over
+    ), next as (
+        select s.* from counted d
+        cross join lateral (
+            select s.base, s.parent_task_id, s.position, s.started_at is not null as again from workflow.scopes s
+            where s.parent_task_id = d.task_id and s.round = d.round and s.status = 'blocked'
+            order by s.position limit d.more) s
+        where d.more > 0
     )
-    select array_agg(c.task_id) filter (where c.failed > c.tolerated and c.fail_fast and c.open > 0),
-           array_agg(c.task_id) filter (where c.open = 0 or c.failed > c.tolerated and c.fail_fast),
-           (select array_agg(s.base order by s.parent_task_id, s.position)
-            from counted d
-            cross join lateral (
-                select s.base, s.parent_task_id, s.position from workflow.scopes s
-                where s.parent_task_id = d.task_id and s.round = d.round and s.position >= d.started - d.more
-                  and s.position < d.started offset 0) s
-            where d.more > 0)
-    into v_over, v_done, v_next
+    select array_agg(c.task_id) filter (where c.over and c.open > 0),
+           array_agg(c.task_id) filter (where c.open = 0 or c.over),
+           (select array_agg(n.base order by n.parent_task_id, n.position) from next n where not n.again),
+           (select array_agg(n.base order by n.parent_task_id, n.position) from next n where n.again)
+    into v_over, v_done, v_next, v_again
     from counted c;
 
     if v_over is not null then
@@ -211,6 +217,9 @@ begin
     end if;
     if v_next is not null then
         perform workflow.start_scopes(v_next, p_now);
+    end if;
+    if v_again is not null then
+        perform workflow.restart_scopes(v_again, null, p_now);
     end if;
     if v_done is not null then
         perform workflow.resume_waiting(v_done, p_now);

@@ -3,7 +3,7 @@
 --
 -- It gets new tasks under a new base (see workflow.task_base), one for each step of the version. A task that succeeded stays
 -- as it is, with its attempts, logs and events, if its step is in the version with the same type and all that it depends on
--- there stays too. All others start anew; attempts at them and events of them stay under their old ids
+-- there stays too; what was in its scopes is not shown any more. All others start anew; attempts at them and events of them stay under their old ids
 -- (workflow.replaced_tasks). A workflow of which everything stays has succeeded.
 --
 -- Returns how many tasks start anew.
@@ -47,7 +47,8 @@ begin
             select b.id, b.type, t.id as task_id
             from workflow.tasks t
             join workflow.definition_steps b on b.version_id = v_workflow.version_id and b.step_index = t.step_index
-            where t.id = any(v_tasks) and t.status = 'succeeded') o on o.id = s.id and o.type = s.type
+            where t.id = any(v_tasks) and t.status = 'succeeded' and b.scope = 0 and b.kind = 'step') o
+            on o.id = s.id and o.type = s.type and s.scope = 0 and s.kind = 'step'
         where s.version_id = p_version_id
         order by s.step_index);
     v_stays := array(select x is not null from unnest(v_same) with ordinality as s(x, position) order by position);
@@ -69,9 +70,10 @@ begin
     end loop;
     select coalesce(array_agg(x order by position) filter (where v_stays[position]), '{}'),
            coalesce(array_agg(v_base + position - 1 order by position) filter (where v_stays[position]), '{}'),
-           count(*) filter (where not v_stays[position])
+           count(*) filter (where not v_stays[position] and d.scope = 0 and d.kind = 'step')
     into v_old, v_new, v_anew
-    from unnest(v_same) with ordinality as s(x, position);
+    from unnest(v_same) with ordinality as s(x, position)
+    join workflow.definition_steps d on d.version_id = p_version_id and d.step_index = position - 1;
 
     insert into workflow.tasks
         (id, workflow_id, version_id, step_index, status, priority, open_dependencies, attempt, tries, crashes,
@@ -104,6 +106,9 @@ begin
         delete from workflow.tasks t where t.id = any(v_tasks) returning t.job_id
     )
     delete from procrastinate_jobs j where j.id = any(array(select g.job_id from gone g));
+
+    update workflow.scopes c set replaced = true where c.workflow_id = p_workflow_id;
+    delete from workflow.groups g where g.workflow_id = p_workflow_id;
 
     v_lines := array(select distinct x.kind || ' ' || x.key from workflow.waits x where x.workflow_id = p_workflow_id);
     perform workflow.lock_resources(v_lines);

@@ -15,10 +15,37 @@ set enable_mergejoin = off
 set jit = off
 as $$
 declare
-    v_all   bigint[] := array(select w.task_id from unnest(p_tasks) w);
-    v_timed workflow.ready_task[];
     v_kind  text;
     v_some  workflow.waiting_task[];
+begin
+    perform workflow.park_waiting(p_tasks, p_now);
+    for v_kind, v_some in
+        select w.awaits ->> 'kind', array_agg(w order by w.task_id) from unnest(p_tasks) w group by 1
+    loop
+        case v_kind
+            when 'timer' then null;
+            when 'scope' then perform workflow.await_scope(v_some, p_now);
+            when 'signal' then perform workflow.await_signal(v_some, p_now);
+            when 'approval' then perform workflow.await_approval(v_some, p_now);
+            when 'child' then perform workflow.await_child(v_some, p_now);
+        end case;
+    end loop;
+end
+$$;
+comment on function workflow.begin_waiting is 'Internal: begin the waits of tasks';
+
+-- Gives waiting tasks that wait until some time a job that is due then, and notes that time (`until`).
+create or replace function workflow.park_waiting(p_tasks workflow.waiting_task[], p_now timestamptz) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+set jit = off
+as $$
+declare
+    v_all   bigint[] := array(select w.task_id from unnest(p_tasks) w);
+    v_timed workflow.ready_task[];
 begin
     v_timed := array(
         select row(w.task_id, w.queue, w.type, w.priority, u.until)::workflow.ready_task
@@ -38,21 +65,9 @@ begin
           left join unnest(v_timed, workflow.enqueue(v_timed))
               as x(task_id, queue, type, priority, scheduled_at, job_id) on x.task_id = w.task_id) j
     where t.id = any(v_all) and t.id = j.task_id;
-
-    for v_kind, v_some in
-        select w.awaits ->> 'kind', array_agg(w order by w.task_id) from unnest(p_tasks) w group by 1
-    loop
-        case v_kind
-            when 'timer' then null;
-            when 'scope' then perform workflow.await_scope(v_some, p_now);
-            when 'signal' then perform workflow.await_signal(v_some, p_now);
-            when 'approval' then perform workflow.await_approval(v_some, p_now);
-            when 'child' then perform workflow.await_child(v_some, p_now);
-        end case;
-    end loop;
 end
 $$;
-comment on function workflow.begin_waiting is 'Internal: begin the waits of tasks';
+comment on function workflow.park_waiting is 'Internal: give waiting tasks the jobs of their deadlines';
 
 -- Lets go what tasks waited for: they end or are tried again without it, or go on from it. The caller holds the workflow rows.
 -- Returns the tasks that were cancelled with it: what they held is for workflow.free_resources.
