@@ -96,8 +96,8 @@ begin
             -- A loop whose last iteration succeeded begins anew: it failed because it was the last.
             select 1 from workflow.scopes c
             where c.parent_task_id = t.id and c.round = g.round and not c.replaced
-              and (c.status <> 'succeeded' or d.kind <> 'iteration') offset 0)
-          and not workflow.was_undone(t.id));
+              and (c.status <> 'succeeded' or d.kind <> 'iteration') offset 0));
+    v_parents := array(select x from unnest(v_parents) x where not workflow.was_undone(x));
     update workflow.scopes c set replaced = true
     where c.parent_task_id = any(array(select x from unnest(p_tasks) x where not x = any(v_parents))) and not c.replaced;
     if v_parents <> '{}' then

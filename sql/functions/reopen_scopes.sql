@@ -122,7 +122,9 @@ begin
     return query
         select t.*
         from workflow.scopes c
-        join workflow.definition_steps s on s.version_id = c.version_id and s.scope = c.scope and s.kind = 'step'
+        cross join lateral (
+            select s.step_index from workflow.definition_steps s
+            where s.version_id = c.version_id and s.scope = c.scope and s.kind = 'step' offset 0) s
         cross join lateral (select t.* from workflow.tasks t where t.id = c.base + s.step_index offset 0) t
         where c.base = p_base;
 end
@@ -145,7 +147,9 @@ begin
                filter (where t.status = 'failed' and not s.tolerated))[1]
     into open, error
     from workflow.scope_tasks(p_base) t
-    join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index;
+    cross join lateral (
+        select s.id, s.tolerated, s.successors, s.followers from workflow.definition_steps s
+        where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s;
 end
 $$;
 comment on function workflow.scope_counters is 'Internal: what a scope counts';
@@ -179,7 +183,9 @@ begin
             perform workflow.reopen(
                 v_workflow, workflow.to_redo(v_workflow, workflow.retried_with(v_task.id || array(
                     select t.id from workflow.tasks t
-                    join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+                    cross join lateral (
+                        select s.scope, s.kind from workflow.definition_steps s
+                        where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
                     where t.workflow_id = v_workflow and t.status = 'cancelled' and t.id <> v_task.id
                       and s.scope = 0 and s.kind = 'step')), p_now),
                 p_now, null, null, v_path);
@@ -221,15 +227,23 @@ begin
     return exists (
         select 1
         from workflow.tasks p
-        join workflow.definition_versions v on v.id = p.version_id and v.compensates
-        join workflow.scopes c
-            on c.workflow_id = p.workflow_id
-            and c.bases && array(select o.base from workflow.scopes o where o.parent_task_id = p_task_id)
-        join workflow.definition_steps s
-            on s.version_id = c.version_id and s.scope = c.scope and s.kind = 'step' and s.compensation is not null
-        join workflow.tasks t on t.id = c.base + s.step_index and t.status = 'succeeded'
-        join workflow.tasks u on u.id = c.base + s.compensation and u.status = 'succeeded'
-        where p.id = p_task_id and u.finished_at >= t.finished_at);
+        cross join lateral (
+            select 1 from workflow.definition_versions v where v.id = p.version_id and v.compensates offset 0) v
+        cross join lateral (
+            select c.base, c.version_id, c.scope from workflow.scopes c
+            where c.workflow_id = p.workflow_id
+              and c.bases && array(select o.base from workflow.scopes o where o.parent_task_id = p_task_id) offset 0) c
+        cross join lateral (
+            select s.step_index, s.compensation from workflow.definition_steps s
+            where s.version_id = c.version_id and s.scope = c.scope and s.kind = 'step' and s.compensation is not null
+            offset 0) s
+        cross join lateral (
+            select t.finished_at from workflow.tasks t
+            where t.id = c.base + s.step_index and t.status = 'succeeded' offset 0) t
+        cross join lateral (
+            select 1 from workflow.tasks u
+            where u.id = c.base + s.compensation and u.status = 'succeeded' and u.finished_at >= t.finished_at offset 0) u
+        where p.id = p_task_id);
 end
 $$;
 comment on function workflow.was_undone is 'Internal: whether something has been undone inside scopes of a task';
