@@ -7,12 +7,17 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import growth, latency, throughput
+from benchmarks import growth, latency, throughput, waiting
 from benchmarks.profiles import PROFILES
 from benchmarks.report import machine, write_json
 from benchmarks.server import open_server
 
-_GROUPS = {"throughput": throughput.measure, "latency": latency.measure, "growth": growth.measure}
+_GROUPS = {
+    "throughput": throughput.measure,
+    "latency": latency.measure,
+    "growth": growth.measure,
+    "waiting": waiting.measure,
+}
 
 
 def main() -> None:

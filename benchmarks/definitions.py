@@ -26,5 +26,15 @@ def fan_out(width: int) -> CompiledDefinition:
     return _compile(f"bench-fan-out-{width}", steps)
 
 
+def waiting(turn_queue: str) -> list[CompiledDefinition]:
+    """Steps that wait for a time of the input, a signal, an approval; and a no-op on a queue of its own."""
+    return [
+        _compile("bench-timer", [{"id": "only", "type": "wait", "until": "${ input.until }"}]),
+        _compile("bench-signal", [{"id": "only", "type": "signal", "inputs": {"name": "go"}}]),
+        _compile("bench-approval", [{"id": "only", "type": "approval", "prompt": "Go on?"}]),
+        _compile("bench-turn", [{"id": "only", "type": "noop", "queue": turn_queue}]),
+    ]
+
+
 def _compile(name: str, steps: list[dict[str, Any]]) -> CompiledDefinition:
     return compile_definition({"name": name, "steps": steps})

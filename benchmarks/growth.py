@@ -22,6 +22,7 @@ from benchmarks.profiles import Profile
 from benchmarks.report import Figure, Row, Table
 from benchmarks.seed import seed_finished, seed_pending, seed_scheduled
 from benchmarks.server import Server
+from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.queue.registry import WorkerRegistry
 from workflow_engine.records import Claim, Completion, WorkflowStart
@@ -61,7 +62,7 @@ def measure(server: Server, profile: Profile) -> list[Table]:
         urls = {}
         for state in _states(profile):
             urls[state.label] = url = stack.enter_context(server.engine_database())
-            asyncio.run(_register(url))
+            register(url, definitions.single())
             with psycopg.connect(url, autocommit=True) as connection:
                 if not state.analysed:
                     for table in _TABLES:
@@ -85,13 +86,19 @@ def _table(title: str, figures: list[Figure]) -> Table:
     return Table(title, rows)
 
 
-async def _register(database_url: str) -> None:
-    pool = Pool(database_url, size=1)
-    await pool.open()
-    try:
-        await Store(pool).definitions.register(definitions.single())
-    finally:
-        await pool.close()
+def register(database_url: str, *compiled: CompiledDefinition) -> None:
+    """Register definitions in a database."""
+
+    async def run() -> None:
+        pool = Pool(database_url, size=1)
+        await pool.open()
+        try:
+            for definition in compiled:
+                await Store(pool).definitions.register(definition)
+        finally:
+            await pool.close()
+
+    asyncio.run(run())
 
 
 class _Worker:

@@ -18,6 +18,7 @@ class Profile:
     turns: int  # repetitions of each measured turn
     backlog: int  # pending or scheduled tasks
     finished: int  # finished workflows
+    parked: int  # workflows that wait
 
 
 PROFILES = {
@@ -31,6 +32,7 @@ PROFILES = {
         turns=40,
         backlog=100_000,
         finished=100_000,
+        parked=10_000,
     ),
     "full": Profile(
         rounds=5,
@@ -42,5 +44,6 @@ PROFILES = {
         turns=100,
         backlog=100_000,
         finished=1_000_000,
+        parked=100_000,
     ),
 }

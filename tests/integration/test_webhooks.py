@@ -149,7 +149,13 @@ def test_a_target_that_fails_is_tried_again_with_the_same_id_and_given_up_in_the
 
 @pytest.mark.parametrize(
     ("url", "answer"),
-    [(None, b"410 Gone"), ("nonsense", b"204 No"), ("ftp://example.com/", b"204 No"), ("", b"204 No")],
+    [
+        (None, b"410 Gone"),
+        ("http://169.254.169.254/latest", b"204 No"),
+        ("nonsense", b"204 No"),
+        ("ftp://example.com/", b"204 No"),
+        ("", b"204 No"),
+    ],
 )
 def test_what_can_never_be_delivered_is_given_up_at_once(database_url: str, url: str | None, answer: bytes) -> None:
     async def run() -> None:

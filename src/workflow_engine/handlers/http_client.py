@@ -134,7 +134,7 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, *, max_bytes
             not.
     """
     for _ in range(MAX_REDIRECTS + 1):
-        _check_target(request)
+        check_target(request)
         with transport_errors(request):
             response = await http.send(request, stream=True)
             try:
@@ -174,8 +174,12 @@ def transport_errors(request: httpx.Request) -> Iterator[None]:
         raise TaskError("connection", f"The connection to {where} failed: {reason}") from error
 
 
-def _check_target(request: httpx.Request) -> None:
-    """What is refused at submit may still come from an expression or a redirect."""
+def check_target(request: httpx.Request) -> None:
+    """Refuse a host that no step may call. What is refused at submit may still come from an expression or a redirect.
+
+    Raises:
+        TaskError: `egress_denied`, not retryable.
+    """
     if reason := forbidden_host(request.url.host):
         raise TaskError("egress_denied", f"The host of {shown(request.url)} {reason}.", retryable=False)
 
