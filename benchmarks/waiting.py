@@ -30,7 +30,10 @@ _SLOTS = 100
 _WOKEN = 1000
 _SENT = 200
 _LEAD_SECONDS = 15.0
-_CONNECTIONS = "select count(*) from pg_stat_activity where datname = current_database() and starts_with(application_name, 'workflow')"
+_CONNECTIONS = (
+    "select count(*) from pg_stat_activity"
+    " where datname = current_database() and starts_with(application_name, 'workflow')"
+)
 
 
 def measure(server: Server, profile: Profile) -> list[Table]:
