@@ -1,5 +1,5 @@
 -- Deletes a definition in the only way in which something with a history can be: it starts nothing new. Its versions stay,
--- workflows of it go on to their end, and registering any content of that name enables it again.
+-- workflows of it go on to their end, its schedule is gone, and registering any content of that name enables it again.
 --
 -- Returns whether it was enabled until now.
 -- Errors: WF404 no such definition.
@@ -16,6 +16,7 @@ begin
             errcode = 'WF404', detail = 'definition-not-found';
     end if;
     update workflow.definitions d set disabled_at = workflow.clock() where d.name = p_name and d.disabled_at is null;
+    perform workflow.sync_schedules(p_name);
     return v_disabled_at is null;
 end
 $$;

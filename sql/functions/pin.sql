@@ -72,6 +72,7 @@ begin
     perform workflow.version_id(p_name, p_version);
     update workflow.definitions d set pinned_version = p_version, updated_at = workflow.clock()
     where d.name = p_name and d.pinned_version is distinct from p_version;
+    perform workflow.sync_schedules(p_name);
     return (
         select jsonb_build_object('latest_version', d.latest_version, 'pinned_version', d.pinned_version)
         from workflow.definitions d where d.name = p_name);

@@ -5,7 +5,8 @@
 --          conditions, asked, catches, compensation, timeouts (see workflow.definition_steps).
 -- p_plan   The plan for workers. Of it are read: scopes? (a list of scope, parent_step, kind, depth, refs: see
 --          workflow.definition_scopes) and has_ending?.
--- Concurrent callers of one name are serialised by its definitions row. Registering also enables a disabled name.
+-- Concurrent callers of one name are serialised by its definitions row. Registering also enables a disabled name,
+-- and brings its schedule into force.
 create or replace function workflow.register_definition(
     p_name text, p_document jsonb, p_hash text, p_plan jsonb, p_steps jsonb) returns integer
 language plpgsql volatile
@@ -21,6 +22,7 @@ begin
 
     select v.version into v_version from workflow.definition_versions v where v.name = p_name and v.hash = p_hash;
     if found then
+        perform workflow.sync_schedules(p_name);
         return v_version;
     end if;
 
@@ -64,6 +66,7 @@ begin
     select distinct r ->> 'kind', r ->> 'key' from jsonb_array_elements(p_steps) s, jsonb_array_elements(s -> 'resources') r
     order by 1, 2
     on conflict do nothing;
+    perform workflow.sync_schedules(p_name);
     return v_version;
 end
 $$;

@@ -10,6 +10,7 @@ EngineError
 │   ├── DefinitionNotFound
 │   ├── WorkflowNotFound
 │   ├── TaskNotFound
+│   ├── ScheduleNotFound
 │   ├── TaskTypeNotFound
 │   ├── ApprovalNotFound
 │   ├── DeliveryNotFound
@@ -135,6 +136,12 @@ class TaskNotFound(NotFound):
     """There is no task with this id."""
 
     code = "task-not-found"
+
+
+class ScheduleNotFound(NotFound):
+    """There is no schedule with this name."""
+
+    code = "schedule-not-found"
 
 
 class TaskTypeNotFound(NotFound):

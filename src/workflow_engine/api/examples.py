@@ -321,6 +321,42 @@ WORKER: dict[str, Any] = {
     "rss_bytes": 104857600,
 }
 DEAD_WORKER: dict[str, Any] = {**WORKER, "status": "dead", "age_s": 61.0, "orphaned_tasks": [_TASK]}
+SCHEDULE: dict[str, Any] = {
+    "name": "data-pipeline",
+    "version": 2,
+    "paused": False,
+    "since": None,
+    "entries": [
+        {
+            "position": 0,
+            "cron": "0 6 * * *",
+            "timezone": "Europe/Berlin",
+            "overlap": "skip",
+            "catchup": "latest",
+            "input": None,
+            "next_times": [f"2026-02-0{day}T05:00:00Z" for day in range(1, 6)],
+            "last_at": "2026-01-31T05:00:00Z",
+            "last_workflow_id": _ID,
+            "last_error": None,
+            "started": 12,
+            "skipped": 0,
+            "missed": 0,
+        }
+    ],
+    "links": {"self": "/api/v1/schedules/data-pipeline", "definition": "/api/v1/definitions/data-pipeline"},
+}
+SCHEDULE_PAUSED: dict[str, Any] = {
+    **SCHEDULE,
+    "paused": True,
+    "since": _STARTED,
+    "entries": [{**SCHEDULE["entries"][0], "next_times": []}],
+}
+BACKFILLED: dict[str, Any] = {
+    "id": _ID,
+    "status": "pending",
+    "scheduled_for": "2026-01-30T05:00:00Z",
+    "existing": False,
+}
 PINNED: dict[str, Any] = {
     "id": _ID,
     "name": "data-pipeline",

@@ -43,6 +43,7 @@ PROBLEMS: dict[str, int] = {
     "not-found": 404,
     "workflow-not-found": 404,
     "task-not-found": 404,
+    "schedule-not-found": 404,
     "task-type-not-found": 404,
     "definition-not-found": 404,
     "approval-not-found": 404,

@@ -32,6 +32,7 @@ from workflow_engine.maintenance.lost_jobs import LostJobs
 from workflow_engine.maintenance.mirroring import LockMirror, PendingMirror
 from workflow_engine.maintenance.narrator import Narrator
 from workflow_engine.maintenance.retired import Retired
+from workflow_engine.maintenance.schedules import Schedules
 from workflow_engine.maintenance.time_limits import TimeLimits
 from workflow_engine.maintenance.webhooks import Webhooks
 from workflow_engine.mirror.client import Mirror
@@ -55,6 +56,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         HeldTasks(settings, store),
         TimeLimits(settings, store),
         Children(settings, store),
+        Schedules(settings, store),
         EmittedSignals(settings, store),
         LeakedJobs(settings, store),
         LostJobs(settings, store),

@@ -63,6 +63,11 @@ deliveries = Counter(
 for _to in ("signal", "webhook"):
     for _result in ("delivered", "failed", "dead"):
         deliveries.labels(_to, _result)
+scheduled_starts = Counter(
+    "workflow_scheduled_starts_total", "Due times of schedules, by what came of them", ["result"]
+)
+for _result in ("started", "skipped", "failed", "missed"):
+    scheduled_starts.labels(_result)
 definition_cache_hits = Counter(
     "workflow_definition_cache_hits_total", "Definitions read from memory or Redis instead of Postgres"
 )

@@ -23,6 +23,12 @@ from workflow_engine.records.locks import (
     LockWait,
     ReleasedLocks,
 )
+from workflow_engine.records.schedules import (
+    AnsweredSchedule,
+    BackfilledStart,
+    DueSchedule,
+    Schedule,
+)
 from workflow_engine.records.tasks import (
     Attempt,
     GraphNode,
@@ -54,8 +60,10 @@ from workflow_engine.records.workflows import (
 )
 
 __all__ = [
+    "AnsweredSchedule",
     "Approval",
     "Attempt",
+    "BackfilledStart",
     "Claim",
     "Completion",
     "Deadlock",
@@ -63,6 +71,7 @@ __all__ = [
     "DefinitionSummary",
     "DefinitionVersion",
     "Delivery",
+    "DueSchedule",
     "EngineState",
     "Gauges",
     "GraphNode",
@@ -79,6 +88,7 @@ __all__ = [
     "Reason",
     "Recovery",
     "ReleasedLocks",
+    "Schedule",
     "SentSignal",
     "Signal",
     "SlowAttempt",

@@ -12,6 +12,7 @@ from workflow_engine.store.mirrored import Mirrored
 from workflow_engine.store.orphans import Orphans
 from workflow_engine.store.outbox import Outbox
 from workflow_engine.store.pool import Pool
+from workflow_engine.store.schedules import Schedules
 from workflow_engine.store.signals import Signals
 from workflow_engine.store.task_durations import TaskDurations
 from workflow_engine.store.task_types import TaskTypes
@@ -35,6 +36,7 @@ class Store:
         self.tasks = Tasks(pool)
         self.orphans = Orphans(pool)
         self.workers = Workers(pool)
+        self.schedules = Schedules(pool)
         self.signals = Signals(pool)
         self.approvals = Approvals(pool)
         self.outbox = Outbox(pool)

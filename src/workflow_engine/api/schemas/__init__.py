@@ -37,6 +37,11 @@ from workflow_engine.api.schemas.problems import (
     TaskErrorShape,
     Warning,
 )
+from workflow_engine.api.schemas.schedules import (
+    Backfilled,
+    Schedule,
+    ScheduleEntry,
+)
 from workflow_engine.api.schemas.task_types import (
     Durations,
     Effective,
@@ -102,6 +107,7 @@ from workflow_engine.api.schemas.workflows import (
 __all__ = [
     "Approval",
     "ApprovalAnswer",
+    "Backfilled",
     "Bulk",
     "BulkCancelRequest",
     "BulkResult",
@@ -147,6 +153,8 @@ __all__ = [
     "ReleasedLocks",
     "Reload",
     "Reopened",
+    "Schedule",
+    "ScheduleEntry",
     "SentSignal",
     "Sign",
     "Signal",
