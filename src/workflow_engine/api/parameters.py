@@ -322,6 +322,7 @@ SINCE = Parameter("since", _moment, None, {"type": "string"}, "Created at or aft
 UNTIL = Parameter("until", _moment, None, {"type": "string"}, "Created before this time.", "2026-01-31T12:00:00Z")
 PARENT = Parameter(
     "parent", _id, None, {"type": "string"}, "Only children of this workflow.", "0198c2f4-5a3e-7c41-9d3b-0f6b1f0e2a77"
+)
 FROM = Parameter("from", _moment, None, {"type": "string"}, "From this time on, or since so long ago; needed.", "7d")
 BEFORE = Parameter(
     "until", _moment, None, {"type": "string"}, "Before this time; default: now.", "2026-01-31T12:00:00Z"
