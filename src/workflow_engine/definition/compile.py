@@ -7,6 +7,7 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from workflow_engine.definition.document import DocumentRecord, read_document
+from workflow_engine.definition.doubts import warn_of_doubts
 from workflow_engine.definition.edges import Edges
 from workflow_engine.definition.faults import Faults
 from workflow_engine.definition.json_data import check_values, content_hash
@@ -74,6 +75,7 @@ def _compile(document: Mapping[str, Any], known: Known) -> CompiledDefinition:
     for node in tree.nodes:
         expressions.read(node)
     edges = Edges(tree, faults)
+    warn_of_doubts(tree, warnings)
     children = _compile_children(tree, record, known, faults, warnings)
     cycle = edges.cycle()
     if cycle is not None and not faults:

@@ -221,7 +221,8 @@ def _complaint(raw: str, names: tuple[str, ...]) -> str:
     if name := re.fullmatch(r"undeclared reference to '([^']*)'", message):
         known = (*VARIABLES, *names)
         hint = did_you_mean(name[1], known) or f"; the variables are {', '.join(known)}"
-        message = f"unknown name or function `{name[1]}`{hint}"
+        message = f"unknown name or function `{name[1][:80]}`{hint}"
+    message = message if len(message) <= 240 else message[:239] + "…"
     return f"{message} (at character {column})" if column else message
 
 

@@ -23,6 +23,8 @@ MAX_DEPTH = 16
 """Scopes around a step."""
 MAX_ITEMS = 10_000
 """Of a `for_each`."""
+MAX_ITEM_NAMES = 100
+"""That a definition chooses with `as`: workers prepare something for each."""
 MAX_NESTED_FOR_EACH = 2
 """One inside the other: the items multiply."""
 MAX_ITERATIONS = 10_000

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -51,6 +50,8 @@ class ExpressionReader:
         """
         self._tree = tree
         self._secrets = known.secrets
+        # One environment for the document, as each costs some milliseconds; `misuses` says which name is known where.
+        self._names = tuple(sorted({name for scope in tree.scopes for name in scope.variables}.difference(VARIABLES)))
         self._faults = faults
         self._elsewhere: dict[str, str] | None = None
 
@@ -196,7 +197,7 @@ class ExpressionReader:
         if self._faults.full:
             return None
         try:
-            expression = compile_expression(text, tuple(_own_names(place)))
+            expression = compile_expression(text, self._names)
         except InputInvalid as error:
             self._faults.add(where, "invalid-template", f"`{text[:80]}`: {error.faults[0].message}")
             return None
@@ -220,7 +221,7 @@ class ExpressionReader:
         for path in sorted(expression.references.paths, key=str):
             if path[0] == "secrets" and len(path) > 1 and path[1] not in self._secrets:
                 hint = did_you_mean(path[1], self._secrets)
-                message = f"`{text[:80]}`: there is no secret `{path[1]}`{hint}"
+                message = f"`{text[:80]}`: there is no secret `{str(path[1])[:80]}`{hint}"
                 self._faults.add(where, "unknown-secret", message)
 
     def _unknown(self, name: str, scope: ScopeNode) -> str:
@@ -233,16 +234,11 @@ class ExpressionReader:
                 for alias in inside.by_alias
             }
         if around := self._elsewhere.get(step_alias(name)):
-            return f"the step `{name}` stands inside `{around}` and cannot be read from here; read `steps.{around}`"
+            return (
+                f"the step `{name[:80]}` stands inside `{around}` and cannot be read from here; read `steps.{around}`"
+            )
         aliases = [alias for one in scope.around() for alias in one.by_alias]
-        return f"there is no step `{name}`{did_you_mean(name, aliases)}"
-
-
-def _own_names(place: Place) -> Iterator[str]:
-    """The names for items that the document chose itself."""
-    for name in place.variables:
-        if name not in VARIABLES:
-            yield name
+        return f"there is no step `{name[:80]}`{did_you_mean(name, aliases)}"
 
 
 def _note(target: Node, place: Place) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any, cast
@@ -15,6 +16,7 @@ from workflow_engine.definition.limits import (
     MAX_CATCHES,
     MAX_DAYS,
     MAX_DEPTH,
+    MAX_ITEM_NAMES,
     MAX_NESTED_FOR_EACH,
     MAX_PRIORITY,
     MAX_STEPS,
@@ -71,6 +73,7 @@ class StepReader:
         self._count = 0
         self._depth = 0
         self._for_each = 0  # around the step that is read
+        self._item_names: set[str] = set()
 
     def read_list(self, owner: Fields, name: str = "steps") -> tuple[StepRecord, ...]:
         """Read a list of steps, which is a scope. A step without a usable id gives no record."""
@@ -125,6 +128,11 @@ class StepReader:
                 f"more than {MAX_NESTED_FOR_EACH} levels of `for_each`, whose items multiply: use a child workflow"
             )
             step.fault("for_each", "expansion-limit", message)
+        if for_each is not None:
+            self._item_names.add(for_each.as_)
+            if len(self._item_names) > MAX_ITEM_NAMES:
+                message = f"there are more than {MAX_ITEM_NAMES} names for items: use some of them again"
+                self._faults.add(join(for_each.pointer, "as"), "out-of-range", message)
         if repeats and self._depth > MAX_DEPTH:
             self._faults.add(step.pointer, "nesting-too-deep", f"steps are nested deeper than {MAX_DEPTH} levels")
         try:
@@ -226,7 +234,7 @@ class StepReader:
             step.fault("type", "unknown-step-type", message)
         elif step_type and step_type not in self._known_types:
             hint = did_you_mean(step_type, self._known_types)
-            known = ", ".join(list(self._known_types)[:30])
+            known = textwrap.shorten(", ".join(self._known_types), 180, placeholder=" …")
             message = f"unknown step type {clipped(step_type)}{hint or ';'} known are {known}"
             step.fault("type", "unknown-step-type", message)
         return step_type

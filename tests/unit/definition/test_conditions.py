@@ -157,3 +157,26 @@ def test_a_switch_that_cannot_choose_is_refused(fields: dict[str, Any], place: s
     with pytest.raises(DefinitionInvalid) as error:
         plan_of({"id": "s", "type": "switch", **fields})
     assert [fault.pointer for fault in error.value.faults] == [f"/steps/0{place}"]
+
+
+CATCH_ALL = {"catch": [{"errors": ["timeout", "*"]}, {"errors": ["http"]}]}
+
+
+@pytest.mark.parametrize(
+    ("fields", "place", "code"),
+    [
+        ({"depends_on": [{"step": "a", "on": ["cancelled"]}]}, "/depends_on/0", "never-met"),
+        ({"depends_on": ["a"], "trigger_rule": "always"}, "/depends_on", "no-effect"),
+        ({"trigger_rule": "all_done"}, "/trigger_rule", "no-effect"),
+        ({"on_error": CATCH_ALL}, "/on_error/catch/1", "never-reached"),
+    ],
+)
+def test_what_has_no_effect_is_warned_about(fields: dict[str, Any], place: str, code: str) -> None:
+    compiled = compile_definition({"name": "x", "steps": [noop("a"), noop("b", **fields)]})
+    assert [(warning.pointer, warning.code) for warning in compiled.warnings] == [(f"/steps/1{place}", code)]
+
+
+def test_what_is_meant_is_not_warned_about() -> None:
+    steps = [noop("a"), noop("b", trigger_rule="always"), noop("c", depends_on=["a"], trigger_rule="all_done")]
+    catches = {"catch": [{"errors": ["*"], "when": "error.attempt > 1"}, {"errors": ["*"]}]}
+    assert compile_definition({"name": "x", "steps": [*steps, noop("d", on_error=catches)]}).warnings == ()
