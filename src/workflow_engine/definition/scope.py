@@ -83,8 +83,8 @@ def misuses(references: References, variables: Collection[str | int], *, at_end:
         elif root == "steps" and not rest:
             yield "write steps.<id>: the steps as a whole cannot be read"
         elif root == "steps" and len(rest) > 1 and rest[1] not in STEP_FIELDS:
-            known = STEP_FIELDS
-            yield f"a step has no `{str(rest[1])[:80]}`, only {', '.join(known)}{did_you_mean(rest[1], known)}"
+            hint = did_you_mean(rest[1], STEP_FIELDS)
+            yield f"a step has no `{str(rest[1])[:80]}`, only {', '.join(STEP_FIELDS)}{hint}"
         elif root in _FIELDS and rest and rest[0] not in _FIELDS[str(root)]:
             known = _FIELDS[str(root)]
             yield f"`{root}` has no `{str(rest[0])[:80]}`, only {', '.join(known)}{did_you_mean(rest[0], known)}"
