@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, TypeAlias
 
-from workflow_engine.definition.expressions import compile_expression, evaluate
+from workflow_engine.definition.expressions import evaluate
 from workflow_engine.definition.scope import Scope
 from workflow_engine.errors import Fault, InputInvalid, TaskError
 
@@ -42,13 +42,9 @@ class Template:
         return self._renderer is None
 
     @cached_property
-    def variables(self) -> frozenset[str]:
-        """The variables that its expressions read."""
-        return frozenset(
-            str(path[0])
-            for expression in _expressions(self.source)
-            for path in compile_expression(expression).references.paths
-        )
+    def mentions_secrets(self) -> bool:
+        """Whether an expression of it may read a secret. In doubt, yes."""
+        return any("secrets" in expression for expression in _expressions(self.source))
 
     def render(self, scope: Scope) -> Any:
         """The data with every expression replaced by its value; new containers at each call.

@@ -7,7 +7,7 @@ from typing import Any
 from urllib.parse import quote, quote_plus
 
 from workflow_engine.definition.plan import PlanStep
-from workflow_engine.errors import InputInvalid, TaskError
+from workflow_engine.errors import TaskError
 from workflow_engine.secrets import Secrets
 
 REDACTED = "***"
@@ -63,10 +63,7 @@ class Revealed(dict[str, Any]):
 
 def reads_secrets(step: PlanStep) -> bool:
     """Whether the inputs of a step name a secret."""
-    try:
-        return step.inputs is not None and "secrets" in step.inputs.variables
-    except InputInvalid:  # a broken expression; rendering it says so
-        return False
+    return step.inputs is not None and step.inputs.mentions_secrets
 
 
 def _redacted(value: Any, forms: list[str]) -> Any:

@@ -89,6 +89,42 @@ async def test_nothing_used_is_nothing_told() -> None:
 SECRETS = Secrets({"WORKFLOW_SECRET_TOKEN": "s3cr3t/t0ken", "WORKFLOW_SECRET_PIN": "12"})
 
 
+async def test_a_step_in_a_scope_sees_its_variables_and_has_its_path() -> None:
+    async def where(inputs: dict[str, Any], ctx: Any) -> Any:
+        return {**inputs, "path": ctx.path, "key": ctx.idempotency_key}
+
+    inside = claim(path="process[3].fetch", variables={"item": {"x": 1}, "index": 3, "workflow": {"status": "failed"}})
+    found = output(await run(step(inputs={"of": "${ item.x + index }", "w": "${ workflow.status }"}), inside, where))
+    assert found == {
+        "of": 4,
+        "w": "failed",
+        "path": "process[3].fetch",
+        "key": f"{inside.workflow_id}/process[3].fetch",
+    }
+
+
+async def test_a_secret_is_read_at_use_and_taken_out_of_errors() -> None:
+    seen = []
+
+    async def leaks(inputs: dict[str, Any], ctx: Any) -> Any:
+        seen.append(inputs)
+        raise TaskError(
+            "http.401", f"Refused {inputs['auth']}", details={"url": "?t=s3cr3t%2Ft0ken", "s3cr3t/t0ken": [inputs]}
+        )
+
+    reads = step(inputs={"auth": "Bearer ${ secrets.TOKEN }", "pin": "${ secrets['PIN'] + '!' }"})
+    found = error(await run(reads, claim(), leaks, secrets=SECRETS))
+    assert seen == [{"auth": "Bearer s3cr3t/t0ken", "pin": "12!"}]
+    assert found["message"] == "Refused Bearer ***"
+    assert found["details"] == {"url": "?t=***", "***": [{"auth": "Bearer ***", "pin": "12!"}]}
+
+
+async def test_a_secret_that_is_not_there_fails_for_good() -> None:
+    ended = await run(step(inputs={"auth": "${ secrets.OTHER }"}), claim(), echo, secrets=SECRETS)
+    assert ended.outcome == "failed"
+    assert "There is no secret OTHER" in error(ended)["message"]
+
+
 @pytest.mark.parametrize("place", ["output", "when"])
 async def test_secrets_are_for_inputs_only(place: str) -> None:
     fields = {place: "${ secrets.TOKEN }" if place == "output" else "secrets.TOKEN == ''"}

@@ -30,6 +30,14 @@ async def test_the_delay_is_before_every_iteration_but_the_first() -> None:
     assert again.awaits["delay"] == 10.0
 
 
+async def test_a_condition_may_compare_an_iteration_with_the_one_before() -> None:
+    same = loop("iteration > 1 && result == last")
+    begun = await run(same, claim())
+    second = await run(same, resumed(begun, **scopes([7], position=1)))
+    third = await run(same, resumed(second, **scopes([8], position=2)))
+    assert output(await run(same, resumed(third, **scopes([8], position=3)))) == 8
+
+
 async def test_a_loop_that_comes_to_no_end_fails() -> None:
     begun = await run(loop(max_iterations=1), claim())
     found = error(await run(loop(max_iterations=1), resumed(begun, **scopes([{"done": False}], position=1))))

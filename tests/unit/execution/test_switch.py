@@ -11,15 +11,15 @@ CASES = (Case("big", "input.n > 100"), Case("even", "input.n % 2 == 0"), Case("h
 @pytest.mark.parametrize(
     ("n", "mode", "default", "expected"),
     [
-        (102, "first", None, ["big"]),
-        (100, "first", None, ["even"]),
-        (102, "all", None, ["big", "even"]),
-        (1, "first", None, []),
+        (102, "first", "default", ["big"]),
+        (100, "first", "default", ["even"]),
+        (102, "all", "default", ["big", "even"]),
+        (1, "first", "default", ["default"]),
         (1, "all", "other", ["other"]),
         (100, "all", "other", ["even", "hundred"]),
     ],
 )
-async def test_a_switch_chooses_its_cases(n: int, mode: str, default: str | None, expected: list[str]) -> None:
+async def test_a_switch_chooses_its_cases(n: int, mode: str, default: str, expected: list[str]) -> None:
     ended = await run(step("switch", switch=Switch(CASES, default, mode)), claim(input={"n": n}))
     assert output(ended) == {"cases": expected}
 

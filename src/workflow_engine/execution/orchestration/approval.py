@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, model_validator
+from pydantic import Field
 
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
 from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, inputs_of
@@ -23,13 +23,7 @@ class ApprovalInputs(Inputs):
     assignees: list[str] = Field(default_factory=list)
     outcomes: Annotated[list[str], Field(min_length=1)] = Field(default_factory=lambda: list(DEFAULT_OUTCOMES))
     timeout: Seconds | None = None
-    on_timeout: str = "fail"
-
-    @model_validator(mode="after")
-    def _known_end(self) -> ApprovalInputs:
-        if self.on_timeout not in ("fail", "continue", *self.outcomes):
-            raise ValueError("`on_timeout` must be fail, continue, or one of the outcomes")
-        return self
+    on_timeout: Literal["fail", "continue"] = "fail"
 
 
 async def _begin(attempt: Attempt, register: Register | None) -> Move:
@@ -44,8 +38,7 @@ async def _resume(attempt: Attempt, resumed: Resumed) -> Move:
         return _wait(wanted)
     attempt.effects["expired"] = True
     require_own_deadline(attempt, resumed, wanted.timeout, wanted.on_timeout)
-    outcome = TIMED_OUT if wanted.on_timeout == "continue" else wanted.on_timeout
-    return Outcome({"outcome": outcome, "data": None, "by": None, "at": resumed.awaits["until"]})
+    return Outcome({"outcome": TIMED_OUT, "data": None, "by": None, "at": resumed.awaits["until"]})
 
 
 def _wait(wanted: ApprovalInputs) -> Waits:

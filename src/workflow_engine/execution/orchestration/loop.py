@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from workflow_engine.definition.expressions import compile_expression, holds
+from workflow_engine.definition.expressions import holds
 from workflow_engine.errors import TaskError
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
 from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, scope_of
@@ -44,7 +44,7 @@ def _iteration(attempt: Attempt, number: int, last: Any, delay: float) -> Waits:
     if delay:
         fields["delay"] = delay
     # Kept only for a condition that compares two iterations.
-    kept = last if compile_expression(loop.until).references.reads("last") else None
+    kept = last if "last" in loop.until else None
     return Waits("scope", fields, state=kept)
 
 

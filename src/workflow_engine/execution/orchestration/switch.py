@@ -17,9 +17,7 @@ async def _begin(attempt: Attempt, register: Register | None) -> Move:
             chosen.append(case.id)
             if switch.mode == "first":
                 break
-    if not chosen and switch.default is not None:
-        chosen = [switch.default]
-    return Outcome({"cases": chosen})
+    return Outcome({"cases": chosen or [switch.default]})
 
 
 SWITCH = Orchestrated("switch", _begin, never_resumed, "Chooses among cases")
