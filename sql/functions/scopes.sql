@@ -14,8 +14,21 @@ set enable_mergejoin = off
 set jit = off
 as $$
 declare
+    v_left  bigint[];
     v_first bigint[];
 begin
+    -- A block whose time is over may have a catch with steps: what it waited for before is given up.
+    v_left := array(
+        select c.base
+        from unnest(p_tasks) w
+        cross join lateral (select g.round from workflow.groups g where g.task_id = w.task_id and g.open > 0 offset 0) g
+        cross join lateral (
+            select c.base from workflow.scopes c
+            where c.parent_task_id = w.task_id and c.round = g.round and c.finished_at is null offset 0) c);
+    if v_left <> '{}' then
+        perform workflow.close_scopes(v_left, p_now);
+    end if;
+
     insert into workflow.groups as g (task_id, workflow_id, round, total, started, open, width, tolerated, awaits)
     select w.task_id, w.workflow_id, w.attempt, n.total, n.first, n.first, n.width,
            coalesce((w.awaits ->> 'tolerated')::integer, 0), w.awaits - 'instances'

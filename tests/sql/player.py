@@ -1,5 +1,7 @@
-"""Plays a whole workflow in one process: definitions are compiled, attempts are executed and the SQL core decides, as in
-production, but turn by turn on one connection and with a clock that the test moves."""
+"""Plays a whole workflow in one process, turn by turn on one connection and with a clock that the test moves.
+
+Definitions are compiled, attempts are executed and the SQL core decides, as in production.
+"""
 
 from __future__ import annotations
 
@@ -59,10 +61,8 @@ class Player:
         return self.outcome(workflow)
 
     def outcome(self, workflow: UUID) -> tuple[str, Any]:
-        status, error, output = self.engine.row(
-            "select status, error, output from workflow.workflow_list where id = %s", workflow
-        )
-        return status, error if error is not None else output
+        (found,) = self.engine.rows("select status, error, output from workflow.workflow_list where id = %s", workflow)
+        return found["status"], found["output"] if found["error"] is None else found["error"]
 
     def run(self, *, move: bool = True) -> None:
         """Take turns until nothing is left to do, moving the clock to whatever is due next."""

@@ -264,7 +264,7 @@ def test_a_wait_ends_at_its_time(engine: Engine) -> None:
 
 @pytest.mark.parametrize("early", [True, False])
 def test_a_signal_counts_whether_it_comes_before_the_wait_or_after(engine: Engine, early: bool) -> None:
-    step = {"id": "s", "type": "signal", "name": "paid", "match": "event.payload.order == input.order"}
+    step = {"id": "s", "type": "signal", "inputs": {"name": "paid", "match": "event.payload.order == input.order"}}
     player = Player(engine)
     workflow = player.start([step], {"order": 2})
     if not early:

@@ -1,4 +1,5 @@
-"""From a definition document to an immutable plan, and what workers need to run its steps. Pure: no I/O, no clock.
+"""From a definition document to an immutable plan, and what workers need to run its steps. Pure: no I/O, no clock;
+`sandbox` alone runs a process, to bound what an expression may take.
 
     document -> json_data (limits) -> document, steps, step_types (fields) -> references (expressions) -> graph -> plan
 

@@ -15,6 +15,9 @@ Path: TypeAlias = tuple[str | int, ...]
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 _LIST_LITERAL = 7
 
+MACRO = "macro"
+"""What a macro over a list (`map`, `filter`, `exists`, ...) is called among the functions."""
+
 
 @dataclass(frozen=True, slots=True)
 class References:
@@ -25,11 +28,15 @@ class References:
             is `("steps", "a", "output", "rows", 0, "id")`. Variables of macros are left out.
         path: The chain, when the expression is nothing but one chain without optional parts.
         mapped: The chains that a list-building macro (`map`, `filter`) walks over.
+        calls: The functions it calls, each as often as it stands there; a macro is the function `macro`.
+        mentions: How often it names a variable.
     """
 
     paths: frozenset[Path]
     path: Path | None
     mapped: frozenset[Path]
+    calls: tuple[str, ...] = ()
+    mentions: int = 0
 
     def reads(self, variable: str) -> bool:
         """Whether the expression reads a variable, or a part of it."""
@@ -42,7 +49,7 @@ def read_references(serialized: bytes) -> References:
     reader = _Reader()
     chain = reader.walk(_bytes(checked, 4), frozenset())
     whole = chain.path if chain is not None and chain.plain else None
-    return References(frozenset(reader.paths), whole, frozenset(reader.mapped))
+    return References(frozenset(reader.paths), whole, frozenset(reader.mapped), tuple(reader.calls), reader.mentions)
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,6 +62,8 @@ class _Reader:
     def __init__(self) -> None:
         self.paths: set[Path] = set()
         self.mapped: set[Path] = set()
+        self.calls: list[str] = []
+        self.mentions = 0
 
     def walk(self, expr: bytes, local: frozenset[str]) -> _Chain | None:
         """Collect the chains below `expr`; return the chain if `expr` itself is one."""
@@ -68,6 +77,7 @@ class _Reader:
             if not isinstance(value, bytes):
                 continue
             if number == 4:  # a name
+                self.mentions += 1
                 name = _text(value, 1).removeprefix(".")
                 return None if name in local else _Chain((name,), True)
             if number == 5:  # operand.field
@@ -87,6 +97,7 @@ class _Reader:
 
     def _call(self, call: bytes, local: frozenset[str]) -> _Chain | None:
         function, arguments = _text(call, 2), list(_all(call, 3))
+        self.calls.append(function)
         if function in {"_[_]", "_[?_]", "_?._"} and len(arguments) == 2:
             key = _constant(arguments[1])
             operand = self._chain(arguments[0], local)
@@ -106,6 +117,7 @@ class _Reader:
 
     def _comprehension(self, value: bytes, local: frozenset[str]) -> None:
         """A macro after expansion: `list.map(x, f(x))` walks a range with variables of its own."""
+        self.calls.append(MACRO)
         own = local | {_text(value, 1), _text(value, 3), _text(value, 8)}
         walked = self.walk(_bytes(value, 2), local)
         self.walk(_bytes(value, 4), local)

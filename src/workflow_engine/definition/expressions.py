@@ -1,7 +1,8 @@
 """CEL expressions: compiled once per text, evaluated against a scope. The only module that knows the CEL library.
 
-Evaluation is pure (no clock, no randomness), bounded (an iteration budget, a recursion limit, a cap on list-building
-macros) and happens on workers only. Whatever goes wrong becomes `TaskError("expression", ...)`, which is never retried.
+Evaluation is pure (no clock, no randomness), bounded (by the library in iterations and recursion, by `sandbox` in time
+and memory) and happens on workers only. Whatever goes wrong becomes `TaskError("expression", ...)`, which is never
+retried.
 """
 
 from __future__ import annotations
@@ -18,7 +19,9 @@ from cel_expr_python.ext import ext_encoders, ext_math, ext_optional, ext_string
 from workflow_engine.definition.cel_lists import list_functions
 from workflow_engine.definition.cel_tree import read_references
 from workflow_engine.definition.faults import did_you_mean
+from workflow_engine.definition.sandbox import SANDBOX
 from workflow_engine.definition.scope import VARIABLES, Scope, follow, json_type, pick, selection, written
+from workflow_engine.definition.weight import LINEAR, is_cheap
 from workflow_engine.errors import Fault, InputInvalid, TaskError
 
 MAX_EXPRESSION_LENGTH = 10_000
@@ -39,12 +42,14 @@ class Expression:
         can_be_bool: False when the compiler knows that it gives something else than true or false.
     """
 
-    def __init__(self, text: str, program: Any) -> None:
+    def __init__(self, text: str, names: tuple[str, ...], program: Any) -> None:
         self.text = text
+        self._names = names
         self.references = read_references(program.serialize())
         self.can_be_bool: bool = program.return_type().name() in ("BOOL", "DYN")
         self._program = program
         self._wanted = selection(self.references.paths)
+        self._multiplies = sum(function not in LINEAR for function in self.references.calls)
 
     def evaluate(self, scope: Scope) -> Any:
         """Its value as plain JSON data: timestamps become RFC 3339 text, durations text such as `90s`.
@@ -58,18 +63,35 @@ class Expression:
                 # the library would copy everything it passes.
                 return follow(self.references.path, scope)
             self._check_mapped(scope)
-            return _as_json(self._run(scope))
+            data = pick(scope, self._wanted)
+            if self._is_cheap(data):
+                return self.evaluate_here(data)
+            return SANDBOX.evaluate(self.text, self._names, data)
         except (LookupError, ValueError) as error:
             raise _failed(self.text, str(error)) from error
 
-    def _run(self, scope: Scope) -> Any:
+    def _is_cheap(self, data: dict[str, Any]) -> bool:
+        return is_cheap(data, mentions=self.references.mentions, multiplies=self._multiplies, length=len(self.text))
+
+    def evaluate_here(self, data: dict[str, Any]) -> Any:
+        """The value, whatever it takes; see `evaluate`.
+
+        Args:
+            data: The part of the scope that it reads.
+
+        Raises:
+            ValueError: With a reason.
+        """
+        return _as_json(self._run(data))
+
+    def _run(self, data: dict[str, Any]) -> Any:
         """What the library makes of it.
 
         It reports most errors as a value of the type ERROR and some as an exception (RuntimeError, TypeError or
         SystemError, without a pattern); both become ValueError.
         """
         try:
-            value = self._program.eval(data=pick(scope, self._wanted))
+            value = self._program.eval(data=data)
             kind, plain = value.type().name(), value.plain_value()
         except Exception as error:
             raise ValueError(_reason(error)) from error
@@ -109,7 +131,12 @@ def compile_expression(text: str, names: tuple[str, ...] = ()) -> Expression:
         program = _environment(tuple(sorted(set(names)))).compile(text)
     except Exception as error:  # RuntimeError in practice; the library documents no type
         raise _invalid(_complaint(str(error), names)) from error
-    return Expression(text, program)
+    return Expression(text, names, program)
+
+
+def evaluate_here(text: str, names: tuple[str, ...], data: dict[str, Any]) -> Any:
+    """In the sandbox: see `Expression.evaluate_here`."""
+    return compile_expression(text, names).evaluate_here(data)
 
 
 def evaluate(expression: str, scope: Scope) -> Any:

@@ -10,14 +10,20 @@ import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import islice
 from typing import Any, TypeAlias
 
 from workflow_engine.definition.expressions import evaluate
 from workflow_engine.definition.scope import Scope
+from workflow_engine.definition.weight import measure
 from workflow_engine.errors import Fault, InputInvalid, TaskError
 
 MAX_PLACEHOLDERS = 1_000
 """Of one string."""
+MAX_RENDERED = 8 << 20
+"""Characters, about, of what a template becomes."""
+_FEW_PLACEHOLDERS = 8
+"""So many values cannot be too much together: each is bounded as a payload is."""
 
 _Renderer: TypeAlias = Callable[[Scope], Any]
 
@@ -52,7 +58,16 @@ class Template:
         Raises:
             TaskError: Of type `expression`, not retryable.
         """
-        return _copy(self.source) if self._renderer is None else self._renderer(scope)
+        if self._renderer is None:
+            return _copy(self.source)
+        rendered = self._renderer(scope)
+        if self._many_placeholders and measure(rendered, MAX_RENDERED) > MAX_RENDERED:
+            raise _too_large()
+        return rendered
+
+    @cached_property
+    def _many_placeholders(self) -> bool:
+        return sum(1 for _ in islice(_expressions(self.source), _FEW_PLACEHOLDERS + 1)) > _FEW_PLACEHOLDERS
 
 
 def render(template: Any, scope: Scope) -> Any:
@@ -184,9 +199,23 @@ def _prepare_text(text: str) -> _Renderer:
             return lambda _: literal
         case [Placeholder(expression)]:
             return lambda scope: evaluate(expression, scope)
-    return lambda scope: "".join(
-        part if isinstance(part, str) else _as_text(evaluate(part.expression, scope)) for part in parts
-    )
+    return lambda scope: _joined(parts, scope)
+
+
+def _joined(parts: list[str | Placeholder], scope: Scope) -> str:
+    texts, length = [], 0
+    for part in parts:
+        text = part if isinstance(part, str) else _as_text(evaluate(part.expression, scope))
+        length += len(text)
+        if length > MAX_RENDERED:
+            raise _too_large()
+        texts.append(text)
+    return "".join(texts)
+
+
+def _too_large() -> TaskError:
+    message = f"the template becomes larger than {MAX_RENDERED >> 20} MiB; pass references instead of data"
+    return TaskError("expression", message, retryable=False)
 
 
 def _as_text(value: Any) -> str:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 from workflow_engine.bootstrap import load_handlers, open_store
+from workflow_engine.definition.sandbox import SANDBOX
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import VERSION, Settings
@@ -29,6 +30,7 @@ def run_worker(settings: Settings) -> None:
     """
     worker = asyncio.run(_run(settings))
     if worker.recycling:
+        SANDBOX.close()  # else it would stay behind as a zombie of the next image
         begin_again(worked=worker.has_worked)
 
 
