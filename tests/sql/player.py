@@ -22,7 +22,7 @@ from workflow_engine.handlers.base import Handler, TaskContext
 from workflow_engine.handlers.basic import fail, noop, transform
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.records import Claim, Completion
-from workflow_engine.store.definitions import _graph
+from workflow_engine.store.definitions import graph_of
 
 from .engine import Engine
 
@@ -107,7 +107,7 @@ class Player:
             Jsonb(definition.document),
             definition.hash,
             Jsonb(definition.plan.to_json()),
-            Jsonb(_graph(definition.plan)),
+            Jsonb(graph_of(definition.plan)),
         )
         return version
 

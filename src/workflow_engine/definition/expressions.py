@@ -67,7 +67,7 @@ class Expression:
             if self._is_cheap(data):
                 return self.evaluate_here(data)
             return SANDBOX.evaluate(self.text, self._names, data)
-        except (LookupError, ValueError) as error:
+        except (LookupError, ValueError, MemoryError) as error:
             raise _failed(self.text, str(error)) from error
 
     def _is_cheap(self, data: dict[str, Any]) -> bool:
@@ -94,6 +94,8 @@ class Expression:
             value = self._program.eval(data=data)
             kind, plain = value.type().name(), value.plain_value()
         except Exception as error:
+            if isinstance(error.__cause__ or error, MemoryError):
+                raise MemoryError("there is not enough memory") from error
             raise ValueError(_reason(error)) from error
         if kind == "ERROR":
             raise ValueError(_reason(plain))
