@@ -93,7 +93,7 @@ async def test_a_step_in_a_scope_sees_its_variables_and_has_its_path() -> None:
     async def where(inputs: dict[str, Any], ctx: Any) -> Any:
         return {**inputs, "path": ctx.path, "key": ctx.idempotency_key}
 
-    inside = claim(path="process[3].fetch", variables={"item": {"x": 1}, "index": 3, "workflow": {"status": "failed"}})
+    inside = claim(path="process[3].fetch", variables={"item": {"x": 1}, "index": 3}, workflow_status="failed")
     found = output(await run(step(inputs={"of": "${ item.x + index }", "w": "${ workflow.status }"}), inside, where))
     assert found == {
         "of": 4,
