@@ -29,7 +29,8 @@ begin
         where w.id = p_workflow_id and w.finished_at is null
     ), mine as materialized (
         select t.*, s.id as step, s.type, s.queue, s.dependencies, j.status as job_status, j.scheduled_at as job_due,
-               t.status in ('pending', 'scheduled') and j.status is distinct from 'todo' as is_lost
+               (t.status in ('pending', 'scheduled') or t.status = 'waiting' and t.scheduled_at is not null)
+                   and j.status is distinct from 'todo' as is_lost
         from flow f
         cross join lateral (
             select t.* from workflow.tasks t
@@ -211,7 +212,7 @@ begin
         select m.*, f.begun,
                case
                    when m.status = 'blocked' then 'waiting_dependency'
-                   when m.status = 'waiting' then case m.awaits ->> 'kind'
+                   when m.status = 'waiting' and not m.is_lost then case m.awaits ->> 'kind'
                        when 'signal' then 'waiting_signal' when 'approval' then 'waiting_approval'
                        when 'timer' then 'waiting_until' else 'waiting' end
                    when m.status = 'running' and m.lease_until < v_now then 'lease_expired'
@@ -230,7 +231,7 @@ begin
                    when m.status = 'blocked' then jsonb_build_object('open', coalesce(d.open, 0), 'steps', d.steps)
                    when m.status = 'running' then jsonb_build_object(
                        'worker', o.name, 'worker_last_seen_at', o.last_seen, 'attempt', m.attempt, 'lease_until', m.lease_until)
-                   when m.status = 'waiting' then coalesce(n.details, '{}')
+                   when m.status = 'waiting' and not m.is_lost then coalesce(n.details, '{}')
                    when m.is_lost then jsonb_build_object('job_id', m.job_id::text)
                    when m.status = 'scheduled' then jsonb_build_object(
                        'error', case when m.error is not null then jsonb_build_object(

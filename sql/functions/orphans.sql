@@ -1,7 +1,7 @@
 -- Orphaned workflows: live ones with a task that nobody moves any more. Why, by task:
 --   worker_dead   it runs on a worker that is dead, has stopped or is unknown
 --   lock_expired  its lease has run out, although its worker lives
---   lost_wakeup   it waits for a worker (or one holds it no longer), and its job is gone
+--   lost_wakeup   it waits for a worker or a time (or one holds it no longer), and its job is gone
 -- The leader takes them back by itself: the first two when the lease has run out, the third in its round of the live
 -- workflows. A task whose lease is valid on a worker that lives, draining or not, is nobody's orphan.
 
@@ -46,8 +46,8 @@ begin
         select t.id from workflow.tasks t
         where t.workflow_id = any(v_live) and not exists (
                   select 1 from procrastinate_jobs j where j.id = t.job_id and j.status in ('todo', 'doing') offset 0)
-          and (t.status in ('pending', 'scheduled') or v_judged and t.status = 'running'
-               and (t.lease_until < v_now or not coalesce(t.worker_id = any(v_alive), false))));
+          and (t.status in ('pending', 'scheduled') or t.status = 'waiting' and t.scheduled_at is not null
+               or v_judged and t.status = 'running' and (t.lease_until < v_now or not coalesce(t.worker_id = any(v_alive), false))));
 
     return query
     select w.id, w.name, w.version, w.status, t.id, s.id, t.status, t.attempt, t.worker_id, k.name, t.lease_until,

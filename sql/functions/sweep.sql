@@ -116,7 +116,9 @@ begin
         where w.finished_at is null and (p_after is null or w.id > p_after) order by w.id limit p_limit);
     for v_workflow in
         select distinct t.workflow_id from workflow.tasks t
-        where t.workflow_id = any(v_live) and t.status in ('pending', 'scheduled', 'running') and not exists (
+        where t.workflow_id = any(v_live)
+          and (t.status in ('pending', 'scheduled', 'running') or t.status = 'waiting' and t.scheduled_at is not null)
+          and not exists (
             select 1 from procrastinate_jobs j where j.id = t.job_id and j.status in ('todo', 'doing') offset 0)
         order by 1
     loop

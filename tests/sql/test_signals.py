@@ -270,6 +270,37 @@ def test_a_retried_wait_begins_anew_and_lets_go_what_it_had(engine: Engine) -> N
     assert events(engine.claim_one()) == [(1, True)]
 
 
+def test_a_workflow_that_is_run_again_waits_again_for_what_it_had_not_taken(engine: Engine) -> None:
+    workflow, _ = waiting(engine, count=2)
+    engine.signal(workflow, "go", 1)
+    engine.cancel(workflow)
+    engine.retry(workflow, force=True)
+    claim = engine.claim_one()
+    assert "resumed" not in claim.raw
+    engine.finish(claim.waiting("signal", name="go", count=2))
+    engine.signal(workflow, "go", 2)
+    claim = engine.claim_one()
+    assert events(claim) == [(1, True), (2, True)]
+    engine.finish(take(claim))
+    assert engine.status(workflow) == "succeeded"
+
+
+@pytest.mark.parametrize("kind", ["signal", "timer"])
+def test_a_deadline_whose_job_is_gone_gets_a_new_one(engine: Engine, kind: str) -> None:
+    engine.define({"a": []})
+    workflow = engine.start()
+    awaits: dict[str, Any] = {"delay": 60} if kind == "timer" else {"name": "go", "deadline": 60}
+    engine.finish(engine.claim_one().waiting(kind, **awaits))
+    engine.run("delete from procrastinate_jobs")
+    assert engine.value("select reason from workflow.why where workflow_id = %s", workflow) == "lost_wakeup"
+    assert engine.orphans() == {"a": "lost_wakeup"}
+    assert engine.sweep_lost_jobs()["mended"] == 1
+    assert engine.orphans() == {}
+    assert engine.claim() == []
+    engine.set_clock("61 seconds")
+    assert engine.claim_one().raw["resumed"]["due"]
+
+
 # Two connections ------------------------------------------------------------------------------------------------------
 
 
