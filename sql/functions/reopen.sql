@@ -45,7 +45,7 @@ begin
     -- All of them are open first, so that counting what is open needs no list of them.
     update workflow.tasks t set
         status = 'blocked', tries = 0, crashes = 0, first_started_at = null, finished_at = null, error = null, output = null,
-        scheduled_at = null, job_id = null, pending_since = null, timeout_override = null, awaits = null
+        output_from = null, scheduled_at = null, job_id = null, pending_since = null, timeout_override = null, awaits = null
     where t.id = any(p_tasks);
 
     v_waiting := p_tasks || array(

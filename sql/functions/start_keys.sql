@@ -29,7 +29,7 @@ begin
             select workflow.render_key(v.idempotency -> 'key', n.input, v.plan -> 'vars', n.labels) as key,
                    v.idempotency ->> 'on_conflict' as on_conflict,
                    p_now + make_interval(secs => (v.idempotency ->> 'ttl')::double precision) as expires_at
-            where v.idempotency is not null
+            where v.idempotency is not null and not p_starts -> n.position - 1 ? 'rerun_of'  -- it is the same on purpose
             union all
             select p_starts -> n.position - 1 ->> 'once', 'return_existing', null
             where p_starts -> n.position - 1 ? 'once') k

@@ -77,11 +77,13 @@ begin
 
     insert into workflow.tasks
         (id, workflow_id, version_id, step_index, status, priority, open_dependencies, attempt, tries, crashes,
-         worker_id, pending_since, first_started_at, started_at, finished_at, output)
+         worker_id, pending_since, first_started_at, started_at, finished_at, output,
+         output_from)
     select v_base + s.step_index, p_workflow_id, p_version_id, s.step_index,
            case when o.id is not null then 'succeeded' else 'blocked' end,
            s.priority + v_workflow.priority, cardinality(s.dependencies), coalesce(o.attempt, 0), coalesce(o.tries, 0),
-           coalesce(o.crashes, 0), o.worker_id, o.pending_since, o.first_started_at, o.started_at, o.finished_at, o.output
+           coalesce(o.crashes, 0), o.worker_id, o.pending_since, o.first_started_at, o.started_at, o.finished_at, o.output,
+           o.output_from
     from workflow.definition_steps s
     left join workflow.tasks o on o.id = any(v_old) and o.id = case when v_stays[s.step_index + 1] then v_same[s.step_index + 1] end
     where s.version_id = p_version_id and s.scope = 0 and s.kind = 'step';

@@ -5,7 +5,8 @@ select t.id, t.workflow_id, s.id as step, s.id as path, s.type, t.status, t.atte
        t.worker_id, t.lease_until, t.pending_since, t.scheduled_at, t.started_at, t.finished_at, t.output, t.error,
        t.step_index, t.timeout_override,
        case when s.type = 'workflow' then (
-           select max(w.id::text)::uuid from workflow.workflows w where w.parent_task_id = t.id) end as child_workflow_id
+           select max(w.id::text)::uuid from workflow.workflows w where w.parent_task_id = t.id) end as child_workflow_id,
+       t.output_from
 from workflow.tasks t
 join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index;
 comment on view workflow.task_list is 'Tasks with the names and types of their steps';

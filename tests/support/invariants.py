@@ -116,7 +116,7 @@ INVARIANTS = {
         having count(*) > 1 + (
             select count(*) from workflow.events e where e.task_id = h.task_id and e.type = 'task.reopened')""",
     "a task that succeeded has one attempt that did": """
-        select t.id from workflow.tasks t where (t.status = 'succeeded') <> exists (
+        select t.id from workflow.tasks t where (t.status = 'succeeded' and t.output_from is null) <> exists (
             select 1 from workflow.attempt_history h where h.task_id = t.id and h.outcome = 'succeeded')
           and (t.status = 'succeeded' or not exists (
             select 1 from workflow.events e where e.task_id = t.id and e.type = 'task.reopened'))""",

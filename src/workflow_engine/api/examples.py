@@ -59,6 +59,7 @@ WORKFLOW: dict[str, Any] = {
     "deadline": None,
     "parent_task_id": None,
     "root_id": None,
+    "rerun_of": None,
 }
 TASK: dict[str, Any] = {
     "id": _TASK,
@@ -76,6 +77,7 @@ TASK: dict[str, Any] = {
     "started_at": _STARTED,
     "finished_at": _FETCHED,
     "output": {"status": 200, "headers": {}, "body": {"orders": []}},
+    "output_from": None,
     "error": None,
     "child_workflow_id": None,
 }

@@ -122,6 +122,8 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.DefinitionDocument,
             schemas.TrialRequest,
             schemas.CancelRequest,
+            schemas.RerunRequest,
+            schemas.SkipRequest,
             schemas.BulkCancelRequest,
             schemas.BulkRetryRequest,
             schemas.RecoverRequest,

@@ -7,6 +7,7 @@ registered versions) only saves work: Postgres is asked again when it disagrees.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -42,6 +43,13 @@ class Key:
 
     key: str
     fingerprint: str
+
+    @classmethod
+    def of(cls, key: str | None, content: Any) -> Key | None:
+        """A key with what identifies its request: the content, however it was written."""
+        if key is None:
+            return None
+        return cls(key, hashlib.sha256(orjson.dumps(content, option=orjson.OPT_SORT_KEYS)).hexdigest())
 
 
 @dataclass(frozen=True, slots=True)

@@ -99,6 +99,7 @@ def workflow(workflow: Workflow) -> dict[str, Any]:
         "deadline": workflow.deadline,
         "parent_task_id": _text(workflow.parent_task_id),
         "root_id": _text(workflow.root_id),
+        "rerun_of": _text(workflow.rerun_of),
     }
 
 
@@ -276,6 +277,7 @@ def task(task: Task) -> dict[str, Any]:
         "started_at": task.started_at,
         "finished_at": task.finished_at,
         "output": task.output,
+        "output_from": task.output_from,
         "error": task.error,
         "child_workflow_id": _text(task.child_workflow_id),
     }

@@ -29,6 +29,7 @@ class Task:
     output: Any
     error: dict[str, Any] | None
     child_workflow_id: UUID | None  # the last that it started
+    output_from: str | None  # where its result comes from, if not from an attempt of it: `rerun`, `operator`
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,20 @@ class Workflow(WorkflowSummary):
     deadline: datetime | None  # it fails if its steps have not ended by then
     parent_task_id: int | None  # of a child: the task that started it
     root_id: UUID | None  # of a child: the workflow at the top
+    rerun_of: UUID | None  # the workflow with whose results it began
+
+
+@dataclass(frozen=True, slots=True)
+class Rerun:
+    """A workflow that was started again from a step, or would be."""
+
+    id: UUID | None  # of the new workflow; None: nothing was started
+    name: str
+    version: int
+    status: str | None
+    replayed: bool  # this repeats the answer to an earlier request
+    again: list[dict[str, Any]]  # steps that run again: {"step", "ran": whether the old workflow began it}
+    kept: list[dict[str, Any]]  # steps whose results it begins with: {"step", "status"}
 
 
 @dataclass(frozen=True, slots=True)

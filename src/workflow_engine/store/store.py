@@ -12,6 +12,7 @@ from workflow_engine.store.mirrored import Mirrored
 from workflow_engine.store.orphans import Orphans
 from workflow_engine.store.outbox import Outbox
 from workflow_engine.store.pool import Pool
+from workflow_engine.store.reruns import Reruns
 from workflow_engine.store.schedules import Schedules
 from workflow_engine.store.signals import Signals
 from workflow_engine.store.task_durations import TaskDurations
@@ -34,6 +35,7 @@ class Store:
         self.engine = Engine(pool)
         self.workflows = Workflows(pool)
         self.tasks = Tasks(pool)
+        self.reruns = Reruns(pool)
         self.orphans = Orphans(pool)
         self.workers = Workers(pool)
         self.schedules = Schedules(pool)

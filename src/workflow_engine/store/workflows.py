@@ -28,7 +28,7 @@ from workflow_engine.store.tasks import TASK_COLUMNS
 
 _COLUMNS = (
     "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at,"
-    " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id"
+    " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id, rerun_of"
 )
 _SUMMARY = (
     "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at, ending,"

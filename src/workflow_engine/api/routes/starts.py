@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
-from typing import Any
 
-import orjson
 from fastapi import APIRouter, Request, Response
 
 from workflow_engine.api import definition_examples, examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_document, read_json
+from workflow_engine.api.idempotency import key_header, read_key
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
-from workflow_engine.api.problems import RequestRefused
 from workflow_engine.api.services import services
 from workflow_engine.api.starting import Key
 from workflow_engine.api.starts import MAX_BATCH, read_batch, read_start
@@ -22,16 +19,10 @@ from workflow_engine.api.starts import MAX_BATCH, read_batch, read_start
 BATCH_BODY_FACTOR = 16
 """How many times larger than a single body a batch may be."""
 
-_KEY = re.compile(r"[\x20-\x7e]{1,255}")
 _PREFER_WAIT = re.compile(r"(?:^|[,;\s])wait=(\d{1,9})(?:$|[,;\s])")
-_KEY_HEADER = {
-    "name": "Idempotency-Key",
-    "in": "header",
-    "required": False,
-    "schema": {"type": "string", "minLength": 1, "maxLength": 255},
-    "description": "Repeating a request with its key within 24 hours repeats the first answer and starts nothing.",
-    "example": "7d0f5a3c-1f1c-4c55-9d55-5f9f9d3f2f10",
-}
+_KEY_HEADER = key_header(
+    "Repeating a request with its key within 24 hours repeats the first answer and starts nothing."
+)
 
 router = APIRouter(prefix=f"{API}/workflows")
 
@@ -60,10 +51,10 @@ async def create(request: Request) -> Response:
     """With `steps` the body is a definition (with `input`, `labels` and `priority` for this one workflow): a version is
     registered when its content is new, and started. Without `steps` the registered definition `name` is started."""
     wait = read_parameters(request, [parameters.WAIT, parameters.PRETTY])["wait"] or _preferred_wait(request)
-    key_text = _idempotency_key(request)
+    key_text = read_key(request)
     body = await read_document(request, limit=services(request).settings.max_payload_bytes)
     start = read_start(body)
-    begun = await services(request).starter.start([start], _key(key_text, body))
+    begun = await services(request).starter.start([start], Key.of(key_text, body))
     started = begun.workflows[0]
     request.scope["workflow_id"] = str(started.id)
     headers = {"Location": views.path_of(started.id)}
@@ -97,30 +88,12 @@ async def create(request: Request) -> Response:
 async def create_batch(request: Request) -> Response:
     """One transaction for bulk starts; the whole body may be 16 times as large as a single one."""
     read_parameters(request, [parameters.PRETTY])
-    key_text = _idempotency_key(request)
+    key_text = read_key(request)
     limit = services(request).settings.max_payload_bytes
     body = await read_json(request, limit=limit * BATCH_BODY_FACTOR)
-    begun = await services(request).starter.start(read_batch(body, limit), _key(key_text, body))
+    begun = await services(request).starter.start(read_batch(body, limit), Key.of(key_text, body))
     headers = {"Idempotency-Replayed": "true"} if begun.replayed else None
     return json_answer(request, [views.started_briefly(started) for started in begun.workflows], 202, headers)
-
-
-def _idempotency_key(request: Request) -> str | None:
-    given = request.headers.getlist("idempotency-key")
-    if not given:
-        return None
-    if len(given) > 1 or not _KEY.fullmatch(given[0]) or not given[0].strip():
-        raise RequestRefused(
-            "invalid-idempotency-key", "Idempotency-Key is one text of 1 to 255 printable ASCII characters."
-        )
-    return given[0]
-
-
-def _key(key: str | None, body: Any) -> Key | None:
-    """The key with what identifies the request: its content, however it was written."""
-    if key is None:
-        return None
-    return Key(key, hashlib.sha256(orjson.dumps(body, option=orjson.OPT_SORT_KEYS)).hexdigest())
 
 
 def _preferred_wait(request: Request) -> float:

@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
-from workflow_engine.api import examples, parameters, schemas, views
+from workflow_engine.api import examples, parameters, rerun_examples, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields
-from workflow_engine.api.operations import Answer, operation
+from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import clipped
-from workflow_engine.errors import TaskNotFound
+from workflow_engine.errors import InputInvalid, TaskNotFound
+from workflow_engine.observability.logs import get_logger
 from workflow_engine.records import Task
 from workflow_engine.store.pool import as_uuid
 
 _PLACEHOLDERS = frozenset({"task_id", "id"})
 _LARGEST_ID = 2**63 - 1
+_MAX_REASON = 500
 
 router = APIRouter(prefix=f"{API}/tasks")
+_log = get_logger("api")
 
 
 async def _task(request: Request, task_id: Annotated[str, Path(description="The id of a task.")]) -> Task:
@@ -74,6 +77,39 @@ async def retry(request: Request, task: TaskOfPath) -> Response:
     count = await services(request).store.tasks.retry(task.id, timeout=values["timeout"], force=values["force"])
     reopened = {"id": str(task.workflow_id), "tasks": count, "links": views.links(task.workflow_id)}
     return json_answer(request, reopened, 202, {"Location": views.path_of(task.workflow_id)})
+
+
+@router.post(
+    "/{task_id}/skip",
+    **operation(
+        "tasks_skip",
+        summary="Let a task succeed with a given output instead of running it",
+        tag="tasks",
+        body=Body(schemas.SkipRequest, {"with an output": rerun_examples.SKIP}, required=False),
+        answers={200: Answer("The task as it is now.", schemas.Task, rerun_examples.SKIPPED)},
+        problems=(404, 409),
+    ),
+)
+async def skip(request: Request, task: TaskOfPath) -> Response:
+    """One that waits, for whatever, or that failed. What could not run because of it, or was cancelled with the
+    workflow, runs again; a failed workflow goes on. `output_from` of the task is then `operator`."""
+    read_parameters(request, [parameters.PRETTY])
+    fields = await read_fields(request, ("output", "reason"), limit=services(request).settings.max_payload_bytes)
+    reason = fields.text("reason", longest=_MAX_REASON)
+    output = fields.get("output")
+    if task.type == "switch" and not _is_choice(output):
+        message = 'of a switch it is the cases to take: {"cases": ["<id of a case, or default>"]}'
+        fields.fault("output", "validation-error", message)
+    if fields.faults:
+        raise InputInvalid(fields.faults.found)
+    await services(request).store.reruns.skip(task.id, output, reason=reason)
+    _log.info("task skipped", workflow_id=str(task.workflow_id), task_id=str(task.id), step=task.step, reason=reason)
+    return json_answer(request, views.task(await services(request).store.tasks.get(task.id)))
+
+
+def _is_choice(output: Any) -> bool:
+    cases = output.get("cases") if isinstance(output, dict) else None
+    return isinstance(cases, list) and all(isinstance(case, str) for case in cases)
 
 
 async def _no_such_task(request: Request, given: str) -> TaskNotFound:

@@ -30,8 +30,18 @@ class Task(Shape):
     started_at: datetime | None
     finished_at: datetime | None
     output: Any
+    output_from: Literal["rerun", "operator"] | None = Field(
+        description="Who gave its result, when no attempt of it did: a rerun kept it, or somebody skipped the task."
+    )
     error: TaskErrorShape | None
     child_workflow_id: str | None = Field(description="The child workflow that it started last.")
+
+
+class SkipRequest(Shape):
+    """With which output a task succeeds instead of running."""
+
+    output: Any = None
+    reason: str | None = Field(None, max_length=500)
 
 
 class DagNode(Shape):

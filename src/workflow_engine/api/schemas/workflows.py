@@ -93,6 +93,7 @@ class Workflow(WorkflowSummary):
     deadline: datetime | None = Field(description="It fails if its steps have not ended by then.")
     parent_task_id: str | None = Field(description="Of a child: the task that started it.")
     root_id: str | None = Field(description="Of a child: the workflow at the top.")
+    rerun_of: str | None = Field(description="The workflow with whose results it began.")
 
 
 class Pinned(Shape):
@@ -121,6 +122,54 @@ class Reopened(Shape):
 
     id: str = Field(description="Of the workflow.")
     tasks: int = Field(description="How many tasks run again or were given a job.")
+    links: dict[str, str]
+
+
+class RerunRequest(BaseModel):
+    """From where a workflow runs again, and with what."""
+
+    model_config = ConfigDict(extra="forbid", populate_by_name=True)
+
+    start: str | None = Field(None, alias="from", description="Id of a step; without it everything runs again.")
+    input: Any = Field(None, description="Of the new workflow; without it that of the old one.")
+    version: int | None = Field(None, ge=1, description="Of the definition; without it that of the old workflow.")
+
+
+class RerunStep(Shape):
+    """A step that runs again."""
+
+    step: str
+    ran: bool = Field(description="The old workflow began it.")
+
+
+class KeptStep(Shape):
+    """A step whose result the new workflow begins with."""
+
+    step: str
+    status: TaskStatus
+
+
+class RepeatedEffect(Shape):
+    """What a step that ran before does once more outside its workflow."""
+
+    step: str = Field(description="The workflow's own step.")
+    inside: str = Field(description="The step inside it that does it, or itself.")
+    type: str
+    effect: str
+
+
+class Rerun(Shape):
+    """A workflow that runs again from a step, or with `dry_run` would."""
+
+    id: str | None = Field(description="Of the new workflow; null with `dry_run`.")
+    rerun_of: str
+    name: str
+    version: int
+    status: WorkflowStatus | None
+    again: list[RerunStep]
+    kept: list[KeptStep]
+    effects: list[RepeatedEffect]
+    warnings: list[str]
     links: dict[str, str]
 
 
