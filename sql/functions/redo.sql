@@ -24,21 +24,7 @@ begin
             select s.kind from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
         where s.kind = 'step');
-    v_wave := array(
-        select distinct coalesce(o.parent_task_id, t.id)
-        from workflow.tasks t
-        cross join lateral (
-            select s.scope, s.type, s.kind, s.compensation from workflow.definition_steps s
-            where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
-        left join lateral (
-            select c.finished_at from workflow.tasks c
-            where c.id = t.id - t.step_index + s.compensation and c.status = 'succeeded' offset 0) c on true
-        left join lateral (
-            select o.parent_task_id
-            from workflow.scopes i join workflow.scopes o on o.base = i.bases[2]
-            where s.scope > 0 and i.base = t.id - t.step_index offset 0) o on true
-        where t.workflow_id = p_workflow_id and t.status = 'succeeded' and s.kind = 'step'
-          and (c.finished_at >= t.finished_at or s.type = 'terminate'));
+    v_wave := workflow.undone_tasks(p_workflow_id);
     loop
         v_wave := array(select x from unnest(v_wave) x where not x = any(v_tasks));
         exit when v_wave = '{}';
@@ -61,6 +47,36 @@ begin
 end
 $$;
 comment on function workflow.to_redo is 'Internal: the tasks that a retry reopens, those that were undone too';
+
+-- The tasks of a workflow's own steps that succeeded and whose success does not count any more: what they or a step inside them
+-- did was undone since, or ended the workflow.
+create or replace function workflow.undone_tasks(p_workflow_id uuid) returns bigint[]
+language plpgsql stable
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_hashjoin = off
+set enable_mergejoin = off
+set jit = off
+as $$
+begin
+    return array(
+        select distinct coalesce(o.parent_task_id, t.id)
+        from workflow.tasks t
+        cross join lateral (
+            select s.scope, s.type, s.kind, s.compensation from workflow.definition_steps s
+            where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
+        left join lateral (
+            select c.finished_at from workflow.tasks c
+            where c.id = t.id - t.step_index + s.compensation and c.status = 'succeeded' offset 0) c on true
+        left join lateral (
+            select o.parent_task_id
+            from workflow.scopes i join workflow.scopes o on o.base = i.bases[2]
+            where s.scope > 0 and i.base = t.id - t.step_index offset 0) o on true
+        where t.workflow_id = p_workflow_id and t.status = 'succeeded' and s.kind = 'step'
+          and (c.finished_at >= t.finished_at or s.type = 'terminate'));
+end
+$$;
+comment on function workflow.undone_tasks is 'Internal: tasks that succeeded and were undone since';
 
 -- Ends a live workflow at once of which nothing is open, as after a retry that kept all of its steps: only its ending had failed.
 -- The caller holds its row.

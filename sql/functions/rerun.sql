@@ -68,8 +68,8 @@ comment on function workflow.rerun is 'Start a workflow again from a step, with 
 -- What of a workflow that has ended would be kept, and what would run again: a row for each step of the version that is to run.
 --
 -- Kept is what succeeded; on the same version also what was skipped, and failures that are tolerated. Of another version a step
--- must have the same type. All that a kept step depends on is kept. What its compensation has undone runs again. A step with
--- steps inside is kept or run again as a whole.
+-- must have the same type. All that a kept step depends on is kept. What its compensation has undone runs again, and so
+-- does what terminated the workflow. A step with steps inside is kept or run again as a whole.
 create or replace function workflow.rerun_plan(p_old workflow.workflows, p_version_id integer, p_from text)
     returns workflow.rerun_step[]
 language plpgsql stable
@@ -80,11 +80,12 @@ set enable_mergejoin = off
 set plan_cache_mode = force_generic_plan  -- a wave must not be planned each time
 as $$
 declare
-    v_plan  workflow.rerun_step[];
-    v_again boolean[];          -- by position
-    v_wave  integer[];
-    v_step  integer;
-    v_base  bigint;
+    v_plan      workflow.rerun_step[];
+    v_again     boolean[];      -- by position
+    v_wave      integer[];
+    v_step      integer;
+    v_base      bigint;
+    v_undone    bigint[] := workflow.undone_tasks(p_old.id);
 begin
     select t.id - t.step_index into v_base
     from workflow.tasks t
@@ -98,9 +99,7 @@ begin
             select b.id, b.type, t.id as task_id, t.status, t.attempt > 0 as ran,
                    (t.status = 'succeeded'
                         or b.version_id = p_version_id and (t.status = 'skipped' or t.status = 'failed' and b.tolerated))
-                   and (b.compensation is null or (
-                        select count(*) from workflow.tasks c
-                        where c.id = v_base + b.compensation and c.attempt > 0) = 0) as keeps
+                   and not t.id = any(v_undone) as keeps
             from workflow.definition_steps b
             cross join lateral (
                 select t.id, t.status, t.attempt from workflow.tasks t where t.id = v_base + b.step_index offset 0) t

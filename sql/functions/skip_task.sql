@@ -59,8 +59,8 @@ begin
         (v_task.status = 'cancelled',
          'The task was cancelled.', (select format('Skip or retry what failed: task %s, step %s.', e ->> 'task_id', e ->> 'step')
           from workflow.first_failure(v_workflow.id) e)),
-        (v_kind <> 'step',
-         'The task belongs to the end of its workflow.', 'Cancel the workflow, or let it end.'),
+        (v_kind <> 'step' or v_workflow.ending is not null and v_workflow.finished_at is null,
+         'The workflow is ending.', 'Let it end, or cancel it.'),
         (v_scope <> 'running' or v_scope is not null and v_task.status = 'failed',
          'What the task stands in has failed or ended.', 'Skip or retry the step around it.'),
         (v_workflow.finished_at is not null and v_workflow.pinned_version <> v_workflow.version,
@@ -79,7 +79,7 @@ begin
     if v_task.status = 'failed' then
         v_behind := workflow.retried_with(p_task_id || array(
             select t.id from workflow.tasks t where t.workflow_id = v_workflow.id and t.status = 'cancelled'));
-        v_behind := array_remove(v_behind, p_task_id);
+        v_behind := array_remove(workflow.to_redo(v_workflow.id, array_remove(v_behind, p_task_id), v_now), p_task_id);
         -- What is behind it waits for it once more, as for any task that is about to end.
         update workflow.tasks t set status = 'waiting', finished_at = null, error = null where t.id = p_task_id;
         perform workflow.reopen(v_workflow.id, v_behind, v_now);

@@ -204,3 +204,19 @@ def test_a_retry_of_the_workflow_keeps_it(engine: Engine) -> None:
 
     assert run_all(engine) == ["b", "c"]
     assert engine.task(workflow, "a")["output_from"] == "operator"
+
+
+def test_what_was_undone_when_the_workflow_failed_is_done_again(engine: Engine) -> None:
+    engine.define({"a": step(compensation=3), "b": ["a"], "c": ["b"], "a.compensate": step(kind="compensation")})
+    workflow = engine.start()
+    engine.finish(engine.claim_one("a").succeeded())
+    failed = engine.claim_one("b")
+    engine.finish(failed.failed())
+    refused_while_ending = refused(lambda: skip(engine, failed.task_id))
+    engine.finish(engine.claim_one("a.compensate").succeeded())
+
+    skip(engine, failed.task_id, 1)
+
+    assert refused_while_ending == ("WF409", "invalid-transition")
+    assert sorted(run_all(engine)) == ["a", "c"]
+    assert engine.status(workflow) == "succeeded"
