@@ -78,7 +78,11 @@ begin
             jsonb_strip_nulls(jsonb_build_object('was', v_task.status, 'reason', p_reason)));
     if v_task.status = 'failed' then
         v_behind := workflow.retried_with(p_task_id || array(
-            select t.id from workflow.tasks t where t.workflow_id = v_workflow.id and t.status = 'cancelled'));
+            select t.id from workflow.tasks t
+            cross join lateral (
+                select s.scope, s.kind from workflow.definition_steps s
+                where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
+            where t.workflow_id = v_workflow.id and s.scope = 0 and s.kind = 'step' and t.status = 'cancelled'));
         v_behind := array_remove(workflow.to_redo(v_workflow.id, array_remove(v_behind, p_task_id), v_now), p_task_id);
         -- What is behind it waits for it once more, as for any task that is about to end.
         update workflow.tasks t set status = 'waiting', finished_at = null, error = null where t.id = p_task_id;

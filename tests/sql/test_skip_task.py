@@ -220,3 +220,21 @@ def test_what_was_undone_when_the_workflow_failed_is_done_again(engine: Engine) 
     assert refused_while_ending == ("WF409", "invalid-transition")
     assert sorted(run_all(engine)) == ["a", "c"]
     assert engine.status(workflow) == "succeeded"
+
+
+def test_a_map_that_failed_is_passed_as_a_whole(engine: Engine) -> None:
+    define_map(engine)
+    begin_map(engine, 2)
+    workflow = engine.value("select id from workflow.workflows")
+    items = engine.claim()
+    engine.finish(items[0].failed())
+    each = engine.claim_one("each")
+    engine.finish(each.failed())
+    assert engine.status(workflow) == "failed"
+    refused_inside = refused(lambda: skip(engine, items[0].task_id))
+
+    skip(engine, each.task_id, ["x", "y"])
+
+    assert refused_inside == ("WF409", "invalid-transition")
+    assert run_all(engine) == ["join"]
+    assert engine.status(workflow) == "succeeded"
