@@ -159,8 +159,7 @@ class PlanScope:
     variables: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
-        found = {entry.name: as_json(getattr(self, entry.name)) for entry in fields(self)}
-        return {**found, "final_steps": len(self.final)}
+        return {entry.name: as_json(getattr(self, entry.name)) for entry in fields(self)}
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> PlanScope:
