@@ -33,11 +33,14 @@ class Mutator:
     def __init__(self, documents: Sequence[dict[str, Any]], seed: int) -> None:
         self._random = random.Random(seed)
         self._documents = documents
-        # What stands under which key anywhere, to be put where it does not belong.
-        self._parts = [(key, box[key]) for d in documents for box, key in places(d) if isinstance(box, dict)]
+        # What stands under which key of which kind of object, to be put elsewhere.
+        self._parts = [
+            (_kind(box), key, box[key]) for d in documents for box, key in places(d) if isinstance(box, dict)
+        ]
         self._ways: Sequence[Callable[[dict[str, Any]], None]] = (
-            self._drop, self._replace, self._replace, self._insert, self._insert, self._swap, self._repeat,
-            self._rename, self._rewire, self._rewire, self._transplant, self._garble, self._express,
+            self._drop, self._drop, self._replace, self._insert, self._insert, self._swap, self._repeat, self._rename,
+            self._rewire, self._rewire, self._rewire, self._transplant, self._transplant, self._transplant,
+            self._garble, self._express, self._express,
         )  # fmt: skip
 
     def mutate(self, document: dict[str, Any]) -> dict[str, Any]:
@@ -60,9 +63,11 @@ class Mutator:
             place[0][place[1]] = copy.deepcopy(self._random.choice(_ODD_VALUES))
 
     def _insert(self, document: dict[str, Any]) -> None:
-        """Put a field of any document into an object of this one."""
-        boxes = [box for box in _objects(document)]
-        key, value = self._random.choice(self._parts)
+        """Put a field of any document into an object of this one, mostly where it belongs."""
+        kind, key, value = self._random.choice(self._parts)
+        boxes = _objects(document)
+        if self._random.random() < 0.8:
+            boxes = [box for box in boxes if _kind(box) == kind] or boxes
         self._random.choice(boxes)[key] = copy.deepcopy(value)
 
     def _swap(self, document: dict[str, Any]) -> None:
@@ -108,9 +113,10 @@ class Mutator:
                 return wanted
 
     def _transplant(self, document: dict[str, Any]) -> None:
-        """Replace something by a part of another document."""
+        """Replace something by what stands under the same key in another document."""
         if place := self._place(document):
-            place[0][place[1]] = copy.deepcopy(self._random.choice(self._parts)[1])
+            same = [value for _, key, value in self._parts if key == place[1]]
+            place[0][place[1]] = copy.deepcopy(self._random.choice(same or [None]))
 
     def _garble(self, document: dict[str, Any]) -> None:
         if place := self._place(document, str):
@@ -146,6 +152,11 @@ def places(value: Any) -> Iterator[Place]:
             yield box, key
             if isinstance(box[key], dict | list):
                 todo.append(box[key])
+
+
+def _kind(box: dict[str, Any]) -> str:
+    """What an object is: a step (of any type), or something with such keys."""
+    return "step" if "id" in box and "type" in box else " ".join(sorted(box)[:2])
 
 
 def _objects(document: dict[str, Any]) -> list[dict[str, Any]]:

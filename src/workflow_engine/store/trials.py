@@ -7,6 +7,7 @@ nothing real. So it waits for nobody, and nobody for it.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
@@ -41,6 +42,15 @@ _PLACE = (
     " join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index"
     " left join workflow.scopes c on s.scope > 0 and c.base = t.id - t.step_index"
 )
+
+
+@dataclass(frozen=True, slots=True)
+class Swept:
+    """What a sweep brought, and how things stand."""
+
+    moved: bool
+    next_due: float | None  # seconds until the next deadline
+    ended: bool  # the workflow
 
 
 class Trials:
@@ -132,6 +142,10 @@ class Trials:
             parameters = [self._worker_id, document, [self._queue], list(types), want, _LEASE_SECONDS]
             return read_turn(await self._value(TURN, parameters))
 
+    async def sweep(self, root: UUID) -> Swept:
+        """Do for the trial what sweeps do for everybody."""
+        return Swept(**await self._value("select workflow.sweep_trial(%s)", [root]))
+
     async def workflow(self, root: UUID) -> dict[str, Any]:
         """The status, output and error of a workflow, and when it ended."""
         [row] = await self._rows(
@@ -188,13 +202,13 @@ class Trials:
         """Answer an approval; its outcome must be one of those it has."""
         await self._value("select workflow.answer_approval(%s, %s, %s, %s)", [approval, outcome, Jsonb(data), by])
 
-    async def outbox(self, root: UUID) -> list[dict[str, Any]]:
-        """What was emitted, in order."""
+    async def outbox(self, root: UUID, *, after: int = 0) -> list[dict[str, Any]]:
+        """What was emitted after the letter `after`, in order."""
         return await self._rows(
             f"{_TREE} select o.seq, o.name, o.payload, o.kind, o.target, o.created_at as at, {_PATH} as path"
             " from tree join workflow.outbox o on o.workflow_id = tree.id"
-            f" join workflow.tasks t on t.id = o.task_id {_PLACE} order by o.seq",
-            {"root": root},
+            f" join workflow.tasks t on t.id = o.task_id {_PLACE} where o.seq > %(after)s order by o.seq",
+            {"root": root, "after": after},
         )
 
     def _shown(self, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:

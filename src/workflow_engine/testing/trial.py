@@ -116,7 +116,8 @@ class _Run:
         self._busy: list[tuple[datetime, int, Completion]] = []  # attempts that take their time
         self._order = itertools.count()
         self._attempts = 0
-        self._letters = 0
+        self._emitting = False  # whether something was emitted that nobody has looked at
+        self._letter = 0  # the last that was looked at
         self._root = UUID(int=0)
 
     async def play(self) -> TrialResult:
@@ -131,7 +132,8 @@ class _Run:
         """Until the workflow has ended, or why it has not."""
         while True:
             moved = await self._tell_due()
-            moved |= self._end_due() or bool(self._ended)
+            self._end_due()
+            moved |= bool(self._ended)
             claims, due = await self._turn()
             for claim in claims:
                 if self._attempts >= self._bounds.attempts:
@@ -142,11 +144,12 @@ class _Run:
                 await self._run(claim)
             if claims or moved:
                 continue
-            if (await self._store.workflow(self._root))["finished_at"] is not None:
+            swept = await self._store.sweep(self._root)
+            if swept.ended:
                 return None
             if time.monotonic() > self._deadline:
                 return "time"
-            if not await self._advance(due):
+            if not swept.moved and not await self._advance(due, swept.next_due):
                 return "waiting"
 
     # Time -------------------------------------------------------------------------------------------------------------
@@ -154,9 +157,14 @@ class _Run:
     def _at(self, seconds: float) -> datetime:
         return self._began + timedelta(seconds=seconds)
 
-    async def _advance(self, due: datetime | None) -> bool:
-        """Move the clock to when the next thing is due; False when nothing is."""
-        times = [due] if due is not None else []
+    async def _advance(self, due: float | None, deadline: float | None) -> bool:
+        """Move the clock to when the next thing is due; False when nothing is.
+
+        Args:
+            due: Seconds until the next scheduled task.
+            deadline: Seconds until the next deadline.
+        """
+        times = [self._now + timedelta(seconds=seconds) for seconds in (due, deadline) if seconds is not None]
         times += [self._busy[0][0]] if self._busy else []
         times += [self._at(signal.at) for signal in self._trial.signals if not signal.sent]
         times += [
@@ -178,11 +186,13 @@ class _Run:
             if not signal.sent and self._at(signal.at) <= self._now:
                 signal.sent = told = True
                 await self._store.signal(self._root, signal.name, signal.payload)
-        for letter in (await self._store.outbox(self._root))[self._letters :]:
-            self._letters += 1
+        for letter in await self._store.outbox(self._root, after=self._letter) if self._emitting else ():
+            self._letter = letter["seq"]
             if letter["kind"] == "signal":
                 told |= await self._store.signal(self._root, letter["name"], letter["payload"], to=letter["target"])
-        for asked in await self._store.open_approvals(self._root):
+        self._emitting = False
+        unanswered = any(not given.answered for given in self._trial.approvals)
+        for asked in await self._store.open_approvals(self._root) if unanswered else ():
             for given in self._trial.approvals:
                 if (
                     not given.answered
@@ -195,19 +205,17 @@ class _Run:
                     break
         return told
 
-    def _end_due(self) -> bool:
+    def _end_due(self) -> None:
         """Note the ends of attempts that have taken their time."""
-        ended = False
         while self._busy and self._busy[0][0] <= self._now:
             self._ended.append(heapq.heappop(self._busy)[2])
-            ended = True
-        return ended
 
     # Work -------------------------------------------------------------------------------------------------------------
 
-    async def _turn(self) -> tuple[list[Claim], datetime | None]:
+    async def _turn(self) -> tuple[list[Claim], float | None]:
         """Deliver, and claim what is pending; also when the next scheduled task is due."""
         ended, self._ended = self._ended, []
+        self._emitting |= any("emit" in (completion.effects or {}) for completion in ended)
         types = sorted(self._types)
         try:
             turn = await self._store.turn(ended, types=types, want=_WANT)
@@ -215,8 +223,7 @@ class _Run:
             if len(ended) != 1 or as_engine_error(error) is not None:
                 raise
             turn = await self._store.turn([_unfit(ended[0], error)], types=types, want=_WANT)
-        due = None if turn.next_due is None else self._now + timedelta(seconds=turn.next_due)
-        return turn.claims, due
+        return turn.claims, turn.next_due
 
     async def _run(self, claim: Claim) -> None:
         plan = self._plans[claim.version_id]
