@@ -1,4 +1,4 @@
--- What the leader does for everybody, done for one trial alone (test mode): deadlines, children to be cancelled, parents to be told.
+-- What the leader does for everybody, done for one trial alone (test mode): deadlines, rates, cancelled children, parents to be told.
 -- The sweeps themselves would take, and hold until the trial is rolled back, rows of real workflows. Nobody else sees these.
 --
 -- p_root  the workflow that is tried; its children are meant, too.
@@ -18,6 +18,7 @@ declare
     v_tasks     bigint[];
     v_errors    jsonb[];
     v_cancelled uuid[];
+    v_limits    text[];
     v_moved     integer := 0;
     v_next      timestamptz;
 begin
@@ -77,7 +78,16 @@ begin
         v_moved := v_moved + cardinality(v_tasks);
     end if;
 
+    -- Locks and limits have names of this trial's own (see store/trials.py).
+    v_limits := array(
+        select distinct x.key from workflow.waits x join workflow.tasks t on t.id = x.task_id
+        where t.workflow_id = any(v_tree) and x.kind = 'limit');
+    v_moved := v_moved + workflow.wake_waiters(array(
+        select r.kind || ' ' || r.key from workflow.resources r
+        where r.kind = 'limit' and r.key = any(v_limits) and r.due_at <= v_now), v_now, 200);
+
     select least(
+        (select min(r.due_at) from workflow.resources r where r.kind = 'limit' and r.key = any(v_limits)),
         (select min(w.deadline) from workflow.workflows w
          where w.id = any(v_tree) and w.finished_at is null and w.ending is null),
         (select min(d.at) from workflow.tasks t join workflow.deadlines d on d.task_id = t.id

@@ -100,7 +100,7 @@ class Trials:
             }
             for step in graph_of(definition.plan)
         ]
-        plan = {**definition.plan.to_json(), "schedule": [], "concurrency": []}
+        plan = {**definition.plan.to_json(), "schedule": [], "concurrency": [], "idempotency": None}
         name = self.private_name(definition.name)
         version = await self._value(
             "select workflow.register_definition(%s, %s, %s, %s, %s)",

@@ -5,9 +5,9 @@ from datetime import UTC, datetime
 import psycopg
 import pytest
 
-from workflow_engine.definition.compile import compile_definition
+from workflow_engine.testing.compiling import compile_anything
 from workflow_engine.testing.given import GivenOutputs
-from workflow_engine.testing.trial import Trial, run_trial
+from workflow_engine.testing.trial import Bounds, Trial, run_trial
 
 NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 
@@ -16,8 +16,8 @@ NOON = datetime(2026, 3, 1, 12, tzinfo=UTC)
 def play(database_url):
     """Plays steps: `await play([...], outputs={...}, input={...})`."""
 
-    async def play(steps, *, outputs=None, types=(), bounds=None, input=None, **fields):
-        definition = compile_definition({"name": "flow", "steps": steps, **fields}, task_types=types)
+    async def play(steps, *, outputs=None, bounds=None, input=None, **fields):
+        definition = compile_anything({"name": "flow", "steps": steps, **fields})
         trial = Trial(definition, input=input or {}, outputs=GivenOutputs(outputs or {}), now=NOON)
         return await run_trial(database_url, trial, bounds)
 
@@ -68,3 +68,72 @@ async def test_nothing_of_a_trial_stays_in_the_database(play, database_url):
     with psycopg.connect(database_url) as connection:
         for table in ("workflows", "tasks", "definitions", "workers", "events"):
             assert connection.execute(f"select count(*) from workflow.{table}").fetchone() == (0,), table
+
+
+async def test_a_rate_spreads_tasks_in_virtual_time(play):
+    steps = [
+        {
+            "id": "call",
+            "type": "model",
+            "for_each": {"items": 6},
+            "limits": [{"key": "api", "concurrency": 9, "rate": "2/m"}],
+        }
+    ]
+    result = await play(steps, outputs={"call": 1})
+    assert result.status == "succeeded"
+    assert 120 <= result.duration < 180
+
+
+async def test_all_deadlines_pass_in_virtual_time(play):
+    slow = {"id": "slow", "type": "mine", "retries": {"max_attempts": 9, "initial_delay": "1m"}}
+    outputs = {"slow": {"error": "timeout", "takes": "50s"}}
+    result = await play([{**slow, "timeouts": {"schedule_to_close": "2m"}}], outputs=outputs)
+    assert (result.error["details"]["kind"], result.duration) == ("schedule_to_close", 120)
+    result = await play([slow], outputs=outputs, timeout="5m")
+    assert (result.error["details"]["kind"], result.duration) == ("workflow", 300)
+    held = [
+        {"id": "first", "type": "mine", "locks": ["door"]},
+        {"id": "second", "type": "mine", "locks": ["door"], "timeouts": {"schedule_to_start": "10s"}},
+    ]
+    result = await play(held, outputs={"first": {"output": 1, "takes": "20s"}, "second": 1})
+    assert (result.error["details"]["kind"], result.duration) == ("schedule_to_start", 10)
+
+
+async def test_a_trial_keeps_out_of_the_way_of_real_workflows_with_the_same_locks(play, database_url):
+    with psycopg.connect(database_url) as real:
+        real.execute("insert into workflow.resources (kind, key) values ('lock', 'ledger')")
+        real.commit()
+        real.execute("select 1 from workflow.resources where key = 'ledger' for update")
+        result = await play([{"id": "a", "type": "noop", "locks": ["ledger"]}])
+    assert result.status == "succeeded"
+
+
+async def test_a_trial_without_end_is_stopped_and_says_why(play):
+    endless = [{"id": "a", "type": "noop", "loop": {"until": "false", "max_iterations": 1000}}]
+    assert (await play(endless, bounds=Bounds(attempts=20))).stopped == "steps"
+    assert (await play(endless, bounds=Bounds(seconds=0.5))).stopped == "time"
+
+
+async def test_a_workflow_that_waits_for_what_was_not_given_says_for_what(play):
+    steps = [
+        {"id": "ask", "type": "approval", "inputs": {"prompt": "May I?"}},
+        {"id": "hear", "type": "signal", "inputs": {"name": "go"}},
+    ]
+    result = await play(steps)
+    assert (result.status, result.stopped) == ("running", "waiting")
+    assert [(wait["path"], wait["for"]) for wait in result.waits_for] == [("ask", "approval"), ("hear", "signal")]
+
+
+async def test_secrets_and_connections_need_not_be_there(play):
+    steps = [
+        {"id": "call", "type": "http", "url": "https://example.com", "auth": {"bearer": "${ secrets.NOWHERE }"}},
+        {"id": "read", "type": "database", "connection": "nowhere", "statement": "select 1"},
+    ]
+    result = await play(steps, outputs={"call": {"status": 200}, "read": {"rows": []}})
+    assert result.status == "succeeded"
+
+
+async def test_what_postgres_refuses_fails_the_task_alone(play):
+    result = await play([{"id": "a", "type": "mine", "on_error": "continue"}], outputs={"a": "nul \u0000"})
+    assert result.task("a").error["type"] == "serialization_error"
+    assert result.status == "succeeded"
