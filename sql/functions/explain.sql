@@ -182,7 +182,7 @@ begin
         cross join served v
         left join line l on l.queue = c.queue and l.id = c.job_id
     ),
-    -- Waiting for the world outside: for which signal, and whose answer.
+    -- Waiting for the world outside: for which signal, whose answer, and which workflow.
     outside as materialized (
         select m.id as task_id, null::timestamptz as since, jsonb_build_object(
                    'name', m.awaits ->> 'name', 'count', coalesce((m.awaits ->> 'count')::integer, 1),
@@ -201,6 +201,14 @@ begin
             select a.id, a.created_at, a.prompt, a.assignees, a.outcomes
             from workflow.approvals a where a.task_id = m.id and a.status = 'open' offset 0) a
         where m.status = 'waiting' and m.awaits ->> 'kind' = 'approval'
+        union all
+        select m.id, w.created_at, jsonb_build_object(
+                   'workflow_id', w.id, 'name', w.name, 'version', w.version, 'status', w.status)
+        from mine m
+        cross join lateral (
+            select w.id, w.name, w.version, w.status, w.created_at from workflow.workflows w
+            where w.id = (m.awaits ->> 'workflow_id')::uuid offset 0) w
+        where m.status = 'waiting' and m.awaits ->> 'kind' = 'child'
     ),
     -- How many tries there are in all: by the step, the task type, the handler, the engine.
     policy as materialized (
@@ -214,7 +222,7 @@ begin
                    when m.status = 'blocked' then 'waiting_dependency'
                    when m.status = 'waiting' and not m.is_lost then case m.awaits ->> 'kind'
                        when 'signal' then 'waiting_signal' when 'approval' then 'waiting_approval'
-                       when 'timer' then 'waiting_until' else 'waiting' end
+                       when 'timer' then 'waiting_until' when 'child' then 'waiting_child' else 'waiting' end
                    when m.status = 'running' and m.lease_until < v_now then 'lease_expired'
                    when m.status = 'running' and o.status in ('dead', 'stopped') then 'worker_dead'
                    when m.status = 'running' then 'running'
@@ -270,6 +278,7 @@ begin
                    when 'rate_reached' then x.waits_since
                    when 'resource_free' then x.waits_since
                    when 'waiting_approval' then coalesce(x.waits_since, x.started_at)
+                   when 'waiting_child' then coalesce(x.waits_since, x.started_at)
                    when 'no_workers' then greatest(x.last_seen, x.pending_since)
                    when 'no_worker_for_queue' then greatest(x.last_seen, x.pending_since)
                    else case when x.status = 'pending' then x.pending_since else x.started_at end
@@ -280,6 +289,7 @@ begin
                    when 'waiting' then x.scheduled_at
                    when 'waiting_signal' then x.scheduled_at
                    when 'waiting_approval' then x.scheduled_at
+                   when 'waiting_child' then x.scheduled_at
                    when 'waiting_until' then x.scheduled_at
                    when 'rate_reached' then (x.details ->> 'due_at')::timestamptz
                    when 'running' then x.lease_until
@@ -367,7 +377,7 @@ comment on function workflow.front_of_queue is 'Internal: the jobs of a queue th
 --
 -- One of no_workers, no_worker_for_type:<type>, no_worker_for_queue:<queue>, workers_busy, paused, lock_held_by:<workflow>,
 -- rate_limited, queued_behind:<workflow>, waiting_dependency, waiting_signal:<name>, waiting_approval:<approval>,
--- scheduled_until:<time>, lost_wakeup.
+-- waiting_child:<workflow>, scheduled_until:<time>, lost_wakeup.
 create or replace function workflow.pending_reason(p_workflow_id uuid) returns text
 language plpgsql stable
 set search_path = public, pg_temp
@@ -399,6 +409,7 @@ begin
         when 'limit_full' then 'rate_limited'
         when 'rate_reached' then 'rate_limited'
         when 'waiting' then 'waiting_dependency'
+        when 'waiting_child' then 'waiting_child:' || (v_found.details ->> 'workflow_id')
         when 'waiting_signal' then 'waiting_signal:' || (v_found.details ->> 'name')
         when 'waiting_approval' then 'waiting_approval:' || (v_found.details ->> 'approval_id')
         when 'waiting_until' then 'scheduled_until:' || workflow.rfc3339(v_found.until)

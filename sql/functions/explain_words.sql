@@ -105,8 +105,11 @@ as $$
                 'Waits until %s, for %s more.', workflow.rfc3339(p_until), workflow.in_words(p_until - p_now))
             else format('The time that it waited for came %s ago; it goes on as soon as a worker looks.',
                         workflow.in_words(p_now - p_until)) end
-        when 'waiting' then format('Has waited %s for steps inside of it, or for another workflow.',
-                                   workflow.in_words(p_now - p_since))
+        when 'waiting_child' then format(
+            'Has waited %s for the workflow %s (%s), which is %s%s.', workflow.in_words(p_now - p_since),
+            p_details ->> 'workflow_id', p_details ->> 'name', p_details ->> 'status',
+            coalesce('; it waits for ' || workflow.in_words(p_until - p_now) || ' more', ''))
+        when 'waiting' then format('Has waited %s for steps inside of it.', workflow.in_words(p_now - p_since))
     end
 $$;
 comment on function workflow.reason_in_words is 'Internal: a reason of workflow.explain as a sentence';
@@ -148,6 +151,7 @@ as $$
             'POST', format('workflows/%s/signal/%s', p_workflow_id, p_details ->> 'name'))
         when 'waiting_approval' then workflow.curl('GET', format('approvals/%s', p_details ->> 'approval_id'))
         when 'waiting_until' then workflow.curl('GET', format('workflows/%s', p_workflow_id))
+        when 'waiting_child' then workflow.curl('GET', format('workflows/%s/why', p_details ->> 'workflow_id'))
         when 'waiting' then workflow.curl('GET', format('workflows/%s/tasks', p_workflow_id))
     end
 $$;

@@ -56,6 +56,23 @@ def test_a_blocked_task_names_the_steps_it_waits_for(engine: Engine) -> None:
     assert pending_reason(engine, workflow) is None  # something is about to be claimed
 
 
+def test_a_task_that_waits_for_a_workflow_names_it_and_how_it_is(engine: Engine) -> None:
+    engine.define({"work": []}, name="child")
+    engine.define({"call": []})
+    workflow = engine.start()
+    engine.finish(engine.claim_one("call").waiting("child", name="child", deadline=600))
+    (its,) = (row["id"] for row in engine.rows("select id from workflow.workflows where parent_id = %s", workflow))
+
+    row = why(engine, workflow)
+
+    assert (row["status"], row["reason"]) == ("waiting", "waiting_child")
+    assert row["explanation"] == (
+        f"Has waited 0 s for the workflow {its} (child), which is pending; it waits for 10 min more."
+    )
+    assert row["command"] == f"curl {BASE}/workflows/{its}/why"
+    assert pending_reason(engine, workflow) == f"waiting_child:{its}"
+
+
 def test_a_workflow_in_line_for_a_concurrency_key_names_who_runs_and_how_many_are_ahead(engine: Engine) -> None:
     engine.define({"a": []}, plan={"concurrency": [{"key": [{"text": "crm"}], "limit": 1, "on_conflict": "queue"}]})
     first, second, third = engine.start(), engine.start(), engine.start()
