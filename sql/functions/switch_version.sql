@@ -119,21 +119,24 @@ begin
     update workflow.workflows w set
         version_id = p_version_id, version = v_version.version,
         fail_fast = coalesce((v_version.plan ->> 'fail_fast')::boolean, true),
-        status = case when v_anew = 0 then 'succeeded' when w.started_at is null then 'pending' else 'running' end,
-        finished_at = case when v_anew = 0 then v_now end,
+        status = case when w.started_at is null then 'pending' else 'running' end, finished_at = null,
+        has_ending = v_version.has_ending, output = null,
+        deadline = v_now + make_interval(secs => (v_version.plan ->> 'timeout')::double precision),
         paused_at = case when w.finished_at is null then w.paused_at end,
         open_tasks = workflow.count_open_tasks(p_workflow_id), error = null
     where w.id = p_workflow_id;
     insert into workflow.events (workflow_id, type, at, data) values
         (p_workflow_id, 'workflow.version_switched', v_now, jsonb_build_object(
             'from', v_workflow.version, 'to', v_version.version, 'kept', cardinality(v_old), 'anew', v_anew));
-    if v_anew = 0 then
-        insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.succeeded', v_now);
-    end if;
     perform workflow.advance(workflow.recount(array(
         select t.id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'blocked'), v_now), v_now);
     update workflow.tasks t set pending_since = v_since where t.workflow_id = p_workflow_id and t.status = 'pending';
     perform workflow.ensure_jobs(p_workflow_id);
+    if v_version.has_deadlines then
+        perform workflow.set_deadlines(array(
+            select t.id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'pending'), v_now, true);
+    end if;
+    perform workflow.end_if_done(p_workflow_id, v_now);
     perform workflow.wake_waiters(v_lines, v_now);  -- who was woken passes it on
     return v_anew;
 end

@@ -467,3 +467,18 @@ def test_a_cancel_waits_for_a_completion_and_then_sees_the_ending_it_began(
     # The cancel came during the ending, so it is over; and it is the failure that it was going to be.
     assert engine.status(workflow) == "failed"
     assert "on_failure" in engine.tasks(workflow)
+
+
+def test_a_workflow_that_goes_on_with_another_version_has_the_ending_of_that_one(engine: Engine) -> None:
+    define(engine, {"a": step(), "output": step(kind="output")})
+    workflow = engine.start()
+    run(engine, "a")
+    run(engine, "output", fails=True)
+    define(engine, {"a": step(), "output": step(kind="output", priority=1), "on_exit": step(kind="on_exit")})
+    engine.pin(workflow, 2)
+    engine.retry(workflow)
+    assert ending(engine, workflow) == "succeeded"
+    run(engine, "output", output=2)
+    run(engine, "on_exit")
+    found = engine.workflow(workflow)
+    assert (found["status"], found["output"], found["version"]) == ("succeeded", 2, 2)
