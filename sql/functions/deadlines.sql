@@ -177,7 +177,8 @@ begin
     v_tasks := array(select t.id from workflow.tasks t where t.id = any(p_tasks) and t.finished_at is null);
     v_left := array(select t.id from workflow.tasks t where t.id = any(v_tasks) and t.awaits is not null);
     for v_task in
-        select t.*, s.queue, s.type, e.error, s.catches and t.awaits ->> 'kind' is distinct from 'raised' as caught
+        select t.*, s.queue, s.type, e.error as raised, s.catches and t.awaits ->> 'kind' is distinct from 'raised'
+               and t.awaits -> 'state' -> 'catching' is null as caught
         from unnest(p_tasks, p_errors) e(task_id, error)
         cross join lateral (select t.* from workflow.tasks t where t.id = e.task_id and t.finished_at is null offset 0) t
         cross join lateral (
@@ -190,17 +191,17 @@ begin
             insert into workflow.attempt_history
                 (task_id, attempt, workflow_id, outcome, worker_id, lease_token, pending_since, started_at, ended_at, error)
             values (v_task.id, v_task.attempt, v_task.workflow_id, 'failed', v_task.worker_id, v_task.lease_token,
-                    v_task.pending_since, v_task.started_at, greatest(p_now, v_task.started_at), v_task.error);
+                    v_task.pending_since, v_task.started_at, greatest(p_now, v_task.started_at), v_task.raised);
             v_workers := v_workers || v_task.worker_id;
         end if;
         insert into workflow.events (workflow_id, type, task_id, attempt, at, data)
         values (v_task.workflow_id, 'task.failed', v_task.id, nullif(v_task.attempt, 0), p_now,
-                jsonb_build_object('error', v_task.error));
+                jsonb_build_object('error', v_task.raised));
         if v_task.caught then
             v_again := v_again || row(v_task.id, v_task.queue, v_task.type, v_task.priority, null)::workflow.ready_task;
         else
             v_ended := v_ended || row(v_task.id, v_task.workflow_id, v_task.version_id, v_task.step_index, 'failed',
-                                      v_task.error)::workflow.ended_task;
+                                      v_task.raised)::workflow.ended_task;
         end if;
     end loop;
     if v_tasks = '{}' then

@@ -77,7 +77,8 @@ begin
         cross join lateral (
             select t.crashes + 1 >= p_max_crashes as fails,
                    t.crashes + 1 >= p_max_crashes and s.catches
-                       and t.awaits ->> 'kind' is distinct from 'raised' as caught,
+                       and t.awaits ->> 'kind' is distinct from 'raised'
+                       and t.awaits -> 'state' -> 'catching' is null as caught,
                    jsonb_build_object(
                        'type', 'worker_lost',
                        'message', 'The worker that ran this attempt stopped renewing its lease.',

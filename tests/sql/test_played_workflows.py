@@ -202,6 +202,22 @@ def test_a_block_out_of_time_is_caught_and_its_steps_are_stopped(engine: Engine)
     assert player.outcome(workflow) == ("succeeded", {"slow": {"late": None}})
 
 
+def test_a_time_limit_that_passes_while_a_catch_runs_is_not_caught_again(engine: Engine) -> None:
+    step = {
+        "id": "risky", "type": "fail", "timeouts": {"schedule_to_close": "1h"},
+        "on_error": {"catch": [{"errors": ["*"], "steps": [{"id": "long", "type": "wait", "duration": "3h"}]}]},
+    }  # fmt: skip
+    player = Player(engine)
+    workflow = player.start([step])
+    player.run(move=False)
+    player.wait(3601)
+    engine.value("select workflow.sweep_deadlines()")
+    player.run(move=False)
+    status, error = player.outcome(workflow)
+    assert (status, error["type"], error["details"]["kind"]) == ("failed", "timeout", "schedule_to_close")
+    assert player.paths == ["risky"]
+
+
 # One in the other -----------------------------------------------------------------------------------------------------
 
 

@@ -50,6 +50,7 @@ class Sandbox:
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
+        self._ready = False
         self._guard = threading.Lock()
 
     def evaluate(self, text: str, names: tuple[str, ...], data: Mapping[str, Any]) -> Any:
@@ -93,9 +94,11 @@ class Sandbox:
             answer: dict[str, Any] = orjson.loads(self._answer(process))
         except (OSError, EOFError):
             self._end(process)
+            self._launch()  # it gets ready while nobody waits for it
             return {"reason": TOO_LONG if process.returncode == -signal.SIGPROF else TOO_LARGE}
         if answer.get("last"):
             self._end(process)
+            self._launch()
         return answer
 
     def _answer(self, process: subprocess.Popen[bytes]) -> bytes:
@@ -108,10 +111,16 @@ class Sandbox:
         return _read(process.stdout, length)
 
     def _started(self) -> subprocess.Popen[bytes]:
-        if self._process is not None and self._process.poll() is None:
-            return self._process
-        if self._process is not None:
+        if self._process is not None and self._process.poll() is not None:
             self._end(self._process)
+        process = self._process or self._launch()
+        if not self._ready:
+            _read(process.stdout, 1)  # its word that it is; what comes is no part of an evaluation
+            self._ready = True
+        return process
+
+    def _launch(self) -> subprocess.Popen[bytes]:
+        self._ready = False
         self._process = subprocess.Popen(  # noqa: S603 this very module
             [sys.executable, "-c", f"from {__name__} import serve; serve()"],
             stdin=subprocess.PIPE,
@@ -120,7 +129,6 @@ class Sandbox:
             start_new_session=True,  # a Ctrl-C is for the parent
             env=_environment(),
         )
-        _read(self._process.stdout, 1)  # it is ready; what comes is no part of an evaluation
         return self._process
 
     def _end(self, process: subprocess.Popen[bytes]) -> None:

@@ -11,6 +11,7 @@ from support.eventually import eventually_async
 
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.base import Handler, TaskContext
+from workflow_engine.handlers.basic import transform
 from workflow_engine.settings import Settings, load_settings
 
 from .conftest import Engine, StartWorker
@@ -383,3 +384,20 @@ async def test_what_a_handler_logs_is_stored_with_its_attempt(
         (2, "task.succeeded"): [("begun", {"size": 3})],
     }
     assert not any(event.lines for event in await engine.store.workflows.log(str(other.id)))
+
+
+async def test_maps_loops_and_children_are_the_workers_own_business(engine: Engine, start_worker: StartWorker) -> None:
+    async def add_one(inputs: dict[str, Any], ctx: TaskContext) -> int:
+        return int(inputs["n"]) + 1
+
+    child = {"name": "doubled", "steps": [{"id": "d", "type": "transform", "value": "${ input.n * 2 }"}],
+             "output": "${ steps.d.output }"}  # fmt: skip
+    document = chain(
+        {"id": "each", "type": "add_one", "inputs": {"n": "${ iteration == 1 ? item : last }"},
+         "for_each": {"items": "${ input.l }", "concurrency": 2}, "loop": {"until": "result >= 3"}},
+        {"id": "child", "type": "workflow",
+         "inputs": {"definition": child, "input": {"n": "${ sum(steps.each.output) }"}}},
+    )  # fmt: skip
+    async with start_worker({"add_one": add_one, "transform": transform}):
+        workflow = await engine.ended(await engine.start(document, {"l": [0, 1, 7]}))
+    assert (workflow.status, workflow.output) == ("succeeded", {"child": 28})
