@@ -53,8 +53,10 @@ begin
     from (values
         (v_task.status = 'running',
          'The task is running.', 'Wait until it ends, or cancel its workflow first.'),
-        (v_task.status in ('blocked', 'waiting'),
+        (v_task.status = 'blocked',
          'The task waits for the steps before it.', 'It runs by itself when they have ended.'),
+        (v_task.status = 'waiting',
+         'The task waits already.', format('GET /api/v1/workflows/%s/why says for what.', v_task.workflow_id)),
         (v_workflow.ending is not null and v_task.finished_at is not null,
          'The workflow is ending.', 'Wait until it has ended, then retry it.'),
         (v_kind not in ('step', 'compensation') and v_task.finished_at is not null,

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import json
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import httpx
 import pytest
+from support.eventually import eventually
 
 from .conftest import PlayedWorker
 
@@ -138,3 +142,41 @@ def test_a_form_that_is_none_does_not_stand_in_the_way(api: httpx.Client, worker
     waiting(api, worker, {**ASKED, "form_schema": {"type": "nonsense"}})
     (approval,) = api.get("/api/v1/approvals").json()
     assert api.post(approval["links"]["self"], json={"outcome": "yes", "data": 1}).status_code == 200
+
+
+def test_the_leader_delivers_what_steps_emit_within_a_poll(api: httpx.Client, worker: PlayedWorker) -> None:
+    heard: list[dict[str, Any]] = []
+
+    class Target(BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, format: str, *args: object) -> None: ...
+
+    path = waiting(api, worker, {"kind": "signal", "name": "go"})
+    with ThreadingHTTPServer(("127.0.0.1", 0), Target) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        try:
+            for emit in (
+                {"to": "signal", "workflow_id": path.rpartition("/")[2]},
+                {"to": "webhook", "url": f"http://127.0.0.1:{server.server_port}/"},
+                {"to": "signal", "workflow_id": NOBODY},
+            ):
+                api.post("/api/v1/workflows", json={"name": "emits", "steps": [{"id": "e", "type": "noop"}]})
+                (claim,) = (c for c in worker.claim() if "resumed" not in c)
+                worker.end(claim, effects={"emit": {"name": "go", "payload": 7, **emit}})
+            found = eventually(lambda: [d for d in api.get("/api/v1/outbox?status=dead").json()])
+            eventually(lambda: heard)
+            eventually(lambda: len(api.get("/api/v1/outbox?status=delivered").json()) == 2)
+        finally:
+            server.shutdown()
+    assert [(d["to"], d["target"], d["error"]) for d in found] == [("signal", NOBODY, "There is no such workflow.")]
+    assert [(message["name"], message["payload"]) for message in heard] == [("go", 7)]
+    again = api.post(found[0]["links"]["retry"])
+    assert (again.status_code, again.json()["status"]) == (202, "pending")
+    (signal,) = api.get(f"{path}/signals").json()
+    assert signal["payload"] == 7
+    metrics = api.get("/metrics").text
+    assert "workflow_outbox{" in metrics
