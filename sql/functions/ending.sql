@@ -38,11 +38,13 @@ set enable_seqscan = off
 set jit = off
 as $$
 begin
+    -- One that was in line again after a retry has its ending all the same.
+    delete from workflow.places p where p.workflow_id = any(p_workflows) and p.entered_at is null;
     with begun as (
         update workflow.workflows w set
             ending = coalesce(p_status, case when coalesce(w.error, p_error) is null then 'succeeded' else 'failed' end),
             error = case when p_status is distinct from 'succeeded' then coalesce(w.error, p_error) end,
-            open_tasks = 0,
+            open_tasks = 0, queued_at = null,
             -- Whoever cancels what an operator had paused wants it to end.
             paused_at = case when p_status is distinct from 'cancelled' then w.paused_at end
         where w.id = any(p_workflows) and w.finished_at is null and w.ending is null

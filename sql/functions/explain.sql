@@ -21,7 +21,9 @@ declare
 begin
     return query
     with flow as materialized (
-        select w.id, w.status, w.paused_at, w.queued_at, coalesce(w.started_at, w.created_at) as begun,
+        select w.id, w.status, w.paused_at, w.queued_at,
+               case when w.paused_at is not null and w.budgets is not null then workflow.exceeded_budget(w.id) end as budget,
+               coalesce(w.started_at, w.created_at) as begun,
                e.paused_at as engine_paused_at, e.paused_until as engine_paused_until, e.paused_by as engine_paused_by,
                w.status = 'pending' and e.paused_at is not null
                    and (e.paused_until is null or e.paused_until > v_now) as is_held_by_engine
@@ -228,6 +230,7 @@ begin
                    when m.status = 'running' then 'running'
                    when m.is_lost then 'lost_wakeup'
                    when m.status = 'scheduled' then 'scheduled'
+                   when f.budget is not null then 'budget_exceeded'
                    when f.paused_at is not null then 'workflow_paused'
                    when f.queued_at is not null then 'queued'
                    when f.is_held_by_engine then 'engine_paused'
@@ -245,6 +248,7 @@ begin
                        'error', case when m.error is not null then jsonb_build_object(
                            'type', m.error ->> 'type', 'message', left(m.error ->> 'message', 200)) end,
                        'tries', m.tries, 'max_attempts', coalesce(p.tries, y.max_attempts, y.handler_max_attempts, 3))
+                   when f.budget is not null then f.budget
                    when f.paused_at is not null then '{}'
                    when f.queued_at is not null then workflow.place_in_line(f.id)
                    when f.is_held_by_engine then jsonb_build_object('by', f.engine_paused_by)
@@ -270,6 +274,7 @@ begin
                case x.reason
                    when 'waiting_dependency' then x.begun
                    when 'workflow_paused' then greatest(x.paused_at, x.pending_since)
+                   when 'budget_exceeded' then greatest(x.paused_at, x.pending_since)
                    when 'queued' then x.queued_at
                    when 'engine_paused' then greatest(x.engine_paused_at, x.pending_since)
                    when 'deadlock' then x.waits_since
@@ -402,6 +407,7 @@ begin
         when 'no_worker_for_type' then 'no_worker_for_type:' || (v_found.details ->> 'type')
         when 'workers_busy' then 'workers_busy'
         when 'workflow_paused' then 'paused'
+        when 'budget_exceeded' then 'budget_exceeded:' || (v_found.details ->> 'bound')
         when 'engine_paused' then 'paused'
         when 'queued' then 'queued_behind:' || coalesce(v_found.details -> 'running' ->> 0, v_found.details ->> 'key')
         when 'deadlock' then 'lock_held_by:' || (v_found.details -> 'holders' -> 0 ->> 'workflow_id')

@@ -17,6 +17,9 @@ as $$
             workflow.in_words(p_now - p_since), coalesce(' by ' || (p_details ->> 'by'), ''),
             coalesce('; it resumes by itself in ' || workflow.in_words(p_until - p_now), ''))
         when 'workflow_paused' then format('The workflow was paused %s ago.', workflow.in_words(p_now - p_since))
+        when 'budget_exceeded' then format(
+            'Paused %s ago, as the budget of workflow %s is used up: %s.', workflow.in_words(p_now - p_since),
+            p_details ->> 'workflow_id', workflow.budget_in_words(p_details))
         when 'queued' then format(
             'Has been in line %s for the concurrency key %s: %s of %s %s%s; %s.',
             workflow.in_words(p_now - p_since), p_details ->> 'key', p_details ->> 'entered', p_details ->> 'limit',
@@ -123,6 +126,10 @@ as $$
         when 'waiting_dependency' then workflow.curl('GET', format('workflows/%s/dag', p_workflow_id))
         when 'engine_paused' then workflow.curl('POST', 'resume')
         when 'workflow_paused' then workflow.curl('POST', format('workflows/%s/resume', p_workflow_id))
+        when 'budget_exceeded' then format(
+            '%s -H "Content-Type: application/json" -d ''%s''',
+            workflow.curl('POST', format('workflows/%s/budget', p_details ->> 'workflow_id')),
+            jsonb_build_object(p_details ->> 'bound', jsonb_build_object('hard', 2 * (p_details ->> 'hard')::numeric)))
         when 'queued' then workflow.curl('GET', 'workflows/' || coalesce(p_details -> 'running' ->> 0, p_workflow_id::text))
         when 'deadlock' then workflow.curl('POST', format(  -- the youngest; ids grow with time
             'workflows/%s/cancel', (select max(c) from jsonb_array_elements_text(p_details -> 'cycle') c)))
@@ -156,6 +163,13 @@ as $$
     end
 $$;
 comment on function workflow.helping_command is 'Internal: the command that helps with a reason of workflow.explain';
+
+create or replace function workflow.budget_in_words(p_budget jsonb) returns text
+language sql immutable parallel safe
+as $$
+    select format('%s of %s %s', p_budget ->> 'used', p_budget ->> 'hard', p_budget ->> 'bound')
+$$;
+comment on function workflow.budget_in_words is 'Internal: how far a budget is used up';
 
 create or replace function workflow.curl(p_method text, p_path text) returns text
 language sql immutable parallel safe

@@ -149,6 +149,12 @@ declare
     v_keys      text[] := array(select p.key from workflow.places p where p.workflow_id = p_workflow_id);
 begin
     if v_workflow.paused_at is not null then
+        if v_workflow.budgets is not null and workflow.exceeded_budget(p_workflow_id) is not null then
+            raise exception 'Its budget is used up: %.', workflow.budget_in_words(workflow.exceeded_budget(p_workflow_id)) using
+                errcode = 'WF409', detail = 'budget-exceeded',
+                hint = format('Raise it: POST /api/v1/workflows/%s/budget; then it goes on by itself.',
+                              workflow.exceeded_budget(p_workflow_id) ->> 'workflow_id');
+        end if;
         update workflow.workflows w set paused_at = null where w.id = p_workflow_id;
         insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.resumed', workflow.clock());
         if v_workflow.queued_at is not null then

@@ -134,6 +134,9 @@ begin
     if v_ended is not null then
         v_tasks := v_tasks || workflow.advance(v_ended, v_now);
     end if;
+    if exists (select 1 from workflow.budgets) then  -- some definition has one
+        perform workflow.count_steps(p_completions, v_workflows, v_now);
+    end if;
     perform workflow.free_resources(v_workflows, v_tasks, v_now);
 
     if v_settled = cardinality(p_completions) and v_given is null then

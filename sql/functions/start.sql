@@ -95,7 +95,7 @@ begin
         select 1 from workflow.definition_versions v
         where v.id = any(array(select n.version_id from unnest(v_new) n))
           and (v.idempotency is not null or v.concurrency is not null or v.budget is not null))
-        or p_starts @? '$[*] ? (exists(@.once) || exists(@.places))';
+        or p_starts @? '$[*] ? (exists(@.once) || exists(@.places) || exists(@.parent_id))';
     if v_ruled then
         v_existing := workflow.take_start_keys(v_all, p_starts, v_now);
         v_new := array(select v_all[i] from generate_subscripts(v_all, 1) i where v_existing[i] is null order by i);

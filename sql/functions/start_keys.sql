@@ -87,6 +87,7 @@ set jit = off
 as $$
 declare
     v_places    workflow.place[];
+    v_started   integer[];
 begin
     v_places := array(
         select p
@@ -107,11 +108,12 @@ begin
     if v_places <> '{}' then
         perform workflow.take_places(v_places, p_now);
     end if;
-    perform workflow.begin_budgets(array(
-        select n.id
-        from (select (p_new[i]).* from generate_subscripts(p_new, 1) i where p_existing[i] is null) n
-        cross join lateral (select v.budget from workflow.definition_versions v where v.id = n.version_id offset 0) v
-        where v.budget is not null));
+    v_started := array(select i from generate_subscripts(p_new, 1) i where p_existing[i] is null order by i);
+    if v_started <> '{}' then
+        perform workflow.begin_budgets(
+            array(select (p_new[i]).id from unnest(v_started) i order by i),
+            array(select (p_starts -> i - 1 ->> 'parent_id')::uuid from unnest(v_started) i order by i));
+    end if;
 end
 $$;
 comment on function workflow.apply_start_rules is 'Internal: what definitions ask for at the start of their workflows';

@@ -123,7 +123,18 @@ create table workflow.budgets (
     told            text[] not null default '{}',  -- soft bounds that were reached
     exceeded        text[] not null default '{}',  -- hard bounds that are reached
     exceeded_at     timestamptz,
+    paused          uuid[] not null default '{}',  -- workflows that were paused for it
+    unreported      text[] not null default '{}',  -- bounds reached that the leader has not told yet: `soft tokens`
+    attention       boolean not null default false, -- the leader is to look at it
     constraint budgets_on_exceeded check (on_exceeded in ('pause', 'fail', 'cancel'))
 ) with (fillfactor = 70);
 comment on table workflow.budgets is 'What workflows may use up in all, and what they have used';
-create index budgets_exceeded on workflow.budgets (workflow_id) where exceeded_at is not null;
+create index budgets_attention on workflow.budgets (workflow_id) where attention;
+
+-- What a workflow has used up.
+create type workflow.charge as (
+    workflow_id     uuid,
+    tokens          bigint,
+    cost_usd        numeric,
+    steps           bigint
+);

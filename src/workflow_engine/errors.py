@@ -22,6 +22,7 @@ EngineError
 │   ├── IdempotencyKeyReused   same key, other request
 │   ├── AlreadyStarted         the definition rejects a second start with this key
 │   ├── ConcurrencyLimit       as many workflows with this key run as may
+│   ├── BudgetExceeded         it is paused, and its budget is used up
 │   └── KeyMissing             a start lacks what a key of its definition is made of
 ├── EnginePaused               it accepts nothing new for now
 ├── StoreUnavailable           Postgres cannot be reached; nothing was changed, or the outcome is unknown
@@ -214,6 +215,12 @@ class ConcurrencyLimit(WorkflowInTheWay):
     """As many workflows with this key run as may at a time."""
 
     code = "concurrency-limit"
+
+
+class BudgetExceeded(Conflict):
+    """Its budget is used up."""
+
+    code = "budget-exceeded"
 
 
 class KeyMissing(Conflict):

@@ -73,6 +73,22 @@ def test_a_task_that_waits_for_a_workflow_names_it_and_how_it_is(engine: Engine)
     assert pending_reason(engine, workflow) == f"waiting_child:{its}"
 
 
+def test_a_workflow_whose_budget_is_used_up_says_which_bound_and_how_to_raise_it(engine: Engine) -> None:
+    engine.define({"a": [], "b": ["a"]}, plan={"budget": {"steps": {"hard": 1}, "on_exceeded": "pause"}})
+    workflow = engine.start()
+    engine.finish(*(c.succeeded() for c in engine.claim()))
+
+    row = why(engine, workflow, "b")
+
+    assert row["reason"] == "budget_exceeded"
+    assert row["explanation"] == f"Paused 0 s ago, as the budget of workflow {workflow} is used up: 1 of 1 steps."
+    assert row["command"] == (
+        f"curl -X POST {BASE}/workflows/{workflow}/budget"
+        ' -H "Content-Type: application/json" -d \'{"steps": {"hard": 2}}\''
+    )
+    assert pending_reason(engine, workflow) == "budget_exceeded:steps"
+
+
 def test_a_workflow_in_line_for_a_concurrency_key_names_who_runs_and_how_many_are_ahead(engine: Engine) -> None:
     engine.define({"a": []}, plan={"concurrency": [{"key": [{"text": "crm"}], "limit": 1, "on_conflict": "queue"}]})
     first, second, third = engine.start(), engine.start(), engine.start()

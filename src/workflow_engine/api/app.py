@@ -15,6 +15,7 @@ from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
     approvals,
+    budgets,
     bulk,
     definitions,
     graph,
@@ -83,6 +84,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         orphans.router,
         reload.router,
         versions.router,
+        budgets.router,
         bulk.router,
         reruns.router,
         workflows.router,

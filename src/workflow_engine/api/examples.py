@@ -56,6 +56,7 @@ WORKFLOW: dict[str, Any] = {
     "latest_version": 2,
     "pinned_version": None,
     "pending_reason": None,
+    "budget": None,
     "deadline": None,
     "parent_task_id": None,
     "root_id": None,
@@ -358,6 +359,16 @@ BACKFILLED: dict[str, Any] = {
     "status": "pending",
     "scheduled_for": "2026-01-30T05:00:00Z",
     "existing": False,
+}
+BUDGET: dict[str, Any] = {"tokens": {"soft": 150_000, "hard": 200_000}}
+BUDGET_USAGE: dict[str, Any] = {
+    "workflow_id": _ID,
+    "tokens": {"used": 120_500, "soft": 150_000, "hard": 200_000},
+    "cost_usd": {"used": 1.25, "soft": None, "hard": 5},
+    "steps": {"used": 12, "soft": None, "hard": None},
+    "on_exceeded": "pause",
+    "exceeded": [],
+    "exceeded_at": None,
 }
 PINNED: dict[str, Any] = {
     "id": _ID,

@@ -124,6 +124,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.CancelRequest,
             schemas.RerunRequest,
             schemas.SkipRequest,
+            schemas.BudgetRequest,
             schemas.BulkCancelRequest,
             schemas.BulkRetryRequest,
             schemas.RecoverRequest,

@@ -56,6 +56,7 @@ PROBLEMS: dict[str, int] = {
     "definition-disabled": 409,
     "already-started": 409,
     "concurrency-limit": 409,
+    "budget-exceeded": 409,
     "precondition-failed": 412,
     "payload-too-large": 413,
     "unsupported-media-type": 415,

@@ -100,6 +100,7 @@ def workflow(workflow: Workflow) -> dict[str, Any]:
         "parent_task_id": _text(workflow.parent_task_id),
         "root_id": _text(workflow.root_id),
         "rerun_of": _text(workflow.rerun_of),
+        "budget": workflow.budget,
     }
 
 

@@ -75,8 +75,11 @@ def read_concurrency(top: Fields) -> tuple[Concurrency, ...]:
 
 def read_budget(top: Fields) -> Budget | None:
     part = top.part("budget")
-    if part is None:
-        return None
+    return None if part is None else read_bounds(part)
+
+
+def read_bounds(part: Fields) -> Budget:
+    """A budget by its own fields."""
     part.refuse_unknown(("tokens", "cost_usd", "steps", "on_exceeded"))
     budget = Budget(
         tokens=_read_bound(part, "tokens", MAX_TOKENS),

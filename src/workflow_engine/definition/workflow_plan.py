@@ -10,7 +10,7 @@ IdempotencyConflict = Literal["return_existing", "reject"]
 ConcurrencyConflict = Literal["queue", "reject", "cancel_running"]
 Overlap = Literal["skip", "queue", "allow", "cancel_running"]
 Catchup = Literal["latest", "none", "all"]
-OnExceeded = Literal["pause", "fail"]
+OnExceeded = Literal["pause", "fail", "cancel"]
 
 KeyParts: TypeAlias = tuple[Mapping[str, Any], ...]
 """A key as Postgres renders it at the start: `{"text": "customer:"}` and `{"path": ["input", "customer"]}` in order. A
@@ -100,7 +100,7 @@ class Budget:
         tokens: Of models.
         cost_usd: US dollars.
         steps: Tasks that were begun.
-        on_exceeded: What a hard bound does: `pause` the workflow or `fail` it.
+        on_exceeded: What a hard bound does: `pause` the workflow, `fail` or `cancel` it.
     """
 
     tokens: Bound | None = None

@@ -20,6 +20,7 @@ import psycopg
 from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.maintenance.budgets import Budgets
 from workflow_engine.maintenance.children import Children
 from workflow_engine.maintenance.deadlocks import Deadlocks
 from workflow_engine.maintenance.due_tasks import DueTasks
@@ -57,6 +58,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         TimeLimits(settings, store),
         Children(settings, store),
         Schedules(settings, store),
+        Budgets(settings, store),
         EmittedSignals(settings, store),
         LeakedJobs(settings, store),
         LostJobs(settings, store),

@@ -68,6 +68,11 @@ scheduled_starts = Counter(
 )
 for _result in ("started", "skipped", "failed", "missed"):
     scheduled_starts.labels(_result)
+budget_bounds_reached = Counter(
+    "workflow_budget_bounds_reached_total", "Bounds of budgets that workflows have reached, by kind", ["kind"]
+)
+for _kind in ("soft", "hard"):
+    budget_bounds_reached.labels(_kind)
 definition_cache_hits = Counter(
     "workflow_definition_cache_hits_total", "Definitions read from memory or Redis instead of Postgres"
 )

@@ -61,6 +61,7 @@ class Workflow(WorkflowSummary):
     deadline: datetime | None  # it fails if its steps have not ended by then
     parent_task_id: int | None  # of a child: the task that started it
     root_id: UUID | None  # of a child: the workflow at the top
+    budget: dict[str, Any] | None  # what it counts against, and what is used up of it
     rerun_of: UUID | None  # the workflow with whose results it began
 
 

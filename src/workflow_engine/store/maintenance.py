@@ -70,6 +70,11 @@ class Maintenance:
         """Wake those who wait for units of a limit's rate that are there again; returns how many."""
         return int(await self._pool.value("select workflow.wake_rated()", repeatable=True))
 
+    async def sweep_budgets(self) -> list[dict[str, Any]]:
+        """Stop what is over its budget; the bounds that were reached since the last call."""
+        reached: list[dict[str, Any]] = await self._pool.value("select workflow.sweep_budgets()")
+        return reached
+
     async def sweep_places(self, after: str | None, *, limit: int = 100) -> tuple[int, str | None]:
         """Let workflows in that are next in line for a concurrency key, where that was missed.
 

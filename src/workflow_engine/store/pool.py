@@ -22,6 +22,7 @@ from psycopg_pool import AsyncConnectionPool, PoolTimeout
 from workflow_engine.errors import (
     AlreadyStarted,
     ApprovalNotFound,
+    BudgetExceeded,
     ConcurrencyLimit,
     Conflict,
     DefinitionDisabled,
@@ -53,6 +54,7 @@ _ERRORS: dict[str, type[EngineError]] = {
     error.code: error
     for error in (
         AlreadyStarted,
+        BudgetExceeded,
         ConcurrencyLimit,
         ApprovalNotFound,
         DefinitionDisabled,

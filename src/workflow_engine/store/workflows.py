@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import orjson
+from psycopg.types.json import Jsonb
 
 from workflow_engine.errors import IdempotencyKeyReused, WorkflowNotFound
 from workflow_engine.records import (
@@ -138,7 +139,8 @@ class Workflows:
         """
         found = await self._pool.rows(
             Workflow,
-            f"select {_COLUMNS}, case when finished_at is null then workflow.pending_reason(id) end as pending_reason"
+            f"select {_COLUMNS}, case when finished_at is null then workflow.pending_reason(id) end as pending_reason,"
+            " workflow.budget_usage(id) as budget"
             " from workflow.workflow_list where id = %s",
             [self._id(workflow_id)],
         )
@@ -297,6 +299,26 @@ class Workflows:
         return _paused(
             await self._pool.value("select workflow.pause_workflow(%s)", [self._id(workflow_id)], repeatable=True)
         )
+
+    async def set_budget(self, workflow_id: str, bounds: Mapping[str, Any], on_exceeded: str | None) -> dict[str, Any]:
+        """Give a workflow other bounds; one that its budget had paused goes on if it is not used up any more.
+
+        Args:
+            bounds: `tokens`, `cost_usd` and `steps` with `soft` and `hard`; those that are named are replaced.
+            on_exceeded: What a hard bound does; None = as before.
+
+        Returns:
+            The bounds with what is used up of them.
+
+        Raises:
+            WorkflowNotFound: There is no such workflow.
+        """
+        usage: dict[str, Any] = await self._pool.value(
+            "select workflow.set_budget(%s, %s, %s)",
+            [self._id(workflow_id), Jsonb(bounds), on_exceeded],
+            repeatable=True,
+        )
+        return usage
 
     async def resume(self, workflow_id: str) -> PausedWorkflow:
         """Let a paused workflow go on.

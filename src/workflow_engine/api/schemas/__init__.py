@@ -83,6 +83,8 @@ from workflow_engine.api.schemas.waits import (
     SignalPayload,
 )
 from workflow_engine.api.schemas.workflows import (
+    BudgetRequest,
+    BudgetUsage,
     Bulk,
     BulkCancelRequest,
     BulkResult,
@@ -114,6 +116,8 @@ __all__ = [
     "Approval",
     "ApprovalAnswer",
     "Backfilled",
+    "BudgetRequest",
+    "BudgetUsage",
     "Bulk",
     "BulkCancelRequest",
     "BulkResult",

@@ -82,6 +82,42 @@ class WorkflowSummary(Shape):
     links: dict[str, str]
 
 
+class BoundUsage(Shape):
+    """What is used up of a bound."""
+
+    used: float
+    soft: float | None
+    hard: float | None
+
+
+class BudgetUsage(Shape):
+    """What a workflow and those it starts may use up."""
+
+    workflow_id: str = Field(description="Whose budget it is: its own, or that of a workflow above it.")
+    tokens: BoundUsage
+    cost_usd: BoundUsage
+    steps: BoundUsage = Field(description="Attempts that ended.")
+    on_exceeded: Literal["pause", "fail", "cancel"]
+    exceeded: list[str] = Field(description="The hard bounds that are reached.")
+    exceeded_at: datetime | None
+
+
+class Bounds(BaseModel):
+    """A soft bound warns, a hard one stops."""
+
+    soft: float | None = None
+    hard: float | None = None
+
+
+class BudgetRequest(BaseModel):
+    """Other bounds for a workflow; those that are named are replaced."""
+
+    tokens: Bounds | None = None
+    cost_usd: Bounds | None = None
+    steps: Bounds | None = None
+    on_exceeded: Literal["pause", "fail", "cancel"] | None = None
+
+
 class Workflow(WorkflowSummary):
     """One execution of a definition version."""
 
@@ -94,6 +130,7 @@ class Workflow(WorkflowSummary):
     parent_task_id: str | None = Field(description="Of a child: the task that started it.")
     root_id: str | None = Field(description="Of a child: the workflow at the top.")
     rerun_of: str | None = Field(description="The workflow with whose results it began.")
+    budget: BudgetUsage | None = Field(description="What it counts against, and what is used up of it.")
 
 
 class Pinned(Shape):
