@@ -30,7 +30,8 @@ begin
         from workflow.workflows w cross join workflow.engine e
         where w.id = p_workflow_id and w.finished_at is null
     ), mine as materialized (
-        select t.*, s.id as step, s.type, s.queue, s.dependencies, j.status as job_status, j.scheduled_at as job_due,
+        select t.*, workflow.path_of(t.id, t.step_index, s.id, s.scope, s.body) as step, s.type, s.queue, s.dependencies,
+               j.status as job_status, j.scheduled_at as job_due,
                (t.status in ('pending', 'scheduled') or t.status = 'waiting' and t.scheduled_at is not null)
                    and j.status is distinct from 'todo' as is_lost
         from flow f
@@ -42,7 +43,7 @@ begin
             order by t.id + 0  -- as it stands, it would invite a walk through the index of all tasks
             limit p_limit) t
         cross join lateral (
-            select s.id, s.type, s.queue, s.dependencies from workflow.definition_steps s
+            select s.id, s.type, s.queue, s.dependencies, s.scope, s.body from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
         left join lateral (
             select j.status, j.scheduled_at from procrastinate_jobs j where j.id = t.job_id offset 0) j on true

@@ -40,13 +40,14 @@ begin
             'left_out', count(*) filter (where not c.told),
             'lines', coalesce(jsonb_agg(jsonb_build_object(
                 'at', c.at, 'type', c.type, 'data', c.data, 'workflow_id', c.workflow_id, 'task_id', c.task_id,
-                'attempt', c.attempt, 'step', s.id, 'step_type', s.type, 'worker', k.name, 'outcome', h.outcome,
+                'attempt', c.attempt, 'step', workflow.path_of(c.task_id, t.step_index, s.id, s.scope, s.body),
+                'step_type', s.type, 'worker', k.name, 'outcome', h.outcome,
                 'seconds', extract(epoch from h.ended_at - h.started_at)) order by c.seq) filter (where c.told), '[]'))
         from counted c
         left join lateral (
             select t.version_id, t.step_index from workflow.tasks t where t.id = c.task_id and c.told offset 0) t on true
         left join lateral (
-            select s.id, s.type from workflow.definition_steps s
+            select s.id, s.type, s.scope, s.body from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s on true
         left join lateral (
             select h.outcome, h.worker_id, h.started_at, h.ended_at from workflow.attempt_history h

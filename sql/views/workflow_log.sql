@@ -2,7 +2,7 @@
 -- Ask with `where workflow_id = ...`; every row costs lookups by key and nothing else.
 
 create or replace view workflow.workflow_log as
-select e.workflow_id, e.seq, e.at, e.type, e.task_id, e.attempt, s.id as step, s.type as step_type, k.name as worker,
+select e.workflow_id, e.seq, e.at, e.type, e.task_id, e.attempt, workflow.path_of(e.task_id, t.step_index, s.id, s.scope, s.body) as step, s.type as step_type, k.name as worker,
        h.outcome, extract(epoch from h.ended_at - h.started_at)::double precision as seconds, e.data,
        l.lines
 from workflow.events e
@@ -12,7 +12,7 @@ left join lateral (
     select r.version_id, r.step_index, null, null from workflow.replaced_tasks r where r.id = e.task_id
     offset 0) t on true
 left join lateral (
-    select s.id, s.type from workflow.definition_steps s
+    select s.id, s.type, s.scope, s.body from workflow.definition_steps s
     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s on true
 left join lateral (
     select h.outcome, h.worker_id, h.started_at, h.ended_at from workflow.attempt_history h

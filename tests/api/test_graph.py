@@ -112,3 +112,83 @@ def test_an_unknown_form_and_a_drawing_that_is_too_large_are_refused(api: httpx.
     refused = api.get(f"{large}/dag?format=svg")
     assert (refused.status_code, "at most 2,000 steps" in refused.json()["detail"]) == (422, True)
     assert api.get(f"{large}/dag?format=dot").status_code == 200
+
+
+MAP = {
+    "name": "mapping",
+    "steps": [
+        {"id": "orders", "type": "noop"},
+        {"id": "each", "type": "noop", "depends_on": ["orders"], "for_each": {"items": 3}},
+        {"id": "ship", "type": "block", "depends_on": ["orders"], "for_each": {"items": "${ input.parcels }"},
+         "steps": [{"id": "pack", "type": "noop"}, {"id": "send", "type": "noop", "depends_on": ["pack"]}]},
+        {"id": "done", "type": "noop", "depends_on": ["each", "ship"]},
+    ],
+}  # fmt: skip
+
+
+def open_scopes(worker: PlayedWorker, count: int) -> None:
+    """Let every task that can open `count` instances of its scope."""
+    for claim in worker.claim():
+        found = worker.connection.execute(
+            "select d.scope from workflow.definition_scopes d join workflow.tasks t"
+            " on t.version_id = d.version_id and t.step_index = d.parent_step where t.id = %s",
+            [claim["task_id"]],
+        ).fetchone()
+        if found is None:
+            worker.end(claim, "released")
+        else:
+            instances = [{"position": n, "variables": {"item": n, "index": n}} for n in range(count)]
+            awaits = {"kind": "scope", "scope": found[0], "instances": instances}
+            worker.end(claim, "waiting", next="waiting", awaits=awaits)
+
+
+def test_a_repeated_step_is_one_node_and_so_is_each_step_inside_it(api: httpx.Client, worker: PlayedWorker) -> None:
+    worker.types += ["for_each", "block"]
+    path = api.post("/api/v1/workflows", json=MAP).headers["location"]
+    (orders,) = worker.claim()
+    worker.end(orders)
+    open_scopes(worker, 3)  # of the two maps
+    open_scopes(worker, 1)  # of the blocks that are items
+    for claim in worker.claim():
+        if claim["path"] in ("each[1]", "ship[2].pack"):
+            worker.end(claim)
+
+    dag = api.get(f"{path}/dag").json()
+
+    assert {node["id"]: (node["type"], node["status"], node["parent"], node["counts"]) for node in dag["nodes"]} == {
+        "orders": ("noop", "succeeded", None, None),
+        "each": ("for_each", "waiting", None, {"running": 2, "succeeded": 1}),
+        "ship": ("for_each", "waiting", None, {"waiting": 3}),
+        "done": ("noop", "blocked", None, None),
+        "ship.pack": ("noop", "running", "ship", {"running": 2, "succeeded": 1}),
+        "ship.send": ("noop", "pending", "ship", {"blocked": 2, "pending": 1}),
+    }
+    assert [node["repeats"] for node in dag["nodes"]] == [None, "noop", "block", None, None, None]
+    assert {(edge["from"], edge["to"]) for edge in dag["edges"]} == {
+        ("orders", "each"), ("orders", "ship"), ("each", "done"), ("ship", "done"), ("ship.pack", "ship.send"),
+    }  # fmt: skip
+    assert dag["waiting_on"]["done"] == ["each", "ship"]
+    assert set(dag["critical_path"]) < {"orders", "each", "ship", "done"}
+    drawn = api.get(f"{path}/dag?format=mermaid").text
+    assert "for_each · noop · 2 running, 1 succeeded" in drawn
+    assert api.get(f"{path}/dag?format=svg").status_code == 200
+    tasks = {task["path"]: task["status"] for task in api.get(f"{path}/tasks?limit=100").json()}
+    assert tasks["ship[2].pack"] == "succeeded"
+    assert tasks["ship[2].send"] == "pending"
+    assert {span["path"] for span in api.get(f"{path}/trace").json()["spans"]} >= {"each[1]", "ship[2].pack"}
+
+
+def test_the_graph_of_a_definition_shows_what_is_inside_its_steps(api: httpx.Client) -> None:
+    api.post("/api/v1/definitions", json=MAP)
+    nodes = api.get("/api/v1/workflows/mapping/dag").json()["nodes"]
+    assert [(node["id"], node["parent"], node["repeats"]) for node in nodes] == [
+        ("orders", None, None), ("each", None, "noop"), ("ship", None, "block"), ("done", None, None),
+        ("ship.pack", "ship", None), ("ship.send", "ship", None),
+    ]  # fmt: skip
+
+
+def test_a_large_graph_leaves_out_what_is_inside_its_steps(api: httpx.Client) -> None:
+    inner = [{"id": f"s{n}", "type": "noop"} for n in range(300)]
+    large = {"name": "large", "steps": [{"id": "all", "type": "block", "steps": inner}]}
+    assert api.post("/api/v1/definitions", json=large).status_code == 201
+    assert [node["id"] for node in api.get("/api/v1/workflows/large/dag").json()["nodes"]] == ["all"]

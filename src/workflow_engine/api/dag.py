@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from workflow_engine.api.dag_nodes import Node, nodes_of
 from workflow_engine.definition.drawing.picture import Box, Picture
 from workflow_engine.definition.graph import critical_path
 from workflow_engine.records import GraphNode
-from workflow_engine.states import TaskStatus
 
 
 class Dag:
@@ -17,17 +17,19 @@ class Dag:
 
     Args:
         title: What it is the graph of.
-        nodes: In the order of the definition.
+        steps: In the order of the definition.
         cycles: Workflows that wait for each other, by id.
     """
 
-    def __init__(self, title: str, nodes: Sequence[GraphNode], cycles: Sequence[Sequence[str]] = ()) -> None:
+    def __init__(self, title: str, steps: Sequence[GraphNode], cycles: Sequence[Sequence[str]] = ()) -> None:
         self._title = title
-        self._nodes = nodes
+        self._nodes = nodes_of(steps)
         self._cycles = cycles
-        position = {node.step: n for n, node in enumerate(nodes)}
-        self._dependencies = [[position[needed] for needed in node.dependencies] for node in nodes]
-        self._critical = critical_path(self._dependencies, _weights(nodes))
+        self._position = {node.id: n for n, node in enumerate(self._nodes)}
+        own = [node for node in self._nodes if node.parent is None and node.step.kind == "step"]
+        among = {node.id: n for n, node in enumerate(own)}  # what is inside is part of the time of what is around
+        needed = [[among[other] for other in node.needed] for node in own]
+        self._critical = [own[n].id for n in critical_path(needed, _weights(own))]
 
     def data(self) -> dict[str, Any]:
         """As JSON data.
@@ -36,46 +38,57 @@ class Dag:
         tell nothing, the one with the most steps. `waiting_on` names, for each blocked step, the steps that have not
         ended, and for each held one its locks and limits.
         """
-        open_ = {node.step for node in self._nodes if node.status and not TaskStatus(node.status).terminal}
+        open_ = {node.id for node in self._nodes if node.is_open}
         waiting_on = {
-            node.step: [needed for needed in node.dependencies if needed in open_] + node.waits
+            node.id: [other for other in node.needed if other in open_] + node.waits
             for node in self._nodes
-            if node.step in open_
+            if node.is_open
         }
         return {
             "nodes": [_node(node) for node in self._nodes],
-            "edges": [{"from": needed, "to": node.step} for node in self._nodes for needed in node.dependencies],
+            "edges": [{"from": other, "to": node.id} for node in self._nodes for other in node.needed],
             "cycles": [list(cycle) for cycle in self._cycles],
-            "critical_path": [self._nodes[n].step for n in self._critical],
+            "critical_path": self._critical,
             "waiting_on": {step: waits for step, waits in waiting_on.items() if waits},
         }
 
     def picture(self) -> Picture:
         """As something to draw."""
-        return Picture(self._title, [_box(node) for node in self._nodes], self._dependencies, self._critical)
+        behind = [[self._position[other] for other in node.behind] for node in self._nodes]
+        return Picture(
+            self._title, [_box(node) for node in self._nodes], behind, [self._position[id_] for id_ in self._critical]
+        )
 
 
-def _weights(nodes: Sequence[GraphNode]) -> list[float]:
+def _weights(nodes: Sequence[Node]) -> list[float]:
     """Seconds so far; and for every step so little more that among equals the way with more steps wins."""
     now = datetime.now(UTC)
-    return [
-        1e-9 + (0.0 if n.started_at is None else max(((n.finished_at or now) - n.started_at).total_seconds(), 0.0))
-        for n in nodes
-    ]
+    times = [(node.step.started_at, node.step.finished_at) for node in nodes]
+    return [1e-9 + (0.0 if begun is None else max(((end or now) - begun).total_seconds(), 0.0)) for begun, end in times]
 
 
-def _node(node: GraphNode) -> dict[str, Any]:
+def _node(node: Node) -> dict[str, Any]:
     return {
-        "id": node.step,
-        "type": node.type,
+        "id": node.id,
+        "type": node.step.type,
         "status": node.status,
-        "task_id": None if node.task_id is None else str(node.task_id),
-        "attempt": node.attempt,
-        "started_at": node.started_at,
-        "finished_at": node.finished_at,
+        "task_id": None if node.step.task_id is None else str(node.step.task_id),
+        "attempt": node.step.attempt,
+        "started_at": node.step.started_at,
+        "finished_at": node.step.finished_at,
+        "kind": node.step.kind,
+        "parent": node.parent,
+        "repeats": node.repeats,
+        "counts": node.counts,
     }
 
 
-def _box(node: GraphNode) -> Box:
-    note = f"waits for {', '.join(node.waits)}" if node.waits else None
-    return Box(node.step, node.type, None if node.status is None else TaskStatus(node.status), note)
+def _box(node: Node) -> Box:
+    notes = [node.repeats] if node.repeats else []
+    if node.waits:
+        notes.append(f"waits for {', '.join(node.waits)}")
+    if node.counts:
+        notes.append(", ".join(f"{count} {status}" for status, count in sorted(node.counts.items())))
+    elif node.repeats and node.status:
+        notes.append(node.status)
+    return Box(node.id, node.step.type, node.status, " · ".join(notes) or None)

@@ -92,6 +92,10 @@ DAG: dict[str, Any] = {
             "attempt": 1 if index == 0 else 0,
             "started_at": _STARTED if index == 0 else None,
             "finished_at": None,
+            "kind": "step",
+            "parent": None,
+            "repeats": None,
+            "counts": None,
         }
         for index, step in enumerate(CREATE_WORKFLOW["steps"])
     ],

@@ -83,6 +83,9 @@ def picture_from(title: str, dag: Mapping[str, Any]) -> Picture:
     dependencies: list[list[int]] = [[] for _ in number]
     for edge in dag["edges"]:
         dependencies[number[edge["to"]]].append(number[edge["from"]])
+    for node, needed in zip(dag["nodes"], dependencies, strict=True):
+        if not needed and node.get("parent") is not None:
+            needed.append(number[node["parent"]])
     critical = [number[step] for step in dag["critical_path"]]
     return Picture(title, [Box(node["id"], node["type"]) for node in dag["nodes"]], dependencies, critical)
 

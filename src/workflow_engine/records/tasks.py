@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -34,17 +34,33 @@ class Task:
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
-    """A step with what it waits for; as it stands in a workflow, or, when a definition is looked at, without a task."""
+    """A step with what it waits for; as it stands in a workflow, or, when a definition is looked at, without tasks.
 
+    Attributes:
+        position: Among all steps of its version; `dependencies`, `parent_step` and `compensation` are such positions.
+        scope_kind: Of the list of steps inside `parent_step` that it stands in; None = in the workflow's own.
+        compensation: Of the step that undoes it.
+        counts: Its tasks by status, several where it is inside a map or loop.
+        attempt: The highest of them.
+        waits: Locks and limits: `lock:crm limit:api`.
+    """
+
+    position: int
     step: str
     type: str
-    dependencies: list[str]
-    task_id: int | None = None
-    status: str | None = None
+    dependencies: list[int]
+    scope: int
+    kind: str
+    body: bool
+    compensation: int | None
+    scope_kind: str | None
+    parent_step: int | None
+    task_id: int | None = None  # of the first of them
+    counts: dict[str, int] | None = None
     attempt: int | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None
-    waits: list[str] = field(default_factory=list)  # for locks and limits: `lock:crm`
+    waits: str | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -27,12 +27,10 @@ DEFINITIONS_CHANNEL = "workflow_definitions"
 _SUMMARY = "d.name, d.latest_version, d.pinned_version, d.disabled_at, d.created_at, d.updated_at"
 _VERSION = "name, latest_version, pinned_version, version, hash, created_at, active_runs, pinned_runs, is_default"
 
-# The ids of the steps that a step `s` depends on. A join may be planned as a scan of all steps for every one of them.
-DEPENDENCIES = (
-    "array(select d.id from unnest(s.dependencies) x"
-    "      cross join lateral (select d.id from workflow.definition_steps d"
-    "                          where d.version_id = s.version_id and d.step_index = x offset 0) d"
-    "      order by x) as dependencies"
+# What a graph says of a step `s` in a scope `d`.
+GRAPH_STEP = (
+    "s.step_index as position, s.id as step, s.type, s.dependencies, s.scope, s.kind, s.body, s.compensation,"
+    " d.kind as scope_kind, d.parent_step"
 )
 
 
@@ -176,9 +174,9 @@ class Definitions:
             raise await self._not_found(name)
         nodes = await self._pool.rows(
             GraphNode,
-            "select s.id as step, s.type,"
-            f" {DEPENDENCIES}"
+            f"select {GRAPH_STEP}"
             " from workflow.definition_versions v join workflow.definition_steps s on s.version_id = v.id"
+            " left join workflow.definition_scopes d on d.version_id = v.id and d.scope = s.scope"
             " where v.name = %s and v.version = %s order by s.step_index",
             [name, version],
         )

@@ -23,7 +23,7 @@ from workflow_engine.records import (
     WorkflowStart,
     WorkflowSummary,
 )
-from workflow_engine.store.definitions import DEPENDENCIES
+from workflow_engine.store.definitions import GRAPH_STEP
 from workflow_engine.store.pool import Pool, as_uuid
 from workflow_engine.store.tasks import TASK_COLUMNS
 
@@ -36,23 +36,40 @@ _SUMMARY = (
     " parent_id"
 )
 
-# Both look rows up by key, in proportion to the workflow: see "Plans" in sql/README.md.
+# All look rows up by key, in proportion to the workflow: see "Plans" in sql/README.md.
+#
+# One row per step: of a map with ten thousand items it has counts. Of the workflow's own tasks none has a scope.
 GRAPH = (
-    "select t.id as task_id, s.id as step, s.type, t.status, t.attempt, t.started_at, t.finished_at,"
-    f" {DEPENDENCIES},"
-    " array(select x.kind || ':' || x.key from workflow.waits x where x.task_id = t.id order by 1) as waits"
-    " from workflow.tasks t"
+    f"select {GRAPH_STEP}, t.task_id, t.counts, t.attempt, t.started_at, t.finished_at, t.waits"
+    " from (select t.version_id, t.step_index, min(t.id) as task_id, jsonb_object_agg(t.status, t.tasks) as counts,"
+    "              max(t.attempt) as attempt, min(t.started_at) as started_at,"
+    "              case when bool_and(t.ended) then max(t.finished_at) end as finished_at,"
+    "              string_agg(t.waits, ' ') as waits"
+    "       from (select t.version_id, t.step_index, t.status, count(*) as tasks, min(t.id) as id,"
+    "                    max(t.attempt) as attempt, min(t.started_at) as started_at,"
+    "                    max(t.finished_at) as finished_at, bool_and(t.finished_at is not null) as ended,"
+    "                    string_agg(case when t.status = 'pending' then ("
+    "                        select string_agg(x.kind || ':' || x.key, ' ') from workflow.waits x"
+    "                        where x.task_id = t.id) end, ' ') as waits"
+    "             from workflow.tasks t"
+    "             left join lateral (select c.replaced from workflow.scopes c"
+    "                                where c.base = t.id - t.step_index offset 0) c on true"
+    "             where t.workflow_id = %s and c.replaced is not true group by 1, 2, 3) t"
+    "       group by 1, 2) t"
     " cross join lateral (select s.* from workflow.definition_steps s"
     "                     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s"
-    " where t.workflow_id = %s order by t.id + 0"  # as it stands, it would invite a walk through all tasks
+    " left join lateral (select d.kind, d.parent_step from workflow.definition_scopes d"
+    "                    where d.version_id = t.version_id and d.scope = s.scope offset 0) d on true"
+    " order by t.step_index"
 )
 ATTEMPTS = (
-    "select t.id as task_id, s.id as step, s.id as path, s.type, a.attempt, a.outcome, k.name as worker,"
+    "select t.id as task_id, s.id as step, workflow.path_of(t.id, t.step_index, s.id, s.scope, s.body) as path,"
+    " s.type, a.attempt, a.outcome, k.name as worker,"
     " a.pending_since, a.started_at, a.ended_at, a.error"
     " from ("
     "  select id, version_id, step_index from workflow.tasks where workflow_id = %(id)s union all"
     "  select id, version_id, step_index from workflow.replaced_tasks where workflow_id = %(id)s) t"
-    " cross join lateral (select s.id, s.type from workflow.definition_steps s"
+    " cross join lateral (select s.id, s.type, s.scope, s.body from workflow.definition_steps s"
     "                     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s"
     " cross join lateral (select a.* from workflow.attempts a where a.task_id = t.id offset 0) a"
     " left join workflow.workers k on k.id = a.worker_id"
@@ -180,7 +197,8 @@ class Workflows:
         """
         tasks = await self._pool.rows(
             Task,
-            f"select {TASK_COLUMNS} from workflow.task_list where workflow_id = %s and id > %s order by id limit %s",
+            f"select {TASK_COLUMNS} from workflow.task_list"
+            " where workflow_id = %s and id > %s and not replaced order by id limit %s",
             [self._id(workflow_id), after, limit],
         )
         if not tasks and after < 0:
@@ -188,7 +206,7 @@ class Workflows:
         return tasks
 
     async def graph(self, workflow_id: str) -> list[GraphNode]:
-        """The steps of a workflow with their dependencies and states, in the order of the definition.
+        """The steps of a workflow that have tasks, with their dependencies and states, in the order of the definition.
 
         Raises:
             WorkflowNotFound: There is no such workflow.

@@ -73,6 +73,6 @@ async def _dag_of(request: Request, given: str) -> Dag:
     workflow_id = await read_workflow_id(request, given)
     nodes = await store.workflows.graph(workflow_id)
     # Only what waits for a lock can be on a circle, so that most graphs do not ask.
-    is_waiting = any(waits.startswith("lock:") for node in nodes for waits in node.waits)
+    is_waiting = any("lock:" in (node.waits or "") for node in nodes)
     found = await store.locks.deadlocks(UUID(workflow_id)) if is_waiting else []
     return Dag(f"workflow {workflow_id}", nodes, [[str(id_) for id_ in deadlock.workflows] for deadlock in found])

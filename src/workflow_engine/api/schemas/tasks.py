@@ -45,15 +45,21 @@ class SkipRequest(Shape):
 
 
 class DagNode(Shape):
-    """A step; without a task where a definition is shown."""
+    """A step with all its tasks; without any where a definition is shown."""
 
-    id: str
+    id: str = Field(description="Inside a step: `process.fetch`, of which `process[3].fetch` is a task.")
     type: str
-    status: TaskStatus | None
-    task_id: str | None
+    status: TaskStatus | None = Field(description="Of several tasks what tells most, such as `running`.")
+    task_id: str | None = Field(description="Of the first one.")
     attempt: int | None
     started_at: datetime | None
     finished_at: datetime | None
+    kind: str = Field(description="`step`, or what it is for in the end, such as `compensation`.")
+    parent: str | None = Field(description="The node of the step that it stands in.")
+    repeats: str | None = Field(description="The type that a `for_each` or `loop` repeats.")
+    counts: dict[str, int] | None = Field(
+        description="By status: of a `for_each` or `loop` its items or iterations, of a step inside one its tasks."
+    )
 
 
 class DagEdge(BaseModel):
