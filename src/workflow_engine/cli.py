@@ -140,6 +140,16 @@ def validate(
 
 
 @app.command()
+def schema() -> None:
+    """Print the JSON Schema of definitions, for editors."""
+    import json
+
+    from workflow_engine.definition.json_schema import definition_schema
+
+    typer.echo(json.dumps(definition_schema(), separators=(",", ":")))
+
+
+@app.command()
 def graph(
     what: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A file, or the name of a registered definition.")],
     form: Annotated[str, typer.Option("--format", help="text, mermaid, dot or svg.")] = "text",

@@ -55,4 +55,4 @@ def section(title: str) -> str:
 )
 def test_every_field_and_name_is_in_its_table(title: str, names: list[str]) -> None:
     rows = " ".join(line.rsplit("|", 2)[0] for line in section(title).splitlines() if line.startswith("|"))
-    assert [name for name in names if not re.search(rf"`{name}\b", rows)] == []
+    assert [name for name in names if not re.search(rf"`{re.escape(name)}\b", rows)] == []

@@ -32,9 +32,10 @@ RESERVED_NAMES = frozenset(
 )
 """Words that stand where a name would stand in the API's paths."""
 
-_NAME = re.compile(r"[a-z][a-z0-9_-]{0,127}")
+NAME = re.compile(r"[a-z][a-z0-9_-]{0,127}")
 _LABEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9_./-]{0,127}")
 TOP_FIELDS = (
+    "$schema",
     "name", "spec", "description", "labels", "vars", "defaults", "input_schema", "steps", "fail_fast", "priority",
     "output", "timeout", "on_failure", "on_exit", "idempotency", "concurrency", "schedule", "budget", "retention",
 )  # fmt: skip
@@ -80,6 +81,7 @@ def read_document(document: Mapping[str, Any], known: Known, faults: Faults, war
     top.refuse_unknown(TOP_FIELDS)
     top.choice("spec", (SPEC,))
     top.text("description")
+    top.text("$schema")
     constants = top.mapping("vars") or {}
     _warn_of_placeholders(constants, top.at("vars"), warnings)
     schema = top.mapping("input_schema")
@@ -110,7 +112,7 @@ def read_name(top: Fields) -> str:
     if top.get("name") is None:
         top.fault("name", "validation-error", "is missing")
         return ""
-    name = top.matching("name", _NAME, "invalid-name", "a lower-case letter, then up to 127 of a-z 0-9 _ -") or ""
+    name = top.matching("name", NAME, "invalid-name", "a lower-case letter, then up to 127 of a-z 0-9 _ -") or ""
     if name in RESERVED_NAMES:
         top.fault("name", "invalid-name", f"{clipped(name)} is reserved")
     return name

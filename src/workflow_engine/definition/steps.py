@@ -50,13 +50,13 @@ from workflow_engine.definition.step_types import (
 from workflow_engine.definition.switches import read_switch
 from workflow_engine.definition.templates import is_one_placeholder
 
-_STEP_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
+STEP_ID = re.compile(r"[A-Za-z_][A-Za-z0-9_-]{0,63}")
 COMMON_FIELDS = (
     "id", "type", "name", "description", "depends_on", "trigger_rule", "when", "inputs", "output", "output_schema",
     "retries", "timeout", "timeouts", "for_each", "loop", "on_error", "compensate", "queue", "priority",
     "idempotency_key", "locks", "limits",
 )  # fmt: skip
-_NOT_IN_COMPENSATIONS = ("id", "depends_on", "trigger_rule", "compensate")
+NOT_IN_COMPENSATIONS = ("id", "depends_on", "trigger_rule", "compensate")
 
 
 class StepReader:
@@ -210,7 +210,7 @@ class StepReader:
         if step.get("id") is None:
             step.fault("id", "validation-error", "is missing")
             return None
-        step_id = step.matching("id", _STEP_ID, "invalid-name", "a letter or _, then up to 63 of A-Z a-z 0-9 _ -")
+        step_id = step.matching("id", STEP_ID, "invalid-name", "a letter or _, then up to 63 of A-Z a-z 0-9 _ -")
         if step_id is None:
             return None
         alias = step_alias(step_id)
@@ -315,11 +315,11 @@ class StepReader:
         part = step.part("compensate")
         if part is None:
             return None
-        for name in _NOT_IN_COMPENSATIONS:
+        for name in NOT_IN_COMPENSATIONS:
             if part.get(name) is not None:
                 part.fault(name, "unknown-property", f"`{name}` has no meaning in a step that undoes another")
         self._count += 1
-        body = {name: value for name, value in part.values.items() if name not in _NOT_IN_COMPENSATIONS}
+        body = {name: value for name, value in part.values.items() if name not in NOT_IN_COMPENSATIONS}
         return self._read(Fields(body, part.pointer, self._faults), f"{step_id}.compensate")
 
 
