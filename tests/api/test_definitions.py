@@ -10,6 +10,8 @@ import pytest
 import yaml
 from support.processes import run_engine
 
+from workflow_engine.definition.json_schema import definition_schema
+
 FIRST = {"name": "flow", "steps": [{"id": "a", "type": "noop"}, {"id": "b", "type": "noop", "depends_on": ["a"]}]}
 SECOND = {**FIRST, "steps": [{"id": "b", "type": "noop", "retries": 1}, {"id": "c", "type": "noop"}]}
 
@@ -219,3 +221,10 @@ def test_the_command_line_draws_a_registered_definition(api: httpx.Client) -> No
     answer = run_engine("graph", "flow", "--server", str(api.base_url))
 
     assert (answer.returncode, answer.stdout) == (0, "flow\n  a  noop\n  b  noop  after a\n"), answer.stderr
+
+
+def test_editors_find_the_schema_and_may_be_told_so_in_the_document(api: httpx.Client) -> None:
+    address = "/api/v1/schema/definition.json"
+    assert api.get(address).json() == definition_schema()
+
+    assert register(api, {"$schema": f"{api.base_url}{address}", **FIRST})["version"] == 1
