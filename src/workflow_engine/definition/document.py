@@ -10,7 +10,7 @@ from typing import Any
 from workflow_engine.definition.endings import read_ending
 from workflow_engine.definition.faults import Faults, clipped, join
 from workflow_engine.definition.fields import Fields
-from workflow_engine.definition.input_schema import check_schema
+from workflow_engine.definition.input_schema import check_schema, validate_input
 from workflow_engine.definition.known import Known
 from workflow_engine.definition.limits import MAX_DAYS, MAX_LABEL_VALUE, MAX_LABELS, MAX_PRIORITY
 from workflow_engine.definition.plan import StepKind
@@ -25,6 +25,7 @@ from workflow_engine.definition.workflow_fields import (
     read_retention,
 )
 from workflow_engine.definition.workflow_plan import Budget, Concurrency, Idempotency, Retention, Schedule
+from workflow_engine.errors import InputInvalid
 
 SPEC = "1"
 RESERVED_NAMES = frozenset(
@@ -87,6 +88,9 @@ def read_document(document: Mapping[str, Any], known: Known, faults: Faults, war
     schema = top.mapping("input_schema")
     if schema is not None:
         faults.extend(check_schema(schema, top.at("input_schema")))
+    schedule = read_schedules(top)
+    if schema is not None and not faults:
+        _check_scheduled_inputs(schema, schedule, top)
     defaults = read_defaults(top)
     steps = StepReader(defaults, known, faults, warnings)
     return DocumentRecord(
@@ -102,10 +106,20 @@ def read_document(document: Mapping[str, Any], known: Known, faults: Faults, war
         timeout=top.duration("timeout", most=MAX_DAYS),
         idempotency=read_idempotency(top, warnings),
         concurrency=read_concurrency(top),
-        schedule=read_schedules(top),
+        schedule=schedule,
         budget=read_budget(top),
         retention=read_retention(top),
     )
+
+
+def _check_scheduled_inputs(schema: dict[str, Any], schedules: tuple[Schedule, ...], top: Fields) -> None:
+    """A workflow that starts by itself has nobody who would be told that its input is wrong."""
+    for index, schedule in enumerate(schedules):
+        given = {} if schedule.input is None else schedule.input
+        try:
+            validate_input(schema, given, join(top.at("schedule"), index, "input"))
+        except InputInvalid as error:
+            top.faults.add_from("", error)
 
 
 def read_name(top: Fields) -> str:

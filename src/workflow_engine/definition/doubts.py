@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from workflow_engine.definition.faults import Faults, join
 from workflow_engine.definition.step_records import StepRecord
+from workflow_engine.definition.step_types import WAITING_TYPES
 from workflow_engine.definition.tree import Tree
 
 _ANY = ("*",)
@@ -16,6 +17,7 @@ def warn_of_doubts(tree: Tree, warnings: Faults) -> None:
             _doubt_catches(node.record, warnings)
             _doubt_conditions(node.record, warnings)
             _doubt_rule(node.record, warnings)
+            _doubt_resources(node.record, warnings)
 
 
 def _doubt_catches(record: StepRecord, warnings: Faults) -> None:
@@ -31,6 +33,12 @@ def _doubt_conditions(record: StepRecord, warnings: Faults) -> None:
         if edge.condition is not None and edge.condition.on == ("cancelled",):
             message = "a step is cancelled only when its workflow ends, and then nothing runs behind it"
             warnings.add(edge.place, "never-met", message)
+
+
+def _doubt_resources(record: StepRecord, warnings: Faults) -> None:
+    if record.type in WAITING_TYPES and any(resource.scope == "task" for resource in record.resources):
+        message = "locks and limits are not held while a step waits, only in the moments before and after"
+        warnings.add(record.pointer, "no-effect", message)
 
 
 def _doubt_rule(record: StepRecord, warnings: Faults) -> None:

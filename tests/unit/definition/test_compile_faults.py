@@ -83,6 +83,19 @@ TOP_LEVEL: list[tuple[dict[str, Any], str, str]] = [
         ({"schedule": [{"cron": "0 6 * * *", "timezone": zone}]}, "/schedule/0/timezone", "invalid-schedule")
         for zone in ("Mars/Olympus", "../../etc/passwd", "/etc/passwd", "", "UTC\n")
     ),
+    (
+        {
+            "schedule": [{"cron": "0 6 * * *", "input": {"n": "x"}}],
+            "input_schema": {"properties": {"n": {"type": "number"}}},
+        },
+        "/schedule/0/input/n",
+        "validation-error",
+    ),
+    (
+        {"schedule": [{"cron": "0 6 * * *"}], "input_schema": {"required": ["n"]}},
+        "/schedule/0/input",
+        "validation-error",
+    ),
     ({"schedule": [{"cron": "0 6 * * *", "overlap": "maybe"}]}, "/schedule/0/overlap", "validation-error"),
     ({"schedule": [{"cron": "0 6 * * *", "catch_up": "all"}]}, "/schedule/0/catch_up", "unknown-property"),
     ({"budget": {}}, "/budget", "validation-error"),

@@ -169,6 +169,7 @@ CATCH_ALL = {"catch": [{"errors": ["timeout", "*"]}, {"errors": ["http"]}]}
         ({"depends_on": ["a"], "trigger_rule": "always"}, "/depends_on", "no-effect"),
         ({"trigger_rule": "all_done"}, "/trigger_rule", "no-effect"),
         ({"on_error": CATCH_ALL}, "/on_error/catch/1", "never-reached"),
+        ({"type": "wait", "duration": 5, "locks": ["ledger"]}, "", "no-effect"),
     ],
 )
 def test_what_has_no_effect_is_warned_about(fields: dict[str, Any], place: str, code: str) -> None:
