@@ -225,6 +225,7 @@ create or replace function workflow.sweep_budgets(p_limit integer default 100) r
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_budget    workflow.budgets;

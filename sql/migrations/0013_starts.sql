@@ -9,6 +9,8 @@ alter table workflow.definition_versions
     add column budget       jsonb generated always as (nullif(plan -> 'budget', 'null')) stored,
     add column retention    jsonb generated always as (nullif(plan -> 'retention', 'null')) stored;
 
+create index definition_versions_retention on workflow.definition_versions (id) where retention is not null;
+
 -- Idempotency of a definition: a start with the key of an earlier one is that start.
 create table workflow.start_keys (
     name            text not null,                 -- of the definition

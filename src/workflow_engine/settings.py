@@ -143,6 +143,18 @@ class Settings(BaseSettings):
     max_payload_bytes: int = _named(
         "WORKFLOW_MAX_PAYLOAD_BYTES", 1024 * 1024, "Largest body, input and output.", ge=1024
     )
+    retention_succeeded_seconds: float = _named(
+        "WORKFLOW_RETENTION_SUCCEEDED_SECONDS",
+        0.0,
+        "How long workflows that succeeded are kept, where their definition does not say; 0 = for ever.",
+        ge=0,
+    )
+    retention_failed_seconds: float = _named(
+        "WORKFLOW_RETENTION_FAILED_SECONDS",
+        0.0,
+        "The same for those that failed or were cancelled.",
+        ge=0,
+    )
     listen_notify: bool = _named(
         "WORKFLOW_LISTEN_NOTIFY", True, "Use LISTEN for wake-ups; false behind a transaction pooler."
     )

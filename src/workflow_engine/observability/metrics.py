@@ -68,6 +68,7 @@ scheduled_starts = Counter(
 )
 for _result in ("started", "skipped", "failed", "missed"):
     scheduled_starts.labels(_result)
+workflows_deleted = Counter("workflow_workflows_deleted_total", "Workflows deleted because their retention was over")
 budget_bounds_reached = Counter(
     "workflow_budget_bounds_reached_total", "Bounds of budgets that workflows have reached, by kind", ["kind"]
 )

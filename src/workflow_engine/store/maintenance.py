@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 from uuid import UUID
+
+from psycopg.types.json import Jsonb
 
 from workflow_engine.store.pool import Pool
 
@@ -74,6 +76,19 @@ class Maintenance:
         """Stop what is over its budget; the bounds that were reached since the last call."""
         reached: list[dict[str, Any]] = await self._pool.value("select workflow.sweep_budgets()")
         return reached
+
+    async def sweep_ended(self, after: UUID | None, defaults: Mapping[str, float]) -> tuple[int, UUID | None]:
+        """Delete workflows that ended longer ago than they are kept, with everything of theirs.
+
+        Args:
+            after: Go on after this workflow: the answer of the call before.
+            defaults: Seconds by status, where a definition does not say; absent = for ever.
+
+        Returns:
+            How many, and the `after` to go on with; None when all workflows were seen.
+        """
+        answer = await self._pool.value("select workflow.sweep_ended(%s, %s)", [after, Jsonb(dict(defaults))])
+        return answer["deleted"], UUID(answer["last"]) if answer["last"] else None
 
     async def sweep_places(self, after: str | None, *, limit: int = 100) -> tuple[int, str | None]:
         """Let workflows in that are next in line for a concurrency key, where that was missed.
