@@ -161,7 +161,7 @@ def test_a_batch_starts_all_in_order(api: httpx.Client) -> None:
 
     assert answer.status_code == 202
     assert [started["name"] for started in answer.json()] == ["one", "known", "two", "one"]
-    assert all(set(started) == {"id", "name", "version", "status"} for started in answer.json())
+    assert all(set(started) == {"id", "name", "version", "status", "existing"} for started in answer.json())
     assert api.get(f"/api/v1/workflows/{answer.json()[2]['id']}").json()["input"] == 3
 
 
