@@ -114,8 +114,8 @@ end
 $$;
 comment on function workflow.child_resumption is 'Internal: what came of the child of a task';
 
--- Tasks that have a child end or are tried again: what still runs of their children is to be cancelled, unless it is to be
--- abandoned. A task that succeeded needs no more of its child, and lets it be.
+-- Tasks end or go on without what still runs of their children: it is to be cancelled, unless it is to be abandoned. A child that
+-- is not waited for is no concern of a task that succeeded.
 create or replace function workflow.stop_awaiting_child(p_tasks bigint[], p_now timestamptz) returns void
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -128,7 +128,8 @@ begin
     cross join lateral (
         select w.id, w.finished_at, w.on_parent_cancel from workflow.workflows w
         where w.parent_task_id = t.id offset 0) w
-    where t.id = any(p_tasks) and t.status <> 'succeeded' and w.finished_at is null and w.on_parent_cancel = 'cancel';
+    where t.id = any(p_tasks) and w.finished_at is null and w.on_parent_cancel = 'cancel'
+      and (t.status <> 'succeeded' or coalesce((t.awaits -> 'wait')::boolean, true));
 end
 $$;
 comment on function workflow.stop_awaiting_child is 'Internal: have the children of tasks cancelled';

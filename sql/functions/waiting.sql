@@ -24,7 +24,13 @@ begin
     loop
         case v_kind
             when 'timer' then null;
-            when 'scope' then perform workflow.await_scope(v_some, p_now);
+            when 'scope' then
+                -- The steps of a catch, of a child that took too long.
+                if exists (select 1 from unnest(v_some) w where w.type = 'workflow') then
+                    perform workflow.stop_awaiting_child(
+                        array(select w.task_id from unnest(v_some) w where w.type = 'workflow'), p_now);
+                end if;
+                perform workflow.await_scope(v_some, p_now);
             when 'signal' then perform workflow.await_signal(v_some, p_now);
             when 'approval' then perform workflow.await_approval(v_some, p_now);
             when 'child' then perform workflow.await_child(v_some, p_now);

@@ -2,6 +2,8 @@
 
 from typing import Any
 
+import pytest
+
 from workflow_engine.errors import TaskError
 
 from .engine import Engine
@@ -139,10 +141,12 @@ def test_a_child_has_its_ending_and_its_parent_the_error_and_both_are_undone(eng
     assert ledger.lines == ["p", "c", f"d of {workflow}", "not c", "child exits", "not p"]
 
 
-def test_a_child_is_caught_when_it_takes_too_long_and_is_cancelled(engine: Engine) -> None:
+@pytest.mark.parametrize("steps", [False, True])
+def test_a_child_is_caught_when_it_takes_too_long_and_is_cancelled(engine: Engine, steps: bool) -> None:
     child = {"steps": [{"id": "w", "type": "wait", "inputs": {"duration": "1h"}}]}
+    caught = {"errors": ["timeout"], "output": "late", "steps": [{"id": "tell", "type": "noop"}] if steps else []}
     call = {"id": "call", "type": "workflow", "definition": child, "timeout": "60s",
-            "on_error": {"catch": [{"errors": ["timeout"], "output": "late"}]}}  # fmt: skip
+            "on_error": {"catch": [{name: value for name, value in caught.items() if value}]}}  # fmt: skip
     player = Player(engine)
     workflow = player.start([call])
     player.run(move=False)
