@@ -168,7 +168,7 @@ def _common() -> Mapping[str, Schema]:
     )
     return {
         "id": {"type": "string", "pattern": f"^{STEP_ID.pattern}$"},
-        "type": {"anyOf": [{"enum": list(BUILT_IN_TYPES)}, _TEXT]},
+        "type": {"anyOf": [{"enum": list(BUILT_IN_TYPES)}, {"type": "string", "minLength": 1}]},
         "name": {"type": "string", "maxLength": 256},
         "description": _TEXT,
         "depends_on": _list({"anyOf": [_TEXT, edge]}, most=MAX_DEPENDENCIES),

@@ -232,7 +232,7 @@ class StepReader:
         if step_type in INTERNAL_TYPES:
             message = f"`{step_type}` is not a type but a field: any step may have it beside its type"
             step.fault("type", "unknown-step-type", message)
-        elif step_type and step_type not in self._known_types:
+        elif (step_type or step.get("type") == "") and step_type not in self._known_types:
             hint = did_you_mean(step_type, self._known_types)
             known = textwrap.shorten(", ".join(self._known_types), 180, placeholder=" …")
             message = f"unknown step type {clipped(step_type)}{hint or ';'} known are {known}"

@@ -11,6 +11,8 @@ from typing import Any
 import jsonschema
 import pytest
 from docs.test_language import examples
+from support.mutations import Mutator
+from support.translations import definitions
 
 from workflow_engine.definition.compile import compile_definition
 from workflow_engine.definition.document import TOP_FIELDS
@@ -151,7 +153,7 @@ def test_it_accepts_what_the_documentation_shows(document: dict[str, Any]) -> No
             {"trigger_rule": "sometimes"}, {"retries": -1}, {"retries": {"max_atempts": 1}}, {"timeout": True},
             {"timeouts": {"total": 1}}, {"for_each": {}}, {"loop": {"max_iterations": 3}}, {"on_error": "ignore"},
             {"on_error": {"catch": []}}, {"compensate": {"id": "b", "type": "noop"}}, {"locks": [7]},
-            {"limits": ["a"]}, {"inputs": "text"},
+            {"limits": ["a"]}, {"inputs": "text"}, {"type": ""},
         )),
         *({"steps": [{"id": "a", **step}]} for step in (
             {"type": "http", "url": 7}, {"type": "http", "inputs": {"ulr": "https://e.com"}}, {"type": "block"},
@@ -165,6 +167,35 @@ def test_it_refuses_what_has_the_wrong_shape_as_the_reader_does(change: dict[str
     assert errors(document)
     with pytest.raises(DefinitionInvalid):
         compile_definition(document, task_types=["mine"])
+
+
+@pytest.mark.parametrize("name", sorted(definitions()))
+def test_it_accepts_public_workflows_written_in_the_language(name: str) -> None:
+    assert errors(definitions()[name]) == []
+
+
+def test_it_accepts_whatever_the_reader_accepts() -> None:
+    documents = list(definitions().values())
+    types = sorted(types_in(documents))
+    mutator = Mutator(documents, seed=1)
+    accepted = 0
+    for number in range(600):
+        document = mutator.mutate(documents[number % len(documents)])
+        try:
+            compile_definition(document, task_types=types)
+        except DefinitionInvalid:
+            continue
+        accepted += 1
+        assert errors(document) == [], document
+    assert accepted > 60
+
+
+def types_in(value: Any) -> set[str]:
+    """The types that steps anywhere in some documents have."""
+    if isinstance(value, dict):
+        own = {value["type"]} if "id" in value and isinstance(value.get("type"), str) else set()
+        return own.union(*map(types_in, value.values()))
+    return set().union(*map(types_in, value)) if isinstance(value, list) else set()
 
 
 def test_the_file_beside_the_documentation_is_the_same() -> None:
