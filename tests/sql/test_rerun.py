@@ -221,3 +221,30 @@ def test_it_costs_what_the_workflow_has_and_not_what_there_is(width: int, engine
             rerun(engine, old, "s100")
     finally:
         engine.forget_work()  # it was made up
+
+
+@pytest.mark.parametrize("on_conflict", ["return_existing", "reject"])
+def test_the_idempotency_of_the_definition_does_not_make_it_the_old_workflow(on_conflict: str, engine: Engine) -> None:
+    rule = {"key": [{"path": ["input", "order"]}], "on_conflict": on_conflict, "ttl": 86400}
+    engine.define({"a": [], "b": ["a"]}, plan={"idempotency": rule})
+    old = engine.start(input={"order": 7})
+    run_all(engine)
+
+    new = UUID(rerun(engine, old, "b")["id"])
+
+    assert new != old
+    assert run_all(engine) == ["b"]
+
+
+def test_it_waits_for_its_concurrency_key_like_any_workflow(engine: Engine) -> None:
+    rule = {"key": [{"text": "one"}], "limit": 1, "on_conflict": "queue"}
+    engine.define({"a": [], "b": ["a"]}, plan={"concurrency": [rule]})
+    old = engine.start()
+    run_all(engine)
+    other = engine.start()
+
+    new = UUID(rerun(engine, old, "b")["id"])
+
+    assert engine.queued("one") == [new]
+    assert run_all(engine) == ["a", "b", "b"]
+    assert (engine.status(other), engine.status(new)) == ("succeeded", "succeeded")
