@@ -40,17 +40,23 @@ begin
         round = excluded.round, total = excluded.total, started = excluded.started, open = excluded.open, failed = 0,
         width = excluded.width, tolerated = excluded.tolerated, error = null, awaits = excluded.awaits;
 
-    with opened as (
+    -- Materialized, so that each instance draws its own base.
+    with instance as materialized (
+        select w.task_id, w.workflow_id, w.version_id, w.step_index, w.attempt, w.awaits, i.value,
+               nextval('workflow.task_base') as base
+        from unnest(p_tasks) w
+        cross join lateral jsonb_array_elements(w.awaits -> 'instances') with ordinality as i(value, ord)
+    ), opened as (
         insert into workflow.scopes
             (base, workflow_id, version_id, scope, parent_task_id, round, position, bases, path, variables, open_tasks)
-        select n.base, w.workflow_id, w.version_id, d.scope, w.task_id, w.attempt, (i.value ->> 'position')::integer,
-               coalesce(p.bases, array[w.task_id - w.step_index]) || n.base,
+        select w.base, w.workflow_id, w.version_id, d.scope, w.task_id, w.attempt, (w.value ->> 'position')::integer,
+               coalesce(p.bases, array[w.task_id - w.step_index]) || w.base,
                coalesce(p.path || case when s.body then '' else '.' || s.id end, s.id)
                    || case d.kind when 'block' then '' when 'catch' then '.catch'
-                                  else '[' || (i.value ->> 'position') || ']' end,
-               coalesce(p.variables, '{}') || coalesce(i.value -> 'variables', '{}'),
+                                  else '[' || (w.value ->> 'position') || ']' end,
+               coalesce(p.variables, '{}') || coalesce(w.value -> 'variables', '{}'),
                d.final_steps
-        from unnest(p_tasks) w
+        from instance w
         cross join lateral (
             select s.id, s.body, s.scope from workflow.definition_steps s
             where s.version_id = w.version_id and s.step_index = w.step_index offset 0) s
@@ -60,8 +66,6 @@ begin
         left join lateral (
             select p.bases, p.path, p.variables from workflow.scopes p
             where s.scope > 0 and p.base = w.task_id - w.step_index offset 0) p on true
-        cross join lateral jsonb_array_elements(w.awaits -> 'instances') with ordinality as i(value, ord)
-        cross join lateral (select nextval('workflow.task_base') as base, i.ord) n
         returning base, parent_task_id, position
     )
     select array_agg(o.base order by o.parent_task_id, o.position) into v_first

@@ -73,6 +73,15 @@ def test_items_run_side_by_side_and_their_outputs_come_back_in_order(engine: Eng
     assert_sound(engine)
 
 
+def test_maps_that_begin_to_wait_in_one_batch_open_scopes_of_their_own(engine: Engine) -> None:
+    define_map(engine)
+    engine.start_many([{"name": "mapping"}] * 3)
+    engine.finish(*(c.succeeded() for c in engine.claim()))
+    engine.finish(*(c.opens(1, 3) for c in engine.claim()))
+    items = engine.claim()
+    assert len({c.task_id for c in items}) == len(items) == 9
+
+
 def test_no_more_items_are_open_than_the_map_is_wide(engine: Engine) -> None:
     define_map(engine)
     begin_map(engine, 5, width=2)
