@@ -45,10 +45,18 @@ def claim(**fields: Any) -> Claim:
 
 
 async def run(
-    step: PlanStep, claim: Claim, handle: Handle | None = None, *, payload_bytes: int = 1 << 20, **options: Any
+    step: PlanStep,
+    claim: Claim,
+    handle: Handle | None = None,
+    *,
+    payload_bytes: int = 1 << 20,
+    log: Any = None,
+    **options: Any,
 ) -> Completion:
     handlers = Registry({"work": Handler("work", handle)} if handle else {})
-    ended = await execute(claim, plan(step), handlers, Limits(30, payload_bytes), structlog.get_logger(), **options)
+    ended = await execute(
+        claim, plan(step), handlers, Limits(30, payload_bytes), log or structlog.get_logger(), **options
+    )
     assert ended is not None
     return ended
 

@@ -8,6 +8,7 @@ from urllib.parse import quote, quote_plus
 
 from workflow_engine.definition.plan import PlanStep
 from workflow_engine.errors import TaskError
+from workflow_engine.handlers.output import storable_text
 from workflow_engine.secrets import Secrets
 
 REDACTED = "***"
@@ -51,7 +52,7 @@ class Revealed(dict[str, Any]):
         )
 
     def redact(self, value: Any) -> Any:
-        """JSON data with the revealed secrets taken out of its texts."""
+        """JSON data, or what is logged, with the revealed secrets taken out of its texts."""
         shown = self._forms()
         return _redacted(value, shown) if shown else value
 
@@ -75,4 +76,7 @@ def _redacted(value: Any, forms: list[str]) -> Any:
         return {_redacted(key, forms): _redacted(item, forms) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_redacted(item, forms) for item in value]
-    return value
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = storable_text(value)  # as a log would write it
+    return _redacted(text, forms) if any(form in text for form in forms) else value

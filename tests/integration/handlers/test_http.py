@@ -351,3 +351,14 @@ async def test_an_optional_field_that_is_null_counts_as_absent(call, target):
 async def test_a_refused_secret_is_not_repeated_in_the_error(call, target):
     error = await failure(call(f"{target.url}/echo", headers={"X-Key": "s3cret\n"}, auth={"bearer": ["s3cret"]}))
     assert "s3cret" not in str(error.as_json(1))
+
+
+async def test_what_counts_as_success_is_for_the_step_to_say(call, target):
+    lenient = task_context(accepts=lambda result: result["status"] in (200, 404))
+    assert (await call(f"{target.url}/status/404", ctx=lenient))["status"] == 404
+    strict = task_context(accepts=lambda result: result["body"]["method"] == "POST")
+    error = await failure(call(f"{target.url}/echo", ctx=strict))
+    assert (error.type, error.retryable) == ("http.200", True)
+    assert "is no success by `success_when`" in error.message
+    error = await failure(call(f"{target.url}/status/404", ctx=task_context(accepts=lambda result: False)))
+    assert (error.type, error.retryable) == ("http.404", False)

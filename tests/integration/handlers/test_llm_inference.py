@@ -144,3 +144,13 @@ async def test_a_missing_setting_is_named(ask, name):
     error = await failure(ask({name: ""}, prompt="x"))
     assert (error.type, error.retryable) == ("validation", False)
     assert name in error.message
+
+
+async def test_tokens_are_counted_also_of_an_answer_that_is_of_no_use(handle, model):
+    endpoint = {"WORKFLOW_LLM_BASE_URL": f"{model.url}/v1", "WORKFLOW_LLM_MODEL": "small"}
+    ctx = task_context()
+    await handle("llm_inference", {"prompt": "2 + 2?"}, ctx, **endpoint)
+    assert ctx.usage.as_json() == {"input_tokens": 11, "output_tokens": 7}
+    wanted = {"prompt": "2 + 2?", "response_schema": {"type": "object"}}
+    assert (await failure(handle("llm_inference", wanted, ctx, **endpoint))).type == "output_invalid"
+    assert ctx.usage.as_json() == {"input_tokens": 22, "output_tokens": 14}

@@ -5,13 +5,16 @@ from typing import Any
 
 import pytest
 from support.attempts import claim, error, output, run, step
+from support.logging import configured_logging
 
 from workflow_engine.definition.step_plan import Timeouts
 from workflow_engine.errors import TaskError
 from workflow_engine.execution.offers import offers
 from workflow_engine.handlers.base import Handler
 from workflow_engine.handlers.registry import Registry
+from workflow_engine.observability.logs import KEEPER, get_logger
 from workflow_engine.secrets import Secrets
+from workflow_engine.worker.task_log import TaskLog
 
 
 async def echo(inputs: dict[str, Any], ctx: Any) -> Any:
@@ -123,6 +126,24 @@ async def test_a_secret_that_is_not_there_fails_for_good() -> None:
     ended = await run(step(inputs={"auth": "${ secrets.OTHER }"}), claim(), echo, secrets=SECRETS)
     assert ended.outcome == "failed"
     assert "There is no secret OTHER" in error(ended)["message"]
+
+
+async def test_what_a_handler_logs_has_no_secrets(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = TaskLog()
+
+    async def talks(inputs: dict[str, Any], ctx: Any) -> Any:
+        ctx.log.info(f"sent {inputs['auth']}", headers={"a": [inputs["auth"]]}, error=ValueError(inputs["auth"]), n=1)
+
+    with configured_logging("worker"):
+        log = get_logger("test").bind(**{KEEPER: kept})
+        await run(step(inputs={"auth": "${ secrets.TOKEN }"}), claim(), talks, secrets=SECRETS, log=log)
+    lines = kept.lines()
+    assert lines is not None
+    assert lines[0]["message"] == "sent ***"
+    assert lines[0]["fields"] == {"headers": "{'a': ['***']}", "error": "***", "n": 1}
+    shown = capsys.readouterr().out
+    assert "***" in shown
+    assert "s3cr3t" not in shown
 
 
 @pytest.mark.parametrize("place", ["output", "when"])
