@@ -14,9 +14,16 @@ import referencing
 
 from workflow_engine.definition import graph
 from workflow_engine.definition.faults import MAX_FAULTS, Faults, clipped, join
+from workflow_engine.definition.schema_keywords import (
+    TooManyReferences,
+    Validator,
+    bounded_references,
+    pattern_fault,
+    patterns_of,
+)
 from workflow_engine.errors import Fault, InputInvalid
 
-_VALIDATOR = jsonschema.Draft202012Validator
+_META = jsonschema.Draft202012Validator
 # Keywords whose subschemas apply to the same data, not to a part of it.
 _SAME_DATA_LISTS = ("allOf", "anyOf", "oneOf")
 _SAME_DATA = ("not", "if", "then", "else")
@@ -25,11 +32,23 @@ _SAME_DATA = ("not", "if", "then", "else")
 def check_schema(schema: Mapping[str, Any], pointer: str) -> Faults:
     """What is wrong with a schema that stands at `pointer`; every fault has the code `invalid-schema`."""
     faults = Faults()
-    for error in _VALIDATOR(_VALIDATOR.META_SCHEMA).iter_errors(schema):
+    for error in _META(_META.META_SCHEMA).iter_errors(schema):
         faults.add(join(pointer, *error.absolute_path), "invalid-schema", _clip(error.message))
     if not faults:
-        _check_references(dict(_subschemas(schema, "")), pointer, faults)
+        places = dict(_subschemas(schema, ""))
+        _check_references(places, pointer, faults)
+        _check_patterns(places, pointer, faults)
     return faults
+
+
+def _check_patterns(places: Mapping[str, Mapping[str, Any]], pointer: str, faults: Faults) -> None:
+    for place, pattern in patterns_of(places):
+        if message := pattern_fault(pattern):
+            faults.add(pointer + place, "invalid-schema", _clip(message))
+    keywords = {keyword for part in places.values() for keyword in part}
+    if {"patternProperties", "unevaluatedProperties"} <= keywords:
+        message = "`unevaluatedProperties` cannot be used with `patternProperties`; write `additionalProperties`"
+        faults.add(pointer, "invalid-schema", message)
 
 
 def _check_references(places: Mapping[str, Mapping[str, Any]], pointer: str, faults: Faults) -> None:
@@ -61,13 +80,17 @@ def validate_input(schema: Mapping[str, Any] | None, value: Any, pointer: str = 
     faults: list[Fault] = []
     # An own, empty registry: the library's default one would fetch what it does not know.
     try:
-        for error in _VALIDATOR(schema, registry=referencing.Registry()).iter_errors(value):
-            place = join(pointer, *error.absolute_path)
-            faults.append(Fault(place, "validation-error", _clip(error.message)))
-            if len(faults) == MAX_FAULTS:
-                break
+        with bounded_references():
+            for error in Validator(schema, registry=referencing.Registry()).iter_errors(value):
+                place = join(pointer, *error.absolute_path)
+                faults.append(Fault(place, "validation-error", _clip(error.message)))
+                if len(faults) == MAX_FAULTS:
+                    break
     except RecursionError as error:
         raise InputInvalid([Fault(pointer, "validation-error", "is nested too deeply for its schema")]) from error
+    except TooManyReferences as error:
+        message = "takes too much to check: the references of its schema multiply"
+        raise InputInvalid([Fault(pointer, "validation-error", message)]) from error
     if faults:
         raise InputInvalid(faults)
 

@@ -1,5 +1,6 @@
 """JSON Schemas of inputs."""
 
+import time
 from typing import Any
 
 import pytest
@@ -73,3 +74,50 @@ def test_at_most_fifty_faults_are_told() -> None:
     with pytest.raises(InputInvalid) as refused:
         validate_input({"items": {"type": "integer"}}, ["x"] * 200)
     assert len(refused.value.faults) == 50
+
+
+@pytest.mark.parametrize(
+    ("schema", "value"),
+    [
+        ({"pattern": "^(a+)+$"}, "a" * 40 + "!"),
+        ({"patternProperties": {"^(a+)+$": True}, "additionalProperties": False}, {"a" * 40 + "!": 1}),
+        ({"uniqueItems": True}, [{"n": n % 40_000} for n in range(50_000)]),
+        (
+            {
+                "$ref": "#/$defs/d40",
+                "$defs": {"d0": {}} | {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 2} for n in range(1, 41)},
+            },
+            1,
+        ),
+    ],
+)
+def test_no_schema_takes_for_ever(schema: dict[str, Any], value: Any) -> None:
+    assert check_schema(schema, "").found == []
+    before = time.process_time()
+    with pytest.raises(InputInvalid):
+        validate_input(schema, value)
+    assert time.process_time() - before < 10
+
+
+@pytest.mark.parametrize(
+    ("schema", "fits", "does_not"),
+    [
+        ({"pattern": "b+"}, "abbc", "ac"),
+        ({"pattern": "^\\d{3}$"}, "123", "1234"),
+        ({"patternProperties": {"^x": {"type": "integer"}}}, {"x1": 1, "y": "z"}, {"x1": "1"}),
+        ({"properties": {"a": True}, "additionalProperties": False}, {"a": 1}, {"b": 1}),
+        ({"properties": {"a": True}, "additionalProperties": {"type": "integer"}}, {"a": "x", "b": 1}, {"b": "x"}),
+        ({"uniqueItems": True}, [1, True, "1", [1], {"a": 1}], [{"a": 1, "b": 2}, {"b": 2.0, "a": 1}]),
+        ({"$ref": "#/$defs/n", "$defs": {"n": {"type": "integer"}}}, 1, "x"),
+    ],
+)
+def test_keywords_mean_what_they_mean_elsewhere(schema: dict[str, Any], fits: Any, does_not: Any) -> None:
+    validate_input(schema, fits)
+    with pytest.raises(InputInvalid):
+        validate_input(schema, does_not)
+
+
+@pytest.mark.parametrize("pattern", ["(", "(?=a)b", "(a)\\1"])
+def test_a_pattern_that_could_take_for_ever_or_is_none_is_refused(pattern: str) -> None:
+    (fault,) = check_schema({"properties": {"x": {"pattern": pattern}}}, "/input_schema").found
+    assert (fault.pointer, fault.code) == ("/input_schema/properties/x/pattern", "invalid-schema")
