@@ -2,8 +2,8 @@
 
 Patterns are evaluated by RE2, in time linear to the text: `re`, which the validator uses by itself, does not end in
 practice for `(a+)+$` and a text of forty characters, and nothing can interrupt it. RE2 has no look-around and no
-references back; a schema with such a pattern is refused. `uniqueItems` compares texts instead of all pairs, and `$ref` is
-followed so often and no more, as references to references can double at each step.
+references back; a schema with such a pattern is refused. `uniqueItems` compares texts instead of all pairs, and `$ref`
+is followed so often and no more, as references to references can double at each step.
 """
 
 from __future__ import annotations
