@@ -9,7 +9,7 @@ import pytest
 
 from workflow_engine.store.workflows import ATTEMPTS, GRAPH
 
-from .engine import Claim, Engine
+from .engine import Claim, Engine, rated
 
 BIG_TABLES = ("workflows", "tasks", "attempt_history", "procrastinate_jobs", "waits", "holds", "places", "start_keys")
 WORKFLOWS = 1000
@@ -412,3 +412,65 @@ def test_a_long_line_for_a_concurrency_key_costs_neither_starts_nor_ends(queued:
     with rows_visited(queued, 150):
         assert queued.sweep_places()["entered"] == 0
     queued.finish(claims[1].released(), next_one.released())
+
+
+@pytest.fixture
+def bounded(engine: Engine, other: Engine) -> Iterator[Engine]:
+    """As `grown`, with a rate, budgets and a retention: a thousand workflows, most of them in line for the rate."""
+    for table in ("workflows", "tasks", "waits", "holds", "attempt_history"):
+        engine.run(f"alter table workflow.{table} set (autovacuum_enabled = off)")
+    engine.define(
+        {"a": {"resources": [rated("api", 4, 3600)]}, "b": ["a"]},
+        plan={"budget": {"tokens": {"hard": 10**9}}, "retention": {"succeeded": 86400}},
+    )
+    for n in range(8):
+        engine.set_clock(f"{2 * n} hours")
+        for _ in range(6):
+            engine.start()
+        for _ in range(3):
+            engine.finish(*(use(c) for c in engine.claim()))
+            engine.sweep_waiters()
+            engine.wake_rated()
+        engine.value("select count(*) from workflow.why")
+        engine.value("select workflow.sweep_budgets()")
+        engine.value("select workflow.sweep_ended(null, '{}', 20)")
+        for row in engine.rows("select id from workflow.workflows where finished_at is null"):
+            engine.cancel(row["id"])
+    engine.set_clock("20 hours")
+    other.set_clock("20 hours")
+    other.start_many([{"name": "flow"}] * WORKFLOWS)
+    yield engine
+    engine.run("analyze")
+
+
+def use(claim: Claim) -> dict[str, Any]:
+    return {**claim.succeeded(), "effects": {"usage": {"input_tokens": 1}}}
+
+
+def test_rates_budgets_and_retention_cost_what_is_at_hand(bounded: Engine) -> None:
+    claims = bounded.claim(BATCH)
+    assert len(claims) == 4
+    while bounded.claim(200) or bounded.rows(
+        "select 1 from procrastinate_jobs where scheduled_at is null and status = 'todo'"
+    ):
+        pass  # all the others get in line
+    with rows_visited(bounded, 150):
+        turn = bounded.turn([use(claims[0])], want=BATCH)
+    assert [c.step for c in bounded.claims_of(turn)] == ["b"]
+    with rows_visited(bounded, 60):
+        waiting = bounded.start()
+    with rows_visited(bounded, 150):
+        bounded.cancel(waiting)
+    with rows_visited(bounded, 150):
+        bounded.value("select workflow.sweep_budgets()")
+    with rows_visited(bounded, 5 * BATCH):
+        bounded.value("select workflow.sweep_ended(null, '{}', %s)", BATCH)
+    bounded.set_clock("22 hours")
+    with rows_visited(bounded, 700):
+        assert bounded.wake_rated() == 4
+    with rows_visited(bounded, 300):
+        turn = bounded.turn(want=BATCH)
+    assert len(turn["claims"]) == 4
+    bounded.set_clock("50 hours")
+    with rows_visited(bounded, 200):
+        bounded.value("select workflow.sweep_ended(null, '{}', %s)", BATCH)
