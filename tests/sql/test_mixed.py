@@ -29,18 +29,22 @@ CAPACITY = {"some": 3, "few": 2}
 
 
 def define(engine: Engine) -> None:
-    """Two definitions of two versions each, which want each other's locks in any order."""
+    """Two definitions of two versions each, which want each other's locks in any order; what they did is undone."""
     some, few = {"some": (CAPACITY["some"], 2)}, {"few": (CAPACITY["few"], 1)}
     for name, one, two in (("flow", "x", "y"), ("other", "y", "x")):
         engine.define(
             {
                 "top": {"limits": few},
-                "own": {"after": ["top"], "workflow_locks": [one]},
+                "own": {"after": ["top"], "workflow_locks": [one], "compensation": 6},
                 "left": {"after": ["own"], "workflow_locks": [two], "tolerated": True},
                 "right": {"after": ["own"], "locks": [one, "z"], "limits": some},
                 "third": {"after": ["top"], "locks": ["z"], "limits": {**few, "some": (CAPACITY["some"], 1)}},
                 "end": {"after": ["left", "right"], "ordering": ["third"]},
+                "own.compensate": {"kind": "compensation", "limits": few, "timeouts": {"schedule_to_start": 30}},
+                "on_failure": {"kind": "on_failure"},
+                "on_exit": {"kind": "on_exit", "locks": ["z"]},
             },
+            plan={"timeout": 120},
             name=name,
             fail_fast=name == "flow",
         )
@@ -49,7 +53,8 @@ def define(engine: Engine) -> None:
                 "new": {"locks": ["z"], "priority": 1},
                 "top": {"limits": few},
                 "own": {"after": ["top", "new"], "workflow_locks": [two]},
-                "end": {"after": ["own"], "limits": some},
+                "end": {"after": ["own"], "limits": some, "timeouts": {"schedule_to_close": 60}},
+                "output": {"kind": "output"},
             },
             name=name,
             fail_fast=name == "other",
@@ -86,6 +91,8 @@ class Game:
             "break deadlocks": (2, break_deadlocks),
             "recover": (2, lambda e: e.recover_orphaned(action=pick(("recover", "recover", "cancel")))),
             "expired leases": (2, lambda e: e.sweep_expired_leases(max_crashes=pick((2, ALIVE)))),
+            "timed out": (1, lambda e: e.value("select workflow.sweep_timed_out(%s)", pick((1, 100)))),
+            "deadlines": (1, lambda e: e.value("select workflow.sweep_deadlines(%s)", pick((1, 100)))),
             "held": (1, lambda e: e.sweep_held(limit=pick((2, 1000)))),
             "waiters": (1, lambda e: e.sweep_waiters()),
             "leaked jobs": (1, lambda e: e.sweep_leaked_jobs()),
