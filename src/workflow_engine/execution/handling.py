@@ -84,19 +84,26 @@ class _TimeLimits:
             self._listening.reschedule(self._loop.time() + self._silence)
 
     async def run(self, call: Callable[[], Any]) -> Any:
-        whole, listening = asyncio.timeout(self._timeout), asyncio.timeout(self._silence)
+        whole = asyncio.timeout(self._timeout)
         try:
-            async with whole, listening:
-                self._listening = listening
+            async with whole:
+                return await (call() if self._silence is None else self._listen(call, self._silence))
+        except TimeoutError as error:
+            if not whole.expired():
+                raise  # the handler's own
+            message = f"{TIMEOUT_MESSAGE} of {_seconds(self._timeout)}"
+            raise TaskError("timeout", message, details=_details("start_to_close", self._timeout)) from error
+
+    async def _listen(self, call: Callable[[], Any], silence: float) -> Any:
+        self._listening = listening = asyncio.timeout(silence)
+        try:
+            async with listening:
                 return await call()
         except TimeoutError as error:
-            if whole.expired():
-                message = f"{TIMEOUT_MESSAGE} of {_seconds(self._timeout)}"
-                raise TaskError("timeout", message, details=_details("start_to_close", self._timeout)) from error
-            if listening.expired() and self._silence is not None:
-                message = f"{TIMEOUT_MESSAGE} between two heartbeats, {_seconds(self._silence)}"
-                raise TaskError("timeout", message, details=_details("heartbeat", self._silence)) from error
-            raise  # the handler's own
+            if not listening.expired():
+                raise
+            message = f"{TIMEOUT_MESSAGE} between two heartbeats, {_seconds(silence)}"
+            raise TaskError("timeout", message, details=_details("heartbeat", silence)) from error
         finally:
             self._listening = None
 
