@@ -15,7 +15,7 @@ GIVEN = "test.given"
 
 _BAD_REQUEST = 400
 _USAGE = ("input_tokens", "output_tokens", "cost_usd")
-_OWN = {"transform": Handler("transform", transform), "noop": Handler("noop", noop), "fail": Handler("fail", fail)}
+OWN = {"transform": Handler("transform", transform), "noop": Handler("noop", noop), "fail": Handler("fail", fail)}
 
 
 class StandIns(Registry):
@@ -26,7 +26,7 @@ class StandIns(Registry):
     """
 
     def __init__(self, given: GivenOutputs) -> None:
-        super().__init__(_OWN, threads=1)
+        super().__init__(OWN, threads=1)
         self._given = given
         self.took = 0.0
 
@@ -34,7 +34,7 @@ class StandIns(Registry):
         async def hand_out(inputs: dict[str, Any], ctx: TaskContext) -> Any:
             return self._hand_out(type, ctx)
 
-        return _OWN.get(type) or Handler(type, hand_out)
+        return OWN.get(type) or Handler(type, hand_out)
 
     def _hand_out(self, type: str, ctx: TaskContext) -> Any:
         given = self._given.next(ctx.path, ctx.step)

@@ -21,9 +21,10 @@ from uuid import UUID
 import psycopg
 import structlog
 
-from workflow_engine.definition.plan import CompiledDefinition, Plan
+from workflow_engine.definition.plan import CompiledDefinition, Plan, PlanStep
 from workflow_engine.errors import TaskError
 from workflow_engine.execution import Limits, execute
+from workflow_engine.execution.orchestration import ORCHESTRATED
 from workflow_engine.records import Claim, Completion
 from workflow_engine.secrets import Secrets
 from workflow_engine.states import AttemptOutcome, TaskStatus
@@ -32,7 +33,7 @@ from workflow_engine.store.trials import Trials
 from workflow_engine.testing.compiling import compile_anything
 from workflow_engine.testing.given import GivenApproval, GivenOutputs, GivenSignal, names_task
 from workflow_engine.testing.result import TrialEvent, TrialResult, TrialTask
-from workflow_engine.testing.stand_ins import GIVEN, StandIns
+from workflow_engine.testing.stand_ins import GIVEN, OWN, StandIns
 
 _WANT = 100  # claims of one turn
 _NEVER_GIVEN = ("for_each", "loop")  # their parts are what outputs are given for
@@ -230,7 +231,8 @@ class _Run:
         step = plan.steps[claim.step_index]
         path = claim.path or step.id
         claim = replace(claim, workflow_name=self._names[claim.workflow_name])
-        if step.type not in _NEVER_GIVEN and claim.resumed is None and self._trial.outputs.has(path, step.id):
+        needs_no_worker = step.type in ORCHESTRATED or step.type in OWN
+        if needs_no_worker and claim.resumed is None and self._is_given(step, path):
             plan = _with_given(plan, claim.step_index)
         self._handlers.took = 0.0
         limits = Limits(self._bounds.timeout, self._bounds.payload_bytes, random=lambda: 1.0)
@@ -243,6 +245,10 @@ class _Run:
         at = self._now + timedelta(seconds=self._handlers.took)
         heapq.heappush(self._busy, (at, next(self._order), completion))
         self._end_due()
+
+    def _is_given(self, step: PlanStep, path: str) -> bool:
+        """Whether an output is given in place of what the engine does itself."""
+        return step.type not in _NEVER_GIVEN and self._trial.outputs.has(path, step.id)
 
     async def _register(self, definition: CompiledDefinition) -> int:
         version, version_id = await self._store.register(definition)

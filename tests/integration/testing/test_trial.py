@@ -137,3 +137,32 @@ async def test_what_postgres_refuses_fails_the_task_alone(play):
     result = await play([{"id": "a", "type": "mine", "on_error": "continue"}], outputs={"a": "nul \u0000"})
     assert result.task("a").error["type"] == "serialization_error"
     assert result.status == "succeeded"
+
+
+@pytest.mark.parametrize(("status", "error"), [(200, None), (404, "http.404"), (503, "http.503")])
+async def test_a_given_answer_of_http_fails_as_the_real_one_would(play, status, error):
+    result = await play(
+        [{"id": "a", "type": "http", "url": "https://example.com", "retries": 0}], outputs={"a": {"status": status}}
+    )
+    assert (result.error or {}).get("type") == error
+
+
+async def test_the_usage_of_a_model_counts_into_the_budget(play):
+    steps = [
+        {"id": "ask", "type": "llm_inference", "prompt": "?"},
+        {"id": "more", "type": "noop", "depends_on": ["ask"]},
+    ]
+    outputs = {"ask": {"text": "!", "usage": {"input_tokens": 60, "output_tokens": 50}}}
+    result = await play(steps, outputs=outputs, budget={"tokens": {"hard": 100}, "on_exceeded": "fail"})
+    assert result.error["type"] == "budget"
+    result = await play(steps, outputs=outputs, budget={"tokens": {"hard": 100}, "on_exceeded": "pause"})
+    assert (result.stopped, result.waits_for) == ("waiting", [{"path": None, "for": "resume"}])
+
+
+async def test_an_output_may_be_given_in_place_of_what_the_engine_does_itself(play):
+    steps = [
+        {"id": "part", "type": "block", "steps": [{"id": "inner", "type": "mine"}]},
+        {"id": "later", "type": "wait", "inputs": {"duration": "1d"}},
+    ]
+    result = await play(steps, outputs={"part": 7, "later": None})
+    assert (result.output, result.duration) == ({"part": 7, "later": None}, 0)
