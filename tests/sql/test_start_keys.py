@@ -128,3 +128,19 @@ def test_batches_with_the_same_keys_in_other_orders_do_not_deadlock(engine: Engi
             back = threads.submit(other.start_many, [{"name": "flow", "input": {"order": n}} for n in orders[::-1]])
             ids = [s["id"] for s in forth.result()["started"]]
             assert [s["id"] for s in back.result()["started"]] == ids[::-1]
+
+
+def test_a_parent_waits_for_the_child_that_was_started_with_the_same_key_before(engine: Engine) -> None:
+    idempotent(engine)
+    first = engine.start(input={"order": 7})
+    engine.define({"call": []}, name="parent")
+    parent = engine.start("parent")
+    engine.finish(engine.claim_one("call").waiting("child", name="flow", input={"order": 7}))
+    assert engine.value("select count(*) from workflow.workflows where name = 'flow'") == 1
+    engine.finish(engine.claim_one("a").succeeded())
+    assert engine.status(first) == "succeeded"
+    engine.value("select workflow.sweep_children()")
+    call = engine.claim_one("call")
+    assert call.raw["resumed"]["workflow"]["id"] == str(first)
+    engine.finish(call.succeeded())
+    assert engine.status(parent) == "succeeded"
