@@ -8,6 +8,8 @@ from typing import Any
 import pytest
 from support.translations import definitions
 
+from workflow_engine.definition.json_schema import definition_schema
+
 # By what it is a field of. A step's own fields are by its type, wherever they stand.
 FIELDS: Mapping[str, str] = {
     "definition": "name spec description labels input_schema vars defaults steps output timeout fail_fast on_failure"
@@ -18,7 +20,7 @@ FIELDS: Mapping[str, str] = {
     "schedule": "cron timezone overlap catchup",
     "budget": "tokens cost_usd steps on_exceeded",
     "budget amount": "soft hard",
-    "retention": "succeeded failed",
+    "retention": "succeeded failed cancelled",
     "step": "id type name description depends_on trigger_rule when inputs output output_schema retries timeout timeouts"
     " for_each loop on_error limits locks compensate queue priority idempotency_key",
     "depends_on": "step on case",
@@ -27,6 +29,7 @@ FIELDS: Mapping[str, str] = {
     "timeouts": "schedule_to_start start_to_close heartbeat schedule_to_close",
     "for_each": "items as concurrency max_failures max_failure_ratio",
     "loop": "until max_iterations delay",
+    "on_error": "catch",
     "catch": "errors when output steps",
     "limits": "key concurrency rate units",
     "locks": "key scope",
@@ -103,6 +106,7 @@ def of_step(step: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     for child in step.get("steps", []):
         yield from of_step(child)
     on_error = step.get("on_error")
+    yield from of("on_error", on_error)
     for catch in on_error["catch"] if isinstance(on_error, dict) else []:
         yield from of("catch", catch)
         for child in catch.get("steps", []):
@@ -134,6 +138,18 @@ def test_there_are_translations_of_at_least_20_public_workflows_whose_sources_ar
     found = definitions()
     assert len({document["x-source"] for document in found.values()}) == len(found) >= 20
     assert all(name == document["name"] for name, document in found.items())
+
+
+def test_no_field_of_the_language_is_forgotten_here() -> None:
+    assert named(definition_schema()) - {name for names in FIELDS.values() for name in names.split()} == {"$schema"}
+
+
+def named(schema: Any) -> set[str]:
+    """All fields that a JSON Schema has, at any depth."""
+    children = schema.values() if isinstance(schema, dict) else schema if isinstance(schema, list) else ()
+    properties = schema.get("properties") if isinstance(schema, dict) else None
+    own = set(properties) if isinstance(properties, dict) else set()
+    return own.union(*map(named, children))
 
 
 def test_every_field_of_the_language_is_used() -> None:
