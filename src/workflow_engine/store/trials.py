@@ -24,7 +24,7 @@ from workflow_engine.store.turns import TURN, completions_document, read_turn
 if TYPE_CHECKING:
     from workflow_engine.definition.plan import CompiledDefinition
 
-_STATEMENT_TIMEOUT = "5s"
+_STATEMENT_TIMEOUT = "10s"
 _LEASE_SECONDS = 1e9  # a virtual worker does not die
 
 _TREE = (

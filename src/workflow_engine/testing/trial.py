@@ -22,10 +22,10 @@ import psycopg
 import structlog
 
 from workflow_engine.definition.plan import CompiledDefinition, Plan, PlanStep
-from workflow_engine.errors import TaskError
+from workflow_engine.errors import StoreUnavailable, TaskError
 from workflow_engine.execution import Limits, execute
 from workflow_engine.execution.orchestration import ORCHESTRATED
-from workflow_engine.records import Claim, Completion
+from workflow_engine.records import Claim, Completion, Turn
 from workflow_engine.secrets import Secrets
 from workflow_engine.states import AttemptOutcome, TaskStatus
 from workflow_engine.store.pool import as_engine_error, connection_options
@@ -84,7 +84,7 @@ async def run_trial(database_url: str, trial: Trial, bounds: Bounds | None = Non
 
     Raises:
         EnginePaused: The engine accepts nothing new.
-        StoreUnavailable: Postgres cannot be reached.
+        StoreUnavailable: Postgres cannot be reached, or takes too long.
     """
     try:
         async with (
@@ -94,6 +94,10 @@ async def run_trial(database_url: str, trial: Trial, bounds: Bounds | None = Non
             connection.transaction(force_rollback=True),
         ):
             return await _Run(Trials(connection, uuid.uuid4().hex), trial, bounds or Bounds()).play()
+    except psycopg.errors.QueryCanceled as error:
+        raise StoreUnavailable(
+            "Postgres took too long for one statement of the test.", hint="Try again, with fewer steps or items."
+        ) from error
     except psycopg.Error as error:
         ours = as_engine_error(error)
         if ours is None:
@@ -217,14 +221,19 @@ class _Run:
         """Deliver, and claim what is pending; also when the next scheduled task is due."""
         ended, self._ended = self._ended, []
         self._emitting |= any("emit" in (completion.effects or {}) for completion in ended)
-        types = sorted(self._types)
         try:
-            turn = await self._store.turn(ended, types=types, want=_WANT)
-        except psycopg.Error as error:
-            if len(ended) != 1 or as_engine_error(error) is not None:
-                raise
-            turn = await self._store.turn([_unfit(ended[0], error)], types=types, want=_WANT)
+            turn = await self._deliver(ended, _WANT)
+        except psycopg.DataError:
+            for completion in ended:  # one of them is unfit
+                try:
+                    await self._deliver([completion], 0)
+                except psycopg.DataError as error:
+                    await self._deliver([_unfit(completion, error)], 0)
+            turn = await self._deliver([], _WANT)
         return turn.claims, turn.next_due
+
+    async def _deliver(self, ended: Sequence[Completion], want: int) -> Turn:
+        return await self._store.turn(ended, types=sorted(self._types), want=want)
 
     async def _run(self, claim: Claim) -> None:
         plan = self._plans[claim.version_id]

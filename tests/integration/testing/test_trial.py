@@ -134,8 +134,12 @@ async def test_secrets_and_connections_need_not_be_there(play):
 
 
 async def test_what_postgres_refuses_fails_the_task_alone(play):
-    result = await play([{"id": "a", "type": "mine", "on_error": "continue"}], outputs={"a": "nul \u0000"})
-    assert result.task("a").error["type"] == "serialization_error"
+    steps = [{"id": name, "type": "mine", "on_error": "continue"} for name in ("nul", "fine", "large")]
+    result = await play(
+        steps, outputs={"nul": "nul \u0000", "fine": 1, "large": {"error": {"type": "x", "details": {"n": "\u0000"}}}}
+    )
+    assert result.statuses == {"nul": "failed", "fine": "succeeded", "large": "failed"}
+    assert result.task("nul").error["type"] == "serialization_error"
     assert result.status == "succeeded"
 
 
