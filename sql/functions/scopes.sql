@@ -40,9 +40,9 @@ begin
         round = excluded.round, total = excluded.total, started = excluded.started, open = excluded.open, failed = 0,
         width = excluded.width, tolerated = excluded.tolerated, error = null, awaits = excluded.awaits;
 
-    -- Materialized, so that each instance draws its own base.
+    -- Materialized, so that each instance draws its own base; without `awaits`, which holds all of them.
     with instance as materialized (
-        select w.task_id, w.workflow_id, w.version_id, w.step_index, w.attempt, w.awaits, i.value,
+        select w.task_id, w.workflow_id, w.version_id, w.step_index, w.attempt, (w.awaits ->> 'scope')::integer as scope, i.value,
                nextval('workflow.task_base') as base
         from unnest(p_tasks) w
         cross join lateral jsonb_array_elements(w.awaits -> 'instances') with ordinality as i(value, ord)
@@ -62,7 +62,7 @@ begin
             where s.version_id = w.version_id and s.step_index = w.step_index offset 0) s
         cross join lateral (
             select d.scope, d.kind, d.final_steps from workflow.definition_scopes d
-            where d.version_id = w.version_id and d.scope = (w.awaits ->> 'scope')::integer offset 0) d
+            where d.version_id = w.version_id and d.scope = w.scope offset 0) d
         left join lateral (
             select p.bases, p.path, p.variables from workflow.scopes p
             where s.scope > 0 and p.base = w.task_id - w.step_index offset 0) p on true
