@@ -226,6 +226,7 @@ begin
         select e.task_id = any(array(select a.task_id from unnest(v_again) a)) as caught) c
     where t.id = any(v_tasks) and t.id = e.task_id;
     if v_again <> '{}' then
+        v_again := workflow.catching_jobs(v_again, p_now);
         update workflow.tasks t set job_id = a.job_id
         from unnest(v_again, workflow.enqueue(v_again)) as a(task_id, queue, type, priority, scheduled_at, job_id)
         where t.id = any(v_tasks) and t.id = a.task_id;

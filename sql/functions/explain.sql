@@ -378,7 +378,8 @@ end
 $$;
 comment on function workflow.front_of_queue is 'Internal: the jobs of a queue that are claimed next';
 
--- The reason of a whole workflow in one word (with what it is about, after a colon): that of the task that has waited longest.
+-- The reason of a whole workflow in one word (with what it is about, after a colon): that of the task that has waited longest,
+-- not counting tasks that wait for those inside of them.
 -- Null when something of it runs or is about to be claimed, and when it has ended.
 --
 -- One of no_workers, no_worker_for_type:<type>, no_worker_for_queue:<queue>, workers_busy, paused, lock_held_by:<workflow>,
@@ -395,7 +396,8 @@ begin
     -- A look at the first hundred is enough: those that run are mostly among the first that are left.
     select x.reason, x.details, x.until into v_found
     from workflow.explain(p_workflow_id, -1, 100, false) x
-    order by x.reason not in ('running', 'claimable', 'resource_free'), x.reason in ('scheduled', 'waiting_until'), x.since, x.task_id
+    order by x.reason not in ('running', 'claimable', 'resource_free'), x.reason = 'waiting',
+             x.reason in ('scheduled', 'waiting_until'), x.since, x.task_id
     limit 1;
     if not found then
         return (

@@ -53,7 +53,7 @@ begin
             where s.version_id = t.version_id and s.step_index = t.step_index and s.resources <> '[]' offset 0) s
         cross join lateral jsonb_to_recordset(s.resources) as r(
             kind text, key text, scope text, capacity integer, units integer, rate jsonb)
-        where t.id = any(p_tasks));
+        where t.id = any(p_tasks) and not workflow.is_catching(t.awaits));
     if v_needs = '{}' then
         return p_tasks;
     end if;

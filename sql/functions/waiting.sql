@@ -57,7 +57,7 @@ begin
         select row(w.task_id, w.queue, w.type, w.priority, u.until)::workflow.ready_task
         from unnest(p_tasks) w
         cross join lateral (select least(
-            (w.awaits ->> 'at')::timestamptz,
+            case when w.awaits ? 'at' then greatest((w.awaits ->> 'at')::timestamptz, p_now) end,  -- what is over was not due before it was asked for
             p_now + make_interval(secs => (w.awaits ->> 'deadline')::double precision),
             case when w.awaits ->> 'kind' = 'timer'
                  then p_now + make_interval(secs => (w.awaits ->> 'delay')::double precision) end) as until) u
@@ -120,19 +120,22 @@ set jit = off
 as $$
 declare
     v_new       workflow.ready_task[];
+    v_catching  workflow.ready_task[];
     v_timed     bigint[];
     v_queues    text[];
 begin
     with resumed as (
         update workflow.tasks t set status = 'pending', pending_since = p_now, scheduled_at = null
         where t.id = any(p_tasks) and t.status = 'waiting'
-        returning t.id, t.version_id, t.step_index, t.priority, t.job_id
+        returning t.id, t.version_id, t.step_index, t.priority, t.job_id, workflow.is_catching(t.awaits) as catching
     )
     select coalesce(array_agg(row(r.id, s.queue, s.type, r.priority, null)::workflow.ready_task order by r.id)
-                        filter (where r.job_id is null), '{}'),
+                        filter (where r.job_id is null and not r.catching), '{}'),
+           coalesce(array_agg(row(r.id, s.queue, s.type, r.priority, null)::workflow.ready_task order by r.id)
+                        filter (where r.job_id is null and r.catching), '{}'),
            coalesce(array_agg(r.job_id) filter (where r.job_id is not null), '{}'),
            array_agg(distinct s.queue) filter (where r.job_id is not null)
-    into v_new, v_timed, v_queues
+    into v_new, v_catching, v_timed, v_queues
     from resumed r
     cross join lateral (
         select s.queue, s.type from workflow.definition_steps s
@@ -140,6 +143,9 @@ begin
     if v_timed <> '{}' then
         update procrastinate_jobs j set scheduled_at = null where j.id = any(v_timed) and j.status = 'todo';
         perform workflow.wake_queue(q) from unnest(v_queues) q;
+    end if;
+    if v_catching <> '{}' then
+        v_new := v_new || workflow.catching_jobs(v_catching, p_now);
     end if;
     if v_new <> '{}' then
         update workflow.tasks t set job_id = n.job_id

@@ -168,6 +168,38 @@ def test_a_step_that_catches_errors_is_shown_its_timeout(engine: Engine, state: 
     assert sweep(engine) == 0
 
 
+def test_any_worker_catches_that_no_worker_serves_the_queue(engine: Engine) -> None:
+    engine.register(types=["noop", "block"])
+    gpu = step(queue="gpu", type="train", timeouts={"schedule_to_start": 5}, catches=True)
+    define(engine, {"train": gpu}, {"train": ("catch", {"plan_b": step()})})
+    workflow = engine.start()
+    assert engine.claim() == []
+    engine.set_clock("6 seconds")
+    assert sweep(engine) == 1
+    (claim,) = engine.claim(types=["noop", "block"])
+    assert claim.raw["raised"]["details"]["kind"] == "schedule_to_start"
+    opened = claim.opens(1)
+    opened["awaits"]["state"] = {"catching": {"catch": 0, "error": claim.raw["raised"]}}
+    engine.finish(opened)
+    engine.finish(claim_only(engine, "plan_b").succeeded())
+    (claim,) = engine.claim(types=["noop", "block"])
+    engine.finish(claim.succeeded("caught"))
+    assert engine.status(workflow) == "succeeded"
+
+
+def test_a_catch_does_not_wait_for_the_lock_that_the_step_waited_for_in_vain(engine: Engine) -> None:
+    resource = {"kind": "lock", "key": "x", "scope": "task", "capacity": 1, "units": 1}
+    define(engine, {"a": step(resources=[resource], timeouts={"schedule_to_start": 5}, catches=True)})
+    first, second = engine.start(), engine.start()
+    assert claim_only(engine, "a").workflow == first
+    engine.set_clock("6 seconds")
+    assert sweep(engine) == 1
+    claim = claim_only(engine, "a")
+    assert (claim.workflow, claim.raw["raised"]["type"], engine.holders("x")) == (second, "timeout", [first])
+    engine.finish(claim.succeeded("caught"))
+    assert engine.status(second) == "succeeded"
+
+
 def test_a_block_that_takes_too_long_ends_what_is_in_it(engine: Engine) -> None:
     resource = {"kind": "lock", "key": "x", "scope": "task", "capacity": 1, "units": 1}
     define(

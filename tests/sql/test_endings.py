@@ -342,6 +342,21 @@ def test_a_retry_runs_the_handlers_again_when_it_ends_again(engine: Engine) -> N
     assert engine.outcomes(workflow, "on_exit") == ["succeeded", "succeeded"]
 
 
+def test_a_handler_that_runs_again_shows_the_steps_of_its_last_run_only(engine: Engine) -> None:
+    define(engine, {"a": step(), "on_failure": step(kind="on_failure")}, {"on_failure": ("block", {"log": step()})})
+    workflow = engine.start()
+    for _ in range(2):
+        run(engine, "a", fails=True)
+        engine.finish(claim_only(engine, "on_failure").opens(1))
+        run(engine, "log")
+        run(engine, "on_failure")
+        engine.retry(workflow)
+    shown = engine.rows(
+        "select path from workflow.task_list where workflow_id = %s and not coalesce(replaced, false)", workflow
+    )
+    assert sorted(row["path"] for row in shown) == ["a", "on_failure", "on_failure.log"]
+
+
 def test_what_was_undone_is_done_again_by_a_retry(engine: Engine) -> None:
     define(
         engine,

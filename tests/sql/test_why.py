@@ -6,6 +6,7 @@ from uuid import UUID
 import pytest
 
 from .engine import Claim, Engine, rated
+from .nested import define, step
 
 BASE = "http://localhost:3003/api/v1"
 
@@ -54,6 +55,16 @@ def test_a_blocked_task_names_the_steps_it_waits_for(engine: Engine) -> None:
     assert row["command"] == f"curl {BASE}/workflows/{workflow}/dag"
     assert why(engine, workflow, "last")["explanation"] == "Waits for 1 step: join (blocked)."
     assert pending_reason(engine, workflow) is None  # something is about to be claimed
+
+
+def test_a_workflow_waits_for_what_the_steps_inside_its_steps_wait_for(engine: Engine) -> None:
+    define(engine, {"each": step()}, {"each": ("item", {"ask": step()})})
+    workflow = engine.start()
+    engine.finish(engine.claim_one("each").opens(1))
+    engine.set_clock("1 minute")
+    engine.finish(engine.claim_one("ask").waiting("signal", name="paid"))
+    assert [row["reason"] for row in explained(engine, workflow)] == ["waiting", "waiting_signal"]
+    assert pending_reason(engine, workflow) == "waiting_signal:paid"
 
 
 def test_a_task_that_waits_for_a_workflow_names_it_and_how_it_is(engine: Engine) -> None:

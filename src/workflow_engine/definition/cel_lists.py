@@ -15,6 +15,16 @@ from cel_expr_python import cel
 MAX_RANGE = 1_000
 """Numbers that `lists.range` gives at most."""
 
+LIST_FUNCTIONS = {
+    "sum": "sum(list)",
+    "distinct": "list.distinct()",
+    "flatten": "list.flatten()",
+    "slice": "list.slice(from, to)",
+    "sort": "list.sort()",
+    "range": "lists.range(n)",
+}
+"""How they are called, by their names."""
+
 _INT64 = range(-(1 << 63), 1 << 63)
 
 

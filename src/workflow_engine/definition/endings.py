@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from workflow_engine.definition.fields import Fields
@@ -14,8 +15,13 @@ from workflow_engine.definition.steps import StepReader
 _HANDLERS: tuple[StepKind, ...] = ("on_failure", "on_exit")
 
 
-def read_ending(top: Fields, defaults: Defaults, reader: StepReader) -> tuple[tuple[StepKind, StepRecord], ...]:
-    """The steps that are made when the workflow's own have ended, with their kinds."""
+def read_ending(
+    top: Fields, defaults: Defaults, reader: StepReader, own: Sequence[StepRecord]
+) -> tuple[tuple[StepKind, StepRecord], ...]:
+    """The steps that are made when the workflow's own have ended, with their kinds.
+
+    Their paths are their kinds, so none of the workflow's own steps may be called like one that there is.
+    """
     found: list[tuple[StepKind, StepRecord]] = []
     for kind in _HANDLERS:
         part = top.part(kind)
@@ -27,6 +33,11 @@ def read_ending(top: Fields, defaults: Defaults, reader: StepReader) -> tuple[tu
     if top.get("output") is not None:
         inputs, places = {"value": top.get("output")}, {"value": top.at("output")}
         found.append(("output", _step("output", "transform", "", defaults, inputs=inputs, input_places=places)))
+    kinds = {kind for kind, _ in found}
+    for step in own:
+        if step.id in kinds:
+            message = f"'{step.id}' is how tasks of the workflow's own `{step.id}` are called; give the step another id"
+            top.faults.add(f"{step.pointer}/id", "duplicate-step-id", message)
     return tuple(found)
 
 

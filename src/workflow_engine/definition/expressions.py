@@ -16,7 +16,7 @@ from typing import Any
 from cel_expr_python import cel
 from cel_expr_python.ext import ext_encoders, ext_math, ext_optional, ext_strings
 
-from workflow_engine.definition.cel_lists import list_functions
+from workflow_engine.definition.cel_lists import LIST_FUNCTIONS, list_functions
 from workflow_engine.definition.cel_tree import read_references
 from workflow_engine.definition.faults import did_you_mean
 from workflow_engine.definition.sandbox import SANDBOX
@@ -250,6 +250,8 @@ def _complaint(raw: str, names: tuple[str, ...]) -> str:
     if name := re.fullmatch(r"undeclared reference to '([^']*)'", message):
         known = (*VARIABLES, *names)
         hint = did_you_mean(name[1], known) or f"; the variables are {', '.join(known)}"
+        if called := LIST_FUNCTIONS.get(name[1]):
+            hint = f"; write {called}"
         message = f"unknown name or function `{name[1][:80]}`{hint}"
     message = message if len(message) <= 240 else message[:239] + "…"
     return f"{message} (at character {column})" if column else message

@@ -83,7 +83,7 @@ def validate_input(schema: Mapping[str, Any] | None, value: Any, pointer: str = 
         with bounded_references():
             for error in Validator(schema, registry=referencing.Registry()).iter_errors(value):
                 place = join(pointer, *error.absolute_path)
-                faults.append(Fault(place, "validation-error", _clip(error.message)))
+                faults.append(Fault(place, "validation-error", _clip(_worded(error))))
                 if len(faults) == MAX_FAULTS:
                     break
     except RecursionError as error:
@@ -128,6 +128,12 @@ def _check_loops(places: Mapping[str, Mapping[str, Any]], pointer: str, faults: 
     if cycle := graph.find_cycle(same_data):
         place = list(places)[cycle[0]]
         faults.add(pointer + place, "invalid-schema", "this schema applies itself to the same data without end")
+
+
+def _worded(error: jsonschema.ValidationError) -> str:
+    """The library's message, with null, true and false as JSON writes them."""
+    written = {"None": "null", "True": "true", "False": "false"}.get(repr(error.instance))
+    return error.message if written is None else error.message.replace(repr(error.instance), written, 1)
 
 
 def _clip(message: str) -> str:

@@ -386,6 +386,20 @@ def test_ids_that_expressions_cannot_tell_apart_clash() -> None:
     ]
 
 
+def test_own_steps_are_not_called_like_those_of_the_ending_that_there_are() -> None:
+    own = [{"id": step_id, "type": "noop"} for step_id in ("output", "on_failure", "on_exit")]
+    handler = {"steps": [{"id": "on_exit", "type": "noop"}]}
+    assert places({"name": "x", "steps": own, "output": 1, "on_failure": handler}) == [
+        ("/steps/0/id", "duplicate-step-id"),
+        ("/steps/1/id", "duplicate-step-id"),
+    ]
+
+
+@pytest.mark.parametrize(("expression", "call"), [("[1].sum()", "sum(list)"), ("sort([1])", "list.sort()")])
+def test_a_function_that_is_called_otherwise_is_shown_how(expression: str, call: str) -> None:
+    assert faults(with_step(type="transform", expression=expression))[0].message.count(f"; write {call}") == 1
+
+
 def test_a_dependency_listed_twice_is_refused() -> None:
     steps = [{"id": "a", "type": "noop"}, {"id": "b", "type": "noop", "depends_on": ["a", "a"]}]
     assert places({"name": "x", "steps": steps}) == [("/steps/1/depends_on/1", "duplicate-dependency")]
