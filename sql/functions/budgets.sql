@@ -171,7 +171,12 @@ begin
     if p_budget.on_exceeded = 'pause' then
         foreach v_workflow in array v_locked loop
             continue when v_workflow.paused_at is not null or v_workflow.finished_at is not null or v_workflow.ending is not null;
-            perform workflow.pause_workflow(v_workflow.id);
+            -- Its places in lines for locks and limits stay: the caller may not lock these lines and then others.
+            update workflow.workflows w set paused_at = p_now where w.id = v_workflow.id;
+            insert into workflow.events (workflow_id, type, at) values (v_workflow.id, 'workflow.paused', p_now);
+            update procrastinate_jobs j set scheduled_at = workflow.never()
+            where j.status <> 'doing' and j.id = any(array(
+                select t.job_id from workflow.tasks t where t.workflow_id = v_workflow.id and t.status = 'pending'));
             update workflow.budgets b set paused = b.paused || v_workflow.id where b.workflow_id = p_budget.workflow_id;
         end loop;
     else
@@ -265,9 +270,16 @@ as $$
 declare
     v_budget    workflow.budgets;
     v_paused    uuid;
+    v_locked    uuid[];
 begin
-    perform 1 from workflow.workflows w where w.id = p_workflow_id for no key update;
-    if not found then
+    -- Those that it may let go on, too: before the row of the budget, for which their own attempts may wait.
+    v_locked := array(
+        select w.id from workflow.workflows w
+        where w.id = p_workflow_id
+           or w.id = any(array(select unnest(b.paused) from workflow.budgets b where b.workflow_id = p_workflow_id))
+        order by w.id
+        for no key update);
+    if not p_workflow_id = any(v_locked) then
         raise exception 'There is no workflow %.', p_workflow_id using errcode = 'WF404', detail = 'workflow-not-found';
     end if;
     insert into workflow.budgets as b (workflow_id, bounds, on_exceeded)
@@ -280,12 +292,18 @@ begin
     update workflow.budgets b set
         told = array(select r.bound from workflow.reached_bounds(v_budget, 'soft') r),
         exceeded = array(select r.bound from workflow.reached_bounds(v_budget, 'hard') r),
-        exceeded_at = case when exists (select 1 from workflow.reached_bounds(v_budget, 'hard')) then b.exceeded_at end
+        exceeded_at = case when exists (select 1 from workflow.reached_bounds(v_budget, 'hard'))
+                           then coalesce(b.exceeded_at, workflow.clock()) end,
+        -- A bound that was lowered below what is used up already: the leader stops what it stops.
+        attention = b.attention or exists (select 1 from workflow.reached_bounds(v_budget, 'hard'))
     where b.workflow_id = p_workflow_id
     returning * into v_budget;
     insert into workflow.events (workflow_id, type, at, data)
     values (p_workflow_id, 'workflow.budget_changed', workflow.clock(), jsonb_build_object('bounds', v_budget.bounds));
-    if v_budget.exceeded = '{}' and v_budget.paused <> '{}' then
+    if v_budget.exceeded = '{}' and not v_budget.paused <@ v_locked then
+        raise exception 'Its budget is pausing workflows right now.' using
+            errcode = '40001', hint = 'Send the whole transaction again.';
+    elsif v_budget.exceeded = '{}' and v_budget.paused <> '{}' then
         update workflow.budgets b set paused = '{}' where b.workflow_id = p_workflow_id;
         for v_paused in select p from unnest(v_budget.paused) p order by p loop
             if exists (select 1 from workflow.workflows w where w.id = v_paused and w.finished_at is null and w.paused_at is not null)

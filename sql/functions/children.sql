@@ -63,10 +63,14 @@ begin
                 v_child := (v_started ->> 'id')::uuid;
                 if v_started ? 'existing' then
                     insert into workflow.parents_to_wake (task_id) values (v_task.task_id);
+                elsif v_task.waits and workflow.waits_for_parents(v_child) then
+                    raise exception 'It would wait for a concurrency key of a workflow above it, which waits for it.'
+                        using errcode = 'WF409', detail = 'concurrency-limit';
                 end if;
             exception
                 when sqlstate 'WF404' or sqlstate 'WF409' or sqlstate 'WF422' or sqlstate 'WF503' then
                     get stacked diagnostics v_message = message_text;
+                    v_child := null;
                     v_error := workflow.child_error('not_started', v_message);
             end;
         end if;
@@ -84,6 +88,34 @@ begin
 end
 $$;
 comment on function workflow.await_child is 'Internal: start the children that tasks wait for';
+
+-- Whether a workflow that was just started stands in line for places that only the workflows above it have: they end after it.
+create or replace function workflow.waits_for_parents(p_workflow_id uuid) returns boolean
+language plpgsql stable
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_above uuid[] := '{}';
+    v_id    uuid := p_workflow_id;
+begin
+    if not exists (select 1 from workflow.workflows w where w.id = p_workflow_id and w.queued_at is not null) then
+        return false;
+    end if;
+    loop
+        select w.parent_id into v_id from workflow.workflows w where w.id = v_id;
+        exit when v_id is null;
+        v_above := v_above || v_id;
+    end loop;
+    return exists (
+        select 1
+        from (select p.key, p.capacity from workflow.places p where p.workflow_id = p_workflow_id offset 0) p
+        where p.capacity <= (
+            select count(*) from workflow.places x
+            where x.workflow_id = any(v_above) and x.key = p.key and x.entered_at is not null));
+end
+$$;
+comment on function workflow.waits_for_parents is 'Internal: whether a child would wait for those that wait for it';
 
 -- The error of a task whose child could not be started.
 create or replace function workflow.child_error(p_kind text, p_message text) returns jsonb

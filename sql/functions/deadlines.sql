@@ -125,14 +125,14 @@ begin
                     when not t.workflow_id = any(v_workflows) then 'later'
                     when d.kind = 'schedule_to_close' then 'due'
                     when t.attempt > d.attempt or t.status <> 'pending' or t.awaits is not null then 'over'
-                    when w.paused_at is not null or v_paused and w.status = 'pending' then 'held'
+                    when w.paused_at is not null or w.queued_at is not null or v_paused and w.status = 'pending' then 'held'
                     else 'due' end as state
         from unnest(v_due) d
         left join lateral (
             select t.id, t.workflow_id, t.status, t.attempt, t.awaits, t.finished_at from workflow.tasks t
             where t.id = d.task_id offset 0) t on true
         left join lateral (
-            select w.id, w.status, w.paused_at from workflow.workflows w where w.id = t.workflow_id offset 0) w on true
+            select w.id, w.status, w.paused_at, w.queued_at from workflow.workflows w where w.id = t.workflow_id offset 0) w on true
     ), forgotten as (
         delete from workflow.deadlines d using state s
         where d.task_id = s.task_id and d.kind = s.kind and s.state in ('over', 'due')
@@ -176,11 +176,21 @@ declare
 begin
     v_tasks := array(select t.id from workflow.tasks t where t.id = any(p_tasks) and t.finished_at is null);
     v_left := array(select t.id from workflow.tasks t where t.id = any(v_tasks) and t.awaits is not null);
+    if v_left <> '{}' and cardinality(v_tasks) > 1 then
+        -- What is inside of another one of them is cancelled with it.
+        v_tasks := array(
+            select t.id from workflow.tasks t
+            where t.id = any(v_tasks) and not exists (
+                select 1 from workflow.scopes c
+                where c.base = t.id - t.step_index and c.bases && array(
+                    select o.base from workflow.scopes o where o.parent_task_id = any(v_left))));
+        v_left := array(select t.id from workflow.tasks t where t.id = any(v_tasks) and t.awaits is not null);
+    end if;
     for v_task in
         select t.*, s.queue, s.type, e.error as raised, s.catches and t.awaits ->> 'kind' is distinct from 'raised'
                and t.awaits -> 'state' -> 'catching' is null as caught
         from unnest(p_tasks, p_errors) e(task_id, error)
-        cross join lateral (select t.* from workflow.tasks t where t.id = e.task_id and t.finished_at is null offset 0) t
+        cross join lateral (select t.* from workflow.tasks t where t.id = e.task_id and t.id = any(v_tasks) offset 0) t
         cross join lateral (
             select s.queue, s.type, s.catches from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s

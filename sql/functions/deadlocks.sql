@@ -33,7 +33,8 @@ $$;
 comment on function workflow.lock_waits is 'Which workflows wait for locks that other workflows hold to their end';
 
 -- Breaks a circle of workflows, each of which waits for a lock of the next: fails a task that waits in it, as if its attempt
--- had failed, so that what the graph says of a failure happens, and the others go on.
+-- had failed, so that what the graph says of a failure happens, and the others go on. What the task waits for besides (it may
+-- have been resumed) is let go; a step that catches errors is shown this one.
 --
 -- All of it is looked at again under the locks of the workflows: while they are held, none of them can give up its lock.
 -- Returns whether the task was failed; false when it waits no more or the circle is no longer there.
@@ -50,7 +51,6 @@ declare
     v_key   text;
     v_path  text;
     v_error jsonb;
-    v_cancelled bigint[];
 begin
     perform 1 from workflow.workflows w where w.id = any(p_cycle) order by w.id for no key update;
     v_now := workflow.clock();
@@ -79,17 +79,7 @@ begin
     v_error := jsonb_build_object(
         'type', 'deadlock', 'message', 'Circular dependency detected: ' || v_path, 'retryable', true,
         'attempt', v_task.attempt, 'details', jsonb_build_object('lock', v_key, 'cycle', p_cycle || p_cycle[1]));
-    update workflow.tasks t set status = 'failed', error = v_error, finished_at = v_now, timeout_override = null
-    where t.id = p_task_id;
-    delete from procrastinate_jobs j where j.id = v_task.job_id;
-    delete from workflow.waits x where x.task_id = p_task_id;
-    insert into workflow.events (workflow_id, type, task_id, attempt, at, data)
-    values (v_task.workflow_id, 'task.failed', p_task_id, nullif(v_task.attempt, 0), v_now,
-            jsonb_build_object('error', v_error));
-    v_cancelled := workflow.advance(array[
-        row(p_task_id, v_task.workflow_id, v_task.version_id, v_task.step_index, 'failed', v_error)::workflow.ended_task],
-        v_now);
-    perform workflow.free_resources(array[v_task.workflow_id], v_cancelled, v_now);
+    perform workflow.raise_errors(array[p_task_id], array[v_error], v_now);
     return true;
 end
 $$;

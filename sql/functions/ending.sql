@@ -71,7 +71,7 @@ $$;
 comment on function workflow.begin_ending is 'Internal: begin the endings of workflows whose outcome is certain';
 
 -- Lists what those of some workflows that do not succeed have to undo: steps that succeeded, in whatever scope, and have not been
--- undone since.
+-- undone since. What a rerun keeps was done by the workflow before, and stays.
 create or replace function workflow.list_compensations(p_workflows uuid[]) returns void
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -103,6 +103,7 @@ begin
         select c.finished_at from workflow.tasks c
         where c.id = t.id - t.step_index + s.compensation and c.status = 'succeeded' offset 0) c on true
     where t.workflow_id = any(v_workflows) and t.status = 'succeeded' and s.compensation is not null
+      and t.output_from is distinct from 'rerun'
       and (c.finished_at is null or c.finished_at < t.finished_at);
 end
 $$;

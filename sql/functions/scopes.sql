@@ -257,12 +257,21 @@ set enable_mergejoin = off
 as $$
 declare
     v_open  bigint[];
+    v_level bigint[];
     v_tasks bigint[];
 begin
-    v_open := array(
-        select c.base from workflow.scopes c
-        where c.workflow_id = any(array(select x.workflow_id from workflow.scopes x where x.base = any(p_bases)))
-          and c.finished_at is null and c.bases && p_bases);
+    v_open := array(select c.base from workflow.scopes c where c.base = any(p_bases) and c.finished_at is null);
+    v_level := v_open;
+    loop  -- down by the ids of their tasks, as the workflow may have ten thousand other scopes
+        v_level := array(
+            select distinct c.base
+            from unnest(v_level) b
+            cross join lateral (
+                select c.base from workflow.scopes c
+                where c.parent_task_id between b and b + 65535 and c.finished_at is null offset 0) c);
+        exit when v_level = '{}';
+        v_open := v_open || v_level;
+    end loop;
     v_tasks := array(
         select t.id from workflow.tasks t
         where t.id = any(array(

@@ -25,6 +25,7 @@ declare
     v_ended     workflow.ended_task[];
     v_waiting   workflow.waiting_task[];
     v_left      bigint[];   -- tasks that were resumed and now go on without what they waited for
+    v_raised    bigint[];   -- lost once too often: their steps may catch that
     v_effects   workflow.effect[];
     v_given     workflow.completion[];  -- where some were refused: as they came
     v_timed     bigint[];   -- tasks that go on and have deadlines
@@ -100,8 +101,9 @@ begin
            array_agg(d.id) filter (where d.awaits is not null and (d.terminal or d.outcome = 'retried')),
            array_agg(row(d.id, d.workflow_id, d.version_id, d.step_index, d.effects)::workflow.effect)
                filter (where d.effects is not null),
-           array_agg(d.id) filter (where s.timeouts is not null and d.status in ('pending', 'scheduled'))
-    into v_settled, v_again, v_ended, v_waiting, v_left, v_effects, v_timed
+           array_agg(d.id) filter (where s.timeouts is not null and d.status in ('pending', 'scheduled')),
+           array_agg(d.id) filter (where d.outcome = 'lost' and d.wanted is not null)
+    into v_settled, v_again, v_ended, v_waiting, v_left, v_effects, v_timed, v_raised
     from done d
     cross join lateral (
         select s.queue, s.type, s.timeouts from workflow.definition_steps s
@@ -124,6 +126,17 @@ begin
     end if;
     if v_left is not null then
         v_tasks := v_tasks || workflow.stop_awaiting(v_left, v_now);
+    end if;
+    if v_raised is not null then
+        v_tasks := v_tasks || workflow.stop_awaiting_scope(v_raised, v_now);
+        perform workflow.forget_waits(v_raised, v_now);
+    end if;
+    if v_waiting is not null and (v_left is not null or v_raised is not null) then
+        -- Not those that were cancelled just now, inside of what these have left.
+        v_waiting := (
+            select array_agg(w) from unnest(v_waiting) w
+            where w.task_id = any(array(
+                select t.id from workflow.tasks t where t.id = any(v_tasks) and t.status = 'waiting')));
     end if;
     if v_waiting is not null then
         perform workflow.begin_waiting(v_waiting, v_now);

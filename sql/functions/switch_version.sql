@@ -2,8 +2,8 @@
 -- row; the workflow is pending or has ended, so none of its tasks runs.
 --
 -- It gets new tasks under a new base (see workflow.task_base), one for each step of the version. A task that succeeded stays
--- as it is, with its attempts, logs and events, if its step is in the version with the same type and all that it depends on
--- there stays too; what was in its scopes is not shown any more. All others start anew; attempts at them and events of them stay under their old ids
+-- as it is, with its attempts, logs and events, if its step is in the version with the same type, it was not undone
+-- and all that it depends on there stays too; what was in its scopes is not shown any more. All others start anew; attempts at them and events of them stay under their old ids
 -- (workflow.replaced_tasks). A workflow of which everything stays has succeeded.
 --
 -- Returns how many tasks start anew.
@@ -21,6 +21,7 @@ declare
     v_workflow  workflow.workflows;
     v_version   workflow.definition_versions;
     v_tasks     bigint[];   -- of before
+    v_undone    bigint[] := workflow.undone_tasks(p_workflow_id);
     v_lines     text[];     -- locks and limits they wait for
     v_same      bigint[];   -- by position in the new version: the task of before that may stay, or null
     v_stays     boolean[];
@@ -47,7 +48,8 @@ begin
             select b.id, b.type, t.id as task_id
             from workflow.tasks t
             join workflow.definition_steps b on b.version_id = v_workflow.version_id and b.step_index = t.step_index
-            where t.id = any(v_tasks) and t.status = 'succeeded' and b.scope = 0 and b.kind = 'step') o
+            where t.id = any(v_tasks) and t.status = 'succeeded' and b.scope = 0 and b.kind = 'step'
+              and not t.id = any(v_undone)) o
             on o.id = s.id and o.type = s.type and s.scope = 0 and s.kind = 'step'
         where s.version_id = p_version_id
         order by s.step_index);

@@ -15,8 +15,9 @@ set enable_mergejoin = off
 set jit = off
 as $$
 declare
-    v_kind  text;
-    v_some  workflow.waiting_task[];
+    v_kind      text;
+    v_some      workflow.waiting_task[];
+    v_caught    bigint[];
 begin
     perform workflow.park_waiting(p_tasks, p_now);
     for v_kind, v_some in
@@ -25,10 +26,11 @@ begin
         case v_kind
             when 'timer' then null;
             when 'scope' then
-                -- The steps of a catch, of a child that took too long.
-                if exists (select 1 from unnest(v_some) w where w.type = 'workflow') then
-                    perform workflow.stop_awaiting_child(
-                        array(select w.task_id from unnest(v_some) w where w.type = 'workflow'), p_now);
+                -- The steps of a catch: a signal, an answer or a child is waited for no more.
+                v_caught := array(
+                    select w.task_id from unnest(v_some) w where w.awaits -> 'state' -> 'catching' is not null);
+                if v_caught <> '{}' then
+                    perform workflow.forget_waits(v_caught, p_now);
                 end if;
                 perform workflow.await_scope(v_some, p_now);
             when 'signal' then perform workflow.await_signal(v_some, p_now);
@@ -107,6 +109,19 @@ begin
 end
 $$;
 comment on function workflow.stop_awaiting is 'Internal: let go what tasks waited for';
+
+-- Lets go whatever tasks but scopes wait for whose `awaits` says something else already.
+create or replace function workflow.forget_waits(p_tasks bigint[], p_now timestamptz) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+begin
+    perform workflow.stop_awaiting_signal(p_tasks, p_now);
+    perform workflow.stop_awaiting_approval(p_tasks, p_now);
+    perform workflow.stop_awaiting_child(p_tasks, p_now);
+end
+$$;
+comment on function workflow.forget_waits is 'Internal: let go what tasks waited for before they wait for something else';
 
 -- Makes waiting tasks pending, because what they wait for has come. The caller holds the workflow rows; other tasks are left
 -- as they are.

@@ -180,6 +180,75 @@ INVARIANTS = {
         join workflow.workflows w on w.id = (t.awaits ->> 'workflow_id')::uuid
         where t.status = 'waiting' and t.awaits ->> 'kind' = 'child' and w.finished_at is not null
           and not exists (select 1 from workflow.parents_to_wake p where p.task_id = t.id)""",
+    "a task that waits for a signal has its place": """
+        select t.id from workflow.tasks t
+        where t.status = 'waiting' and t.awaits ->> 'kind' = 'signal' and not exists (
+            select 1 from workflow.signal_waits x
+            where x.task_id = t.id and x.workflow_id = t.workflow_id and not x.woken)""",
+    "only who waits for a signal, or was just resumed, has a place": """
+        select x.task_id from workflow.signal_waits x left join workflow.tasks t on t.id = x.task_id
+        where t.id is null or t.finished_at is not null or t.awaits ->> 'kind' is distinct from 'signal'""",
+    "a signal is kept for a task that waits for it, or taken by one that ended with it": """
+        select s.seq, s.taken_by from workflow.signals s left join workflow.tasks t on t.id = s.taken_by
+        where s.taken_by is not null and s.taken_at is null
+          and (t.id is null or t.finished_at is not null or t.awaits ->> 'kind' is distinct from 'signal')""",
+    "a free signal is not waited for": """
+        select x.task_id, s.seq from workflow.signal_waits x
+        join workflow.tasks t on t.id = x.task_id
+        join workflow.signals s on s.workflow_id = x.workflow_id and s.name = x.name and s.taken_by is null
+        where t.status = 'waiting' and (not x.matches or s.seq > x.after)""",
+    "a task that waits for an approval has asked": """
+        select t.id from workflow.tasks t
+        where t.status = 'waiting' and t.awaits ->> 'kind' = 'approval' and not exists (
+            select 1 from workflow.approvals a where a.task_id = t.id and a.status = 'open')""",
+    "only who waits for an approval, or was just resumed, has one open": """
+        select a.id from workflow.approvals a left join workflow.tasks t on t.id = a.task_id
+        where a.status = 'open' and (
+            t.id is null or t.finished_at is not null or t.awaits ->> 'kind' is distinct from 'approval')""",
+    "a task that waits for a time has one": """
+        select t.id from workflow.tasks t
+        where t.status = 'waiting' and t.awaits ->> 'kind' = 'timer' and t.scheduled_at is null""",
+    "a task that waits says for what, and one that ended for nothing": """
+        select t.id, t.status, t.awaits from workflow.tasks t
+        where t.status = 'waiting' and t.awaits is null
+           or t.finished_at is not null and t.awaits is not null""",
+    "a group starts as many scopes as it may": """
+        select g.task_id from workflow.groups g join workflow.tasks t on t.id = g.task_id
+        where t.status = 'waiting' and t.awaits ->> 'kind' = 'scope' and g.open < g.width and exists (
+            select 1 from workflow.scopes c
+            where c.parent_task_id = g.task_id and c.round = g.round and c.status = 'blocked')""",
+    "a running scope has an open task": f"""
+        select c.base from workflow.scopes c where c.status = 'running' and not exists (
+            select 1 from workflow.definition_steps s join workflow.tasks t on t.id = c.base + s.step_index
+            where s.version_id = c.version_id and s.scope = c.scope and t.status in {_OPEN})""",
+    "an open task inside stands in a running scope": f"""
+        select t.id from workflow.tasks t
+        join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+        left join workflow.scopes c on c.base = t.id - t.step_index
+        where s.scope > 0 and s.kind = 'step' and t.status in {_OPEN} and c.status is distinct from 'running'""",
+    "a child knows its parent, and those above it": """
+        select c.id from workflow.workflows c left join workflow.workflows p on p.id = c.parent_id
+        where c.parent_task_id is not null and (
+            p.id is null or c.depth <> p.depth + 1 or c.root_id is distinct from coalesce(p.root_id, p.id))""",
+    "a child does not outlive its parent, unless it is abandoned or the leader is to cancel it": """
+        select c.id from workflow.workflows c join workflow.workflows p on p.id = c.parent_id
+        where c.finished_at is null and c.ending is null and p.finished_at is not null and p.status <> 'succeeded'
+          and c.on_parent_cancel = 'cancel'
+          and not exists (select 1 from workflow.children_to_cancel x where x.workflow_id = c.id)
+          and not exists (
+              select 1 from workflow.events e where e.workflow_id = c.id and e.type = 'workflow.retried')""",
+    "a step is undone once for each time that it was done": """
+        select t.id from workflow.tasks t
+        join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+        where s.kind = 'compensation' and not exists (  -- what an operator says was done has no attempt
+            select 1 from workflow.definition_steps d join workflow.tasks o on o.id = t.id - t.step_index + d.step_index
+            where d.version_id = t.version_id and d.compensation = t.step_index and o.output_from = 'operator')
+          and (
+            select count(*) from workflow.attempt_history h where h.task_id = t.id and h.outcome = 'succeeded') > (
+            select count(*) from workflow.definition_steps d
+            join workflow.attempt_history h
+                on h.task_id = t.id - t.step_index + d.step_index and h.outcome = 'succeeded'
+            where d.version_id = t.version_id and d.compensation = t.step_index)""",
     "no counter is negative": """
         select id from workflow.tasks where least(open_dependencies, succeeded_dependencies, failed_dependencies,
                                                   skipped_dependencies, unmet_dependencies,
