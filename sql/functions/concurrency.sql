@@ -145,7 +145,7 @@ begin
         select p from workflow.workflows w
         cross join lateral (select v.* from workflow.definition_versions v where v.id = w.version_id offset 0) v
         cross join lateral unnest(workflow.wanted_places(w.id, w.input, w.labels, w.priority, v.concurrency, v.plan)) p
-        where w.id = p_workflow_id and v.concurrency is not null and not exists (
+        where w.id = p_workflow_id and w.finished_at is null and v.concurrency is not null and not exists (
             select 1 from workflow.places x where x.workflow_id = w.id));
     if v_wanted <> '{}' then
         perform workflow.take_places(v_wanted, p_now);

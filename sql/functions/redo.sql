@@ -89,14 +89,17 @@ declare
     v_workflow workflow.workflows;
 begin
     select * into v_workflow from workflow.workflows w where w.id = p_workflow_id;
-    if v_workflow.finished_at is not null or v_workflow.ending is not null or v_workflow.open_tasks > 0 then
+    if v_workflow.ending is not null or v_workflow.open_tasks > 0 then
         return;
+    elsif v_workflow.finished_at is not null then
+        null;
     elsif v_workflow.has_ending then
         perform workflow.begin_ending(array[p_workflow_id], null, p_now);
     else
         perform workflow.finish_workflows(
             array[p_workflow_id], case when v_workflow.error is null then 'succeeded' else 'failed' end, p_now);
     end if;
+    perform workflow.free_resources(array[p_workflow_id], '{}', p_now);
 end
 $$;
 comment on function workflow.end_if_done is 'Internal: end a workflow of which nothing is open';

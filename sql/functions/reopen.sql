@@ -122,9 +122,7 @@ begin
     perform workflow.set_deadlines(v_waiting, p_now, true);
     if v_ended <> '{}' then
         v_cancelled := workflow.advance(v_ended, p_now);
-        if v_cancelled <> '{}' then
-            perform workflow.free_resources(array(select distinct e.workflow_id from unnest(v_ended) e), v_cancelled, p_now);
-        end if;
+        perform workflow.free_resources(array(select distinct e.workflow_id from unnest(v_ended) e), v_cancelled, p_now);
     end if;
 end
 $$;

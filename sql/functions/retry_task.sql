@@ -61,6 +61,8 @@ begin
          'The workflow is ending.', 'Wait until it has ended, then retry it.'),
         (v_kind not in ('step', 'compensation') and v_task.finished_at is not null,
          'The task belongs to the end of its workflow.', 'Retry the workflow: it ends again.'),
+        (v_kind = 'compensation' and v_task.finished_at is not null and v_workflow.finished_at is null,
+         'The workflow runs again.', 'Wait until it has ended; if it does not succeed, it is undone then.'),
         (v_task.status = 'skipped',
          'The task was skipped.', 'Its condition was not met; start the workflow anew to run it again.'),
         (v_task.status = 'succeeded',

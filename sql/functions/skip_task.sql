@@ -86,6 +86,14 @@ begin
         v_behind := array_remove(workflow.to_redo(v_workflow.id, array_remove(v_behind, p_task_id), v_now), p_task_id);
         -- What is behind it waits for it once more, as for any task that is about to end.
         update workflow.tasks t set status = 'waiting', finished_at = null, error = null where t.id = p_task_id;
+        perform workflow.recount(array(
+            select n.id
+            from workflow.definition_steps s
+            cross join lateral unnest(s.successors) y(successor)
+            cross join lateral (
+                select n.id from workflow.tasks n
+                where n.id = p_task_id - v_task.step_index + y.successor and n.status = 'blocked' offset 0) n
+            where s.version_id = v_task.version_id and s.step_index = v_task.step_index), v_now);
         perform workflow.reopen(v_workflow.id, v_behind, v_now);
     end if;
 

@@ -1,5 +1,8 @@
 """Tasks that leave a wait other than by its end: by a catch, a lost worker, a deadline around them, a deadlock."""
 
+import psycopg
+import pytest
+
 from .engine import Engine, error_document
 from .nested import child, define, step
 
@@ -146,3 +149,28 @@ def test_a_rerun_that_fails_does_not_undo_what_the_workflow_before_it_did(engine
     engine.finish(engine.claim_one("b").failed())
     assert engine.status(rerun) == "failed"
     assert engine.tasks(rerun) == {"a": "succeeded", "b": "failed"}
+
+
+def test_what_waits_for_a_step_that_failed_and_is_skipped_counts_it_once(engine: Engine) -> None:
+    engine.define({"a": [], "b": [], "c": ["a", "b"]}, fail_fast=False)
+    workflow = engine.start()
+    claims = {c.step: c for c in engine.claim()}
+    engine.finish(claims["a"].failed())
+    engine.value("select workflow.skip_task(%s)", claims["a"].task_id)
+    assert engine.tasks(workflow) == {"a": "succeeded", "b": "running", "c": "blocked"}
+    engine.finish(claims["b"].succeeded())
+    engine.finish(engine.claim_one("c").succeeded())
+    assert engine.status(workflow) == "succeeded"
+
+
+def test_a_compensation_is_not_retried_while_its_workflow_runs_again(engine: Engine) -> None:
+    define(engine, {"a": step(compensation="undo"), "b": step(["a"]), "undo": step(kind="compensation")})
+    workflow = engine.start()
+    engine.finish(engine.claim_one().succeeded())
+    engine.finish(engine.claim_one().failed())
+    undo = engine.claim_one("undo")
+    engine.finish(undo.failed())
+    engine.retry(workflow)
+    engine.claim_one("b")
+    with pytest.raises(psycopg.Error, match=r"runs again"):
+        engine.retry_task(undo.task_id)

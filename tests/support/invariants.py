@@ -240,14 +240,15 @@ INVARIANTS = {
     "a step is undone once for each time that it was done": """
         select t.id from workflow.tasks t
         join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
-        where s.kind = 'compensation' and not exists (  -- what an operator says was done has no attempt
-            select 1 from workflow.definition_steps d join workflow.tasks o on o.id = t.id - t.step_index + d.step_index
-            where d.version_id = t.version_id and d.compensation = t.step_index and o.output_from = 'operator')
-          and (
+        where s.kind = 'compensation' and (
             select count(*) from workflow.attempt_history h where h.task_id = t.id and h.outcome = 'succeeded') > (
             select count(*) from workflow.definition_steps d
-            join workflow.attempt_history h
-                on h.task_id = t.id - t.step_index + d.step_index and h.outcome = 'succeeded'
+            cross join lateral (
+                select h.task_id from workflow.attempt_history h
+                where h.task_id = t.id - t.step_index + d.step_index and h.outcome = 'succeeded'
+                union all
+                select e.task_id from workflow.events e
+                where e.task_id = t.id - t.step_index + d.step_index and e.type = 'task.overridden') h
             where d.version_id = t.version_id and d.compensation = t.step_index)""",
     "no counter is negative": """
         select id from workflow.tasks where least(open_dependencies, succeeded_dependencies, failed_dependencies,
