@@ -45,5 +45,5 @@ async def test_all_built_in_types_are_there_and_described():
     settings = load_settings()
     async with make_http_client(settings) as http, Connections({}) as connections:
         handlers = builtin_handlers(settings, http=http, connections=connections)
-    assert sorted(handlers) == ["agent", "database", "fail", "http", "llm_inference", "noop", "transform"]
+    assert sorted(handlers) == ["agent", "database", "fail", "http", "llm_inference", "noop", "tool", "transform"]
     assert all(handler.type == name and handler.description for name, handler in handlers.items())
