@@ -145,9 +145,13 @@ set search_path = public, pg_temp
 set enable_seqscan = off
 as $$
 declare
-    v_workflow  workflow.workflows := workflow.live_workflow(p_workflow_id);
-    v_keys      text[] := array(select p.key from workflow.places p where p.workflow_id = p_workflow_id);
+    v_workflow  workflow.workflows;
+    v_keys      text[];
 begin
+    -- A resume of the engine at the same time waits, or is waited for: else each would take the other's pause for standing.
+    perform 1 from workflow.engine e where e.only_row for share;
+    v_workflow := workflow.live_workflow(p_workflow_id);
+    v_keys := array(select p.key from workflow.places p where p.workflow_id = p_workflow_id);
     if v_workflow.paused_at is not null then
         if v_workflow.budgets is not null and workflow.exceeded_budget(p_workflow_id) is not null then
             raise exception 'Its budget is used up: %.', workflow.budget_in_words(workflow.exceeded_budget(p_workflow_id)) using

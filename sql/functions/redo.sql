@@ -49,7 +49,7 @@ $$;
 comment on function workflow.to_redo is 'Internal: the tasks that a retry reopens, those that were undone too';
 
 -- The tasks of a workflow's own steps that succeeded and whose success does not count any more: what they or a step inside them
--- did was undone since, or ended the workflow.
+-- did was undone since, or ended the workflow. One that is done again already is not among them.
 create or replace function workflow.undone_tasks(p_workflow_id uuid) returns bigint[]
 language plpgsql stable
 set search_path = public, pg_temp
@@ -69,11 +69,14 @@ begin
             select c.finished_at from workflow.tasks c
             where c.id = t.id - t.step_index + s.compensation and c.status = 'succeeded' offset 0) c on true
         left join lateral (
-            select o.parent_task_id
-            from workflow.scopes i join workflow.scopes o on o.base = i.bases[2]
+            select o.parent_task_id, o.replaced, p.finished_at
+            from workflow.scopes i
+            join workflow.scopes o on o.base = i.bases[2]
+            join workflow.tasks p on p.id = o.parent_task_id
             where s.scope > 0 and i.base = t.id - t.step_index offset 0) o on true
         where t.workflow_id = p_workflow_id and t.status = 'succeeded' and s.kind = 'step'
-          and (c.finished_at >= t.finished_at or s.type = 'terminate'));
+          and (c.finished_at >= t.finished_at or s.type = 'terminate')
+          and (s.scope = 0 or not o.replaced and o.finished_at is not null));
 end
 $$;
 comment on function workflow.undone_tasks is 'Internal: tasks that succeeded and were undone since';

@@ -174,3 +174,33 @@ def test_a_compensation_is_not_retried_while_its_workflow_runs_again(engine: Eng
     engine.claim_one("b")
     with pytest.raises(psycopg.Error, match=r"runs again"):
         engine.retry_task(undo.task_id)
+
+
+def test_what_is_done_again_already_is_not_reopened_by_the_retry_of_another_task(engine: Engine) -> None:
+    define(
+        engine,
+        {"group": step(), "bad": step()},
+        {"group": ("block", {"pay": step(compensation="undo"), "undo": step(kind="compensation")})},
+        plan={"fail_fast": False},
+    )
+    workflow = engine.start()
+    claims = {c.step: c for c in engine.claim()}
+    engine.finish(claims["group"].opens(1), claims["bad"].failed())
+    engine.finish(engine.claim_one("pay").succeeded())
+    engine.finish(engine.claim_one("group").succeeded())
+    engine.finish(engine.claim_one("undo").succeeded())
+    assert engine.status(workflow) == "failed"
+
+    engine.retry(workflow)
+    claims = {c.step: c for c in engine.claim()}
+    engine.finish(claims["bad"].failed())
+    assert engine.retry_task(claims["bad"].task_id) == 1
+    assert engine.task(workflow, "group")["status"] == "running"
+    engine.finish(claims["group"].opens(1), engine.claim_one("bad").released())
+    engine.finish(engine.claim_one("pay").succeeded())
+    engine.finish(engine.claim_one("group").succeeded())
+    engine.finish(engine.claim_one("bad").failed())
+    assert engine.task(workflow, "group")["status"] == "succeeded"
+    engine.finish(engine.claim_one("undo").succeeded())
+
+    assert engine.retry(workflow) == 2, "it has been undone once more"

@@ -227,6 +227,22 @@ def test_the_resume_of_a_workflow_waits_for_a_claim_that_is_parking(
     assert engine.held(workflow) == set()
 
 
+def test_a_workflow_and_the_engine_resumed_at_once_leave_nothing_held(
+    engine: Engine, other: Engine, blocked: Callable[..., "Future[Any]"]
+) -> None:
+    engine.define({"a": []})
+    workflow = engine.start()
+    engine.pause()
+    engine.pause_workflow(workflow)
+
+    with engine.transaction():
+        engine.resume()
+        resumed = blocked(other, lambda: other.resume_workflow(workflow))
+    resumed.result(timeout=10)
+
+    assert [c.workflow for c in engine.claim()] == [workflow]
+
+
 def test_a_claim_in_the_middle_of_a_resume_parks_nothing(engine: Engine, other: Engine) -> None:
     engine.define({"a": []})
     workflow = engine.start()
