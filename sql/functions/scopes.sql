@@ -160,7 +160,12 @@ begin
     with noted as (
         update workflow.scopes c set
             open_tasks = c.open_tasks - f.final_steps,
-            error = coalesce(c.error, f.error),
+            -- With the path of the innermost task that failed: which item it was is all that tells it from the others.
+            error = coalesce(c.error, case when f.error is not null then jsonb_build_object(
+                'path', c.path || case when (
+                    select d.kind from workflow.definition_scopes d
+                    where d.version_id = c.version_id and d.scope = c.scope) in ('item', 'iteration')
+                    then '' else '.' || (f.error ->> 'step') end) || f.error end),
             status = case when c.open_tasks > f.final_steps then c.status
                           when coalesce(c.error, f.error) is null then 'succeeded' else 'failed' end,
             finished_at = case when c.open_tasks <= f.final_steps then p_now end

@@ -104,6 +104,7 @@ def test_the_first_failure_too_many_cancels_the_other_items_and_comes_to_the_par
     parent = engine.claim_one()
     assert parent.raw["resumed"]["status"] == "failed"
     assert parent.raw["resumed"]["error"]["type"] == "first"
+    assert parent.raw["resumed"]["error"]["path"] == "each[2]"
     assert engine.finish(items[1].succeeded()) == [0]
     assert_sound(engine)
     engine.finish(parent.failed("first"))
@@ -161,10 +162,13 @@ def test_a_failure_deep_inside_ends_the_scopes_around_it_one_after_the_other(eng
     engine.finish(engine.claim_one("b").opens(2))
     engine.finish(engine.claim_one("inner").failed("deep"))
     b = engine.claim_one("b")
-    assert b.raw["resumed"]["error"]["type"] == "deep"
-    engine.finish(b.failed("deep"))
+    error = b.raw["resumed"]["error"]
+    assert (error["type"], error["path"]) == ("deep", "group.b.inner")
+    engine.finish(b.failed("deep") | {"error": error})
     assert engine.finish(c.succeeded()) == [0], "its scope has failed"
-    engine.finish(engine.claim_one("group").failed("deep"))
+    group = engine.claim_one("group")
+    assert group.raw["resumed"]["error"]["path"] == "group.b.inner"
+    engine.finish(group.failed("deep"))
     assert engine.rows("select status, error ->> 'type' as error from workflow.workflows") == [
         {"status": "failed", "error": "deep"}
     ]
