@@ -6,7 +6,7 @@ from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from support.invariants import assert_sound
 
@@ -293,7 +293,7 @@ def test_a_claim_passes_by_a_workflow_that_is_being_switched(engine: Engine, oth
 # Any graph ------------------------------------------------------------------------------------------------------------
 
 
-@LIKE_THIS
+@settings(LIKE_THIS, max_examples=25)
 @given(before=models(), after=models(), rounds=st.integers(0, 4), types=st.data())
 def test_any_workflow_can_go_on_with_any_version(
     engine: Engine, before: Model, after: Model, rounds: int, types: st.DataObject

@@ -31,10 +31,10 @@ class Place:
     variables: tuple[str, ...]
 
     def with_(self, *variables: str) -> Place:
-        return replace(self, variables=(*self.variables, *variables))
+        return Place(self.node, self.scope, (*self.variables, *variables))
 
     def inside(self, scope: ScopeNode) -> Place:
-        return replace(self, scope=scope)
+        return Place(self.node, scope, self.variables)
 
 
 class ExpressionReader:

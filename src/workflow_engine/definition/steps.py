@@ -142,8 +142,8 @@ class StepReader:
             self._for_each -= for_each is not None
         catches = self._read_catches(step)
         compensate = self._read_compensation(step, step_id)
-        if record is None:
-            return None
+        if record is None or not (repeats or catches or compensate):
+            return record  # as nearly always; a copy is a tenth of the whole reading
         return replace(record, for_each=for_each, loop=loop, catches=catches, compensate=compensate)
 
     def _read_body(self, step: Fields, step_id: str | None, step_type: str) -> StepRecord | None:
