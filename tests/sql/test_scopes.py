@@ -6,7 +6,7 @@ from typing import Any
 
 from support.invariants import assert_sound
 
-from sql.engine import Engine, step
+from sql.engine import Claim, Engine, step
 from sql.test_plans import rows_visited
 
 
@@ -45,6 +45,11 @@ def define_block(engine: Engine, *, fail_fast: bool = True) -> None:
     )
 
 
+def claimed(engine: Engine) -> list[Claim]:
+    """What can be claimed, by path: a claim has no order of its own."""
+    return sorted(engine.claim(), key=lambda c: c.task_id)
+
+
 def begin_map(engine: Engine, items: int, **awaits: Any) -> None:
     engine.start("mapping")
     engine.finish(engine.claim_one("split").succeeded())
@@ -54,7 +59,7 @@ def begin_map(engine: Engine, items: int, **awaits: Any) -> None:
 def test_items_run_side_by_side_and_their_outputs_come_back_in_order(engine: Engine) -> None:
     define_map(engine)
     begin_map(engine, 3)
-    items = engine.claim()
+    items = claimed(engine)
     assert [c.raw["path"] for c in items] == ["each[0]", "each[1]", "each[2]"]
     assert [c.raw["variables"] for c in items] == [{"index": 0}, {"index": 1}, {"index": 2}]
     assert_sound(engine)
@@ -76,9 +81,9 @@ def test_items_run_side_by_side_and_their_outputs_come_back_in_order(engine: Eng
 def test_maps_that_begin_to_wait_in_one_batch_open_scopes_of_their_own(engine: Engine) -> None:
     define_map(engine)
     engine.start_many([{"name": "mapping"}] * 3)
-    engine.finish(*(c.succeeded() for c in engine.claim()))
-    engine.finish(*(c.opens(1, 3) for c in engine.claim()))
-    items = engine.claim()
+    engine.finish(*(c.succeeded() for c in claimed(engine)))
+    engine.finish(*(c.opens(1, 3) for c in claimed(engine)))
+    items = claimed(engine)
     assert len({c.task_id for c in items}) == len(items) == 9
 
 
@@ -86,7 +91,7 @@ def test_no_more_items_are_open_than_the_map_is_wide(engine: Engine) -> None:
     define_map(engine)
     begin_map(engine, 5, width=2)
     seen = []
-    while not (claims := engine.claim())[0].raw.get("resumed"):
+    while not (claims := claimed(engine))[0].raw.get("resumed"):
         assert len(claims) <= 2
         seen += [c.raw["path"] for c in claims]
         engine.finish(claims[-1].succeeded(), *(c.released() for c in claims[:-1]))
@@ -97,9 +102,9 @@ def test_no_more_items_are_open_than_the_map_is_wide(engine: Engine) -> None:
 def test_the_first_failure_too_many_cancels_the_other_items_and_comes_to_the_parent(engine: Engine) -> None:
     define_map(engine)
     begin_map(engine, 4, tolerated=1)
-    items = engine.claim()
+    items = claimed(engine)
     engine.finish(items[2].failed("first"))
-    assert not engine.claim()
+    assert not claimed(engine)
     engine.finish(items[0].failed("second"))
     parent = engine.claim_one()
     assert parent.raw["resumed"]["status"] == "failed"
@@ -124,7 +129,7 @@ def test_without_fail_fast_all_items_run_though_the_map_has_failed(engine: Engin
 def test_a_tolerated_failure_is_null_in_the_list(engine: Engine) -> None:
     define_map(engine)
     begin_map(engine, 3, tolerated=1)
-    items = engine.claim()
+    items = claimed(engine)
     engine.finish(items[0].succeeded("x"), items[1].failed(), items[2].succeeded("z"))
     assert engine.claim_one().raw["resumed"]["outputs"] == ["x", None, "z"]
 
@@ -133,7 +138,7 @@ def test_a_block_inside_a_block_sees_the_steps_around_it(engine: Engine) -> None
     define_block(engine)
     engine.start()
     engine.finish(engine.claim_one().opens(1))
-    claims = engine.claim()
+    claims = claimed(engine)
     assert [c.raw["path"] for c in claims] == ["group.a", "group.c"]
     engine.finish(*(c.succeeded(c.step) for c in claims))
     engine.finish(engine.claim_one("b").opens(2))
@@ -157,7 +162,7 @@ def test_a_failure_deep_inside_ends_the_scopes_around_it_one_after_the_other(eng
     define_block(engine)
     engine.start()
     engine.finish(engine.claim_one().opens(1))
-    a, c = engine.claim()
+    a, c = claimed(engine)
     engine.finish(a.succeeded())
     engine.finish(engine.claim_one("b").opens(2))
     engine.finish(engine.claim_one("inner").failed("deep"))
@@ -179,14 +184,14 @@ def test_a_block_that_is_tried_again_starts_over_and_its_first_try_is_history(en
     define_block(engine)
     engine.start()
     engine.finish(engine.claim_one().opens(1))
-    a, _ = engine.claim()
+    a, _ = claimed(engine)
     engine.finish(a.failed())
     engine.finish(engine.claim_one("group").retried())
     group = engine.claim_one("group")
     assert "resumed" not in group.raw
     engine.finish(group.opens(1))
     assert engine.value("select count(*) from workflow.scopes where replaced") == 1
-    assert {c.step for c in engine.claim()} == {"a", "c"}
+    assert {c.step for c in claimed(engine)} == {"a", "c"}
     assert_sound(engine)
 
 
@@ -194,7 +199,7 @@ def test_cancelling_a_workflow_ends_everything_inside_its_scopes(engine: Engine)
     define_block(engine)
     workflow = engine.start()
     engine.finish(engine.claim_one().opens(1))
-    a, _ = engine.claim()
+    a, _ = claimed(engine)
     engine.finish(a.succeeded())
     engine.finish(engine.claim_one("b").opens(2))
     engine.cancel(workflow)
@@ -208,7 +213,7 @@ def test_a_timer_wakes_its_task_when_it_is_due(engine: Engine) -> None:
     engine.finish(engine.claim_one().waiting("timer", delay=60))
     assert engine.value("select status from workflow.tasks") == "waiting"
     assert_sound(engine)
-    assert not engine.claim()
+    assert not claimed(engine)
     engine.set_clock("61 seconds")
     claim = engine.claim_one()
     assert claim.raw["resumed"]["due"]
@@ -221,7 +226,7 @@ def test_a_deadline_ends_a_block_that_takes_too_long(engine: Engine) -> None:
     define_block(engine)
     engine.start()
     engine.finish(engine.claim_one().opens(1, deadline=30))
-    running = engine.claim()
+    running = claimed(engine)
     engine.set_clock("31 seconds")
     group = engine.claim_one("group")
     assert group.raw["resumed"]["due"]
@@ -235,7 +240,7 @@ def test_a_deadline_ends_a_block_that_takes_too_long(engine: Engine) -> None:
 def test_items_of_a_loop_start_after_their_delay(engine: Engine) -> None:
     define_map(engine)
     begin_map(engine, 1, delay=10)
-    assert not engine.claim()
+    assert not claimed(engine)
     engine.set_clock("11 seconds")
     assert engine.claim_one().raw["path"] == "each[0]"
 
