@@ -35,16 +35,8 @@ begin
         raise exception 'A timeout is a number of seconds above zero.' using
             errcode = 'WF422', detail = 'invalid-parameter';
     end if;
-    select w.* into v_workflow from workflow.workflows w
-    where w.id = (select t.workflow_id from workflow.tasks t where t.id = p_task_id)
-    for no key update;
-    -- A claim does not hold the workflow row, so the task is locked too. It is gone if its workflow just went on with another
-    -- version.
-    select * into v_task from workflow.tasks t where t.id = p_task_id for no key update;
-    if not found then
-        raise exception 'There is no task %.', p_task_id using
-            errcode = 'WF404', detail = 'task-not-found', hint = 'GET /api/v1/workflows/{id}/tasks lists those of a workflow.';
-    end if;
+    v_task := workflow.locked_task(p_task_id);
+    select * into v_workflow from workflow.workflows w where w.id = v_task.workflow_id;
 
     select s.kind into v_kind from workflow.definition_steps s
     where s.version_id = v_task.version_id and s.step_index = v_task.step_index;

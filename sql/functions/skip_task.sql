@@ -27,15 +27,8 @@ declare
     v_behind    bigint[] := '{}';
     v_cancelled bigint[];
 begin
-    select w.* into v_workflow from workflow.workflows w
-    where w.id = (select t.workflow_id from workflow.tasks t where t.id = p_task_id)
-    for no key update;
-    -- A claim does not hold the workflow row.
-    select * into v_task from workflow.tasks t where t.id = p_task_id for no key update;
-    if not found then
-        raise exception 'There is no task %.', p_task_id using
-            errcode = 'WF404', detail = 'task-not-found', hint = 'GET /api/v1/workflows/{id}/tasks lists those of a workflow.';
-    end if;
+    v_task := workflow.locked_task(p_task_id);
+    select * into v_workflow from workflow.workflows w where w.id = v_task.workflow_id;
     if v_task.status = 'succeeded' and v_task.output_from = 'operator' and v_task.output = coalesce(p_output, 'null') then
         return 0;
     end if;
