@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import growth, latency, throughput, waiting
+from benchmarks import growth, http, latency, throughput, waiting
 from benchmarks.profiles import PROFILES
 from benchmarks.report import machine, write_json
 from benchmarks.server import open_server
@@ -15,6 +15,7 @@ from benchmarks.server import open_server
 _GROUPS = {
     "throughput": throughput.measure,
     "latency": latency.measure,
+    "http": http.measure,
     "growth": growth.measure,
     "waiting": waiting.measure,
 }

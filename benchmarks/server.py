@@ -1,4 +1,4 @@
-"""The PostgreSQL a run uses, databases on it that are dropped afterwards, and worker processes."""
+"""The PostgreSQL a run uses, databases on it that are dropped afterwards, and worker and engine processes."""
 
 from __future__ import annotations
 
@@ -17,13 +17,15 @@ from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
 from workflow_engine.bootstrap import migrate
-from workflow_engine.embedded.places import temporary_data_directory
+from workflow_engine.embedded.places import free_port, temporary_data_directory
 from workflow_engine.embedded.postgres import Postgres
 from workflow_engine.embedded.process import Child, tail
+from workflow_engine.embedded.readiness import engine_is_ready
+from workflow_engine.embedded.valkey import Valkey
 from workflow_engine.errors import StackUnavailable
 
 DATABASE_URL = "WORKFLOW_BENCH_DATABASE_URL"
-_WORKER_SECONDS = 30.0  # until a worker process has registered
+_START_SECONDS = 30.0  # until a worker process has registered, or an engine is ready
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +104,33 @@ def workers(database_url: str, *, processes: int = 2, concurrency: int | None = 
         children = [Child(command, log=log, env=environment) for _ in range(processes)]
         for child in children:
             stack.callback(child.stop)
-        deadline = time.monotonic() + _WORKER_SECONDS
+        deadline = time.monotonic() + _START_SECONDS
         while _active_workers(database_url) < before + processes:
             if time.monotonic() > deadline:
                 raise StackUnavailable(f"The workers did not register:\n{tail(log)}")
             time.sleep(0.05)
         yield [child.pid for child in children]
+
+
+@contextmanager
+def engine(database_url: str) -> Iterator[tuple[int, int]]:
+    """Port and pid of an engine process with default settings, beside a Valkey of its own."""
+    logs = temporary_data_directory()
+    with ExitStack() as stack:
+        stack.callback(shutil.rmtree, logs, ignore_errors=True)
+        redis = stack.enter_context(Valkey(logs / "valkey"))
+        port = free_port()
+        environment = {**os.environ, "LOG_DIR": str(logs), "DATABASE_URL": database_url, "REDIS_URL": redis.url}
+        command = [sys.executable, "-m", "workflow_engine.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
+        log = logs / "stdout.log"
+        child = Child(command, log=log, env=environment)
+        stack.callback(child.stop)
+        deadline = time.monotonic() + _START_SECONDS
+        while not engine_is_ready(port):
+            if time.monotonic() > deadline:
+                raise StackUnavailable(f"The engine did not become ready:\n{tail(log)}")
+            time.sleep(0.05)
+        yield port, child.pid
 
 
 def _active_workers(database_url: str) -> int:
