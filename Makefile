@@ -6,7 +6,7 @@ PROFILE ?= short
 JOBS ?= 3
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check drill bench lock clean
+.PHONY: help install demo dev test check drill bench soak lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -34,6 +34,9 @@ drill: install ## Cause, see and cure the runbook's five Common Issues, one line
 
 bench: install ## Measure throughput, latency and growth beside stock procrastinate and pgbench (PROFILE=full)
 	@$(BIN)/python -m benchmarks --profile $(PROFILE) $(ARGS)
+
+soak: install ## An engine and two workers under steady load for an hour: sizes, turns, memory (ARGS="--minutes 10 --rate 200")
+	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
 lock: ## Resolve requirements.lock anew; needs uv (ARGS=--upgrade takes the newest versions)
 	@uv pip compile --quiet --no-config --universal --python-version 3.11 --all-extras --group dev --generate-hashes \

@@ -7,7 +7,7 @@ import time
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import growth, http, latency, throughput, waiting
+from benchmarks import growth, held_open, http, latency, throughput, waiting
 from benchmarks.profiles import PROFILES
 from benchmarks.report import machine, write_json
 from benchmarks.server import open_server
@@ -18,6 +18,7 @@ _GROUPS = {
     "http": http.measure,
     "growth": growth.measure,
     "waiting": waiting.measure,
+    "held_open": held_open.measure,
 }
 
 

@@ -135,7 +135,7 @@ async def _open_worker(database_url: str, stack: AsyncExitStack) -> _Worker:
         pid=os.getpid(),
         version="bench",
         queues=_QUEUES,
-        types=[(name, "") for name in _TYPES],
+        types=[{"name": name} for name in _TYPES],
         concurrency=_CLAIMS,
         heartbeat_seconds=10.0,
         queue_worker_id=queue_worker_id,

@@ -9,13 +9,10 @@ import asyncio
 import time
 from itertools import pairwise
 
-import psycopg
-from psycopg.conninfo import conninfo_to_dict
-
 from benchmarks import definitions
 from benchmarks.profiles import Profile
 from benchmarks.report import Figure, Row, Table
-from benchmarks.server import Server, workers
+from benchmarks.server import Server, transactions, workers
 from benchmarks.workload import run_workflows
 from workflow_engine.store.pool import Pool
 from workflow_engine.store.store import Store
@@ -47,19 +44,11 @@ def measure(server: Server, profile: Profile) -> list[Table]:
 
 
 def _commits_per_second(server: Server, database_url: str) -> float:
-    """Transactions per second in the database, counted from outside of it."""
-    name = conninfo_to_dict(database_url)["dbname"]
-    with psycopg.connect(server.url, autocommit=True) as connection:
-
-        def commits() -> int:
-            row = connection.execute("select xact_commit from pg_stat_database where datname = %s", [name]).fetchone()
-            assert row is not None
-            return int(row[0])
-
-        time.sleep(_REPORT_SECONDS)
-        before = commits()
-        time.sleep(_IDLE_SECONDS)
-        return (commits() - before) / _IDLE_SECONDS
+    """Transactions per second in the database."""
+    time.sleep(_REPORT_SECONDS)
+    before = transactions(server, database_url)
+    time.sleep(_IDLE_SECONDS)
+    return (transactions(server, database_url) - before) / _IDLE_SECONDS
 
 
 async def _chains(database_url: str, count: int) -> tuple[Figure, Figure]:

@@ -19,6 +19,7 @@ class Profile:
     backlog: int  # pending or scheduled tasks
     finished: int  # finished workflows
     parked: int  # workflows that wait
+    held_seconds: float  # how long another transaction is held open
 
 
 PROFILES = {
@@ -33,6 +34,7 @@ PROFILES = {
         backlog=100_000,
         finished=100_000,
         parked=10_000,
+        held_seconds=60,
     ),
     "full": Profile(
         rounds=5,
@@ -45,5 +47,6 @@ PROFILES = {
         backlog=100_000,
         finished=1_000_000,
         parked=100_000,
+        held_seconds=600,
     ),
 }

@@ -7,14 +7,14 @@ import secrets
 import shutil
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
 from psycopg import sql
-from psycopg.conninfo import make_conninfo
+from psycopg.conninfo import conninfo_to_dict, make_conninfo
 
 from workflow_engine.bootstrap import migrate
 from workflow_engine.embedded.places import free_port, temporary_data_directory
@@ -83,14 +83,23 @@ def open_server() -> Iterator[Server]:
 
 
 @contextmanager
-def workers(database_url: str, *, processes: int = 2, concurrency: int | None = None) -> Iterator[list[int]]:
-    """Pids of worker processes, started as an operator does, registered and idle. `concurrency` None: the default."""
+def workers(
+    database_url: str, *, processes: int = 2, concurrency: int | None = None, ports: Sequence[int] = ()
+) -> Iterator[list[int]]:
+    """Pids of worker processes, started as an operator does, registered and idle.
+
+    Args:
+        database_url: The engine's database.
+        processes: How many; with `ports`, one for each of them.
+        concurrency: Slots of each; None: the default.
+        ports: Where each shows its metrics; none: nowhere.
+    """
     logs = temporary_data_directory()  # as in production, the files of LOG_DIR are written
     environment = {
         **os.environ,
         "LOG_DIR": str(logs),
         "DATABASE_URL": database_url,
-        "WORKER_METRICS_PORT": "0",
+        "WORKFLOW_INCLUDE": "benchmarks.handlers",
         "WORKER_SHUTDOWN_TIMEOUT": "5",
     }
     environment.pop("WORKER_CONCURRENCY", None)
@@ -101,11 +110,14 @@ def workers(database_url: str, *, processes: int = 2, concurrency: int | None = 
         stack.callback(shutil.rmtree, logs, ignore_errors=True)
         log = logs / "stdout.log"
         before = _active_workers(database_url)
-        children = [Child(command, log=log, env=environment) for _ in range(processes)]
+        children = [
+            Child(command, log=log, env={**environment, "WORKER_METRICS_PORT": str(port)})
+            for port in ports or [0] * processes
+        ]
         for child in children:
             stack.callback(child.stop)
         deadline = time.monotonic() + _START_SECONDS
-        while _active_workers(database_url) < before + processes:
+        while _active_workers(database_url) < before + len(children):
             if time.monotonic() > deadline:
                 raise StackUnavailable(f"The workers did not register:\n{tail(log)}")
             time.sleep(0.05)
@@ -113,7 +125,7 @@ def workers(database_url: str, *, processes: int = 2, concurrency: int | None = 
 
 
 @contextmanager
-def engine(database_url: str) -> Iterator[tuple[int, int]]:
+def engine(database_url: str, settings: Mapping[str, str] | None = None) -> Iterator[tuple[int, int]]:
     """Port and pid of an engine process with default settings, beside a Valkey of its own."""
     logs = temporary_data_directory()
     with ExitStack() as stack:
@@ -121,6 +133,7 @@ def engine(database_url: str) -> Iterator[tuple[int, int]]:
         redis = stack.enter_context(Valkey(logs / "valkey"))
         port = free_port()
         environment = {**os.environ, "LOG_DIR": str(logs), "DATABASE_URL": database_url, "REDIS_URL": redis.url}
+        environment.update(settings or {})
         command = [sys.executable, "-m", "workflow_engine.cli", "serve", "--host", "127.0.0.1", "--port", str(port)]
         log = logs / "stdout.log"
         child = Child(command, log=log, env=environment)
@@ -131,6 +144,23 @@ def engine(database_url: str) -> Iterator[tuple[int, int]]:
                 raise StackUnavailable(f"The engine did not become ready:\n{tail(log)}")
             time.sleep(0.05)
         yield port, child.pid
+
+
+def transactions(server: Server, database_url: str) -> int:
+    """How many have been committed in that database, counted from outside of it."""
+    name = conninfo_to_dict(database_url)["dbname"]
+    with psycopg.connect(server.url, autocommit=True) as connection:
+        row = connection.execute("select xact_commit from pg_stat_database where datname = %s", [name]).fetchone()
+    assert row is not None
+    return int(row[0])
+
+
+def metrics_ports(count: int) -> list[int]:
+    """Free ports for the metrics of so many workers."""
+    ports: list[int] = []
+    while len(ports) < count:
+        ports.append(free_port(avoid=frozenset(ports)))
+    return ports
 
 
 def _active_workers(database_url: str) -> int:

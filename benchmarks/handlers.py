@@ -1,0 +1,14 @@
+"""The one handler that the built-in types lack: a step that takes its time and costs nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+from workflow_engine import handler
+
+
+@handler("bench_sleep")
+async def sleep(inputs: dict[str, Any], ctx: Any) -> None:
+    """Sleeps for so many seconds."""
+    await asyncio.sleep(float(inputs["seconds"]))
