@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from workflow_engine.errors import EngineError, ServerUnreachable, SettingsInvalid
-from workflow_engine.settings import Settings, load_settings
+
+if TYPE_CHECKING:
+    from workflow_engine.settings import Settings
 
 EXIT_FAILED = 1
 EXIT_USAGE = 2
@@ -44,6 +46,7 @@ Server = Annotated[
 def migrate() -> None:
     """Bring the database at DATABASE_URL to the present schema."""
     from workflow_engine.bootstrap import migrate as bring_up_to_date
+    from workflow_engine.settings import load_settings
 
     applied = bring_up_to_date(load_settings().database_url)
     typer.echo(f"Applied: {', '.join(applied)}" if applied else "The database is up to date.")
@@ -198,6 +201,7 @@ def dev(
     """Run everything on this machine: PostgreSQL, Valkey, engines, workers and stand-ins for the neighbours."""
     from workflow_engine.embedded.stack import Stack, StackOptions
     from workflow_engine.embedded.terminal import announce
+    from workflow_engine.settings import load_settings
 
     options = StackOptions(
         data_directory=data_dir or _DEFAULT_DATA_DIRECTORY,
@@ -219,6 +223,7 @@ def demo(
 ) -> None:
     """Start everything, run the runbook's workflow, show it, and stop. Exit code 0 when it succeeded."""
     from workflow_engine.embedded.demo import run_demo
+    from workflow_engine.settings import load_settings
 
     load_settings(PORT=port)
     succeeded = run_demo(data_directory=data_dir, preferred_port=port, workers=workers)
@@ -278,6 +283,8 @@ def _complain(error: EngineError, code: int) -> None:
 
 def _settings(**flags: Any) -> Settings:
     """The environment, beaten by the flags that were given."""
+    from workflow_engine.settings import load_settings
+
     return load_settings(**{name: value for name, value in flags.items() if value is not None})
 
 

@@ -6,6 +6,7 @@ EngineError
 ├── DefinitionInvalid          a document was refused, with the places
 │   └── CircularDependency     its steps wait for each other
 ├── InputInvalid               a parameter or body was refused, with the places
+├── RequestRefused             it cannot be read, or asks for what is not served
 ├── NotFound
 │   ├── DefinitionNotFound
 │   ├── WorkflowNotFound
@@ -113,6 +114,20 @@ class CircularDependency(DefinitionInvalid):
             [Fault(pointer, self.code, f"Circular dependency detected: {path}. Remove one of these dependencies.")],
             f"Circular dependency detected: {path}",
         )
+
+
+class RequestRefused(EngineError):
+    """What was sent cannot be served as it was sent.
+
+    Args:
+        code: A slug of `api.problems.PROBLEMS`.
+        detail: One sentence about it.
+        hint: What to do about it.
+    """
+
+    def __init__(self, code: str, detail: str, *, hint: str | None = None) -> None:
+        self.code = code
+        super().__init__(detail, hint=hint)
 
 
 class NotFound(EngineError):

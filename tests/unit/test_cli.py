@@ -2,6 +2,7 @@
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from support.processes import run_engine
@@ -44,8 +45,23 @@ def test_a_database_that_is_away_ends_migrate_with_exit_code_1_and_a_hint() -> N
 def test_help_and_serve_never_load_the_embedded_stack() -> None:
     program = (
         "import sys, workflow_engine.cli\n"
-        "heavy = {'workflow_engine.embedded', 'fastapi', 'psycopg', 'rich.live'} & set(sys.modules)\n"
+        "heavy = {'workflow_engine.embedded', 'fastapi', 'psycopg', 'rich.live', 'pydantic', 'structlog'}\n"
+        "heavy &= set(sys.modules)\n"
         "sys.exit(f'loaded: {heavy}' if heavy else 0)\n"
+    )
+    answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert answer.returncode == 0, answer.stderr
+
+
+def test_checking_a_file_loads_neither_the_server_nor_the_database_driver(tmp_path: Path) -> None:
+    file = tmp_path / "definition.json"
+    file.write_text('{"name": "quick", "steps": [{"id": "only", "type": "noop"}]}')
+    program = (
+        "import sys\n"
+        "from workflow_engine.api.offline import check_file\n"
+        f"checked = check_file(__import__('pathlib').Path({str(file)!r}), ())\n"
+        "heavy = {'fastapi', 'psycopg', 'structlog', 'croniter', 'redis'} & set(sys.modules)\n"
+        "sys.exit(f'loaded: {heavy}' if heavy or not checked.accepted else 0)\n"
     )
     answer = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
     assert answer.returncode == 0, answer.stderr

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from workflow_engine.api.bodies import decode, decode_yaml
+from workflow_engine.api.decoding import decode, decode_yaml
 from workflow_engine.definition.scope import json_type
 from workflow_engine.errors import DefinitionInvalid, Fault
 

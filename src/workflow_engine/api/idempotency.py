@@ -7,7 +7,7 @@ from typing import Any
 
 from fastapi import Request
 
-from workflow_engine.api.problems import RequestRefused
+from workflow_engine.errors import RequestRefused
 
 _KEY = re.compile(r"[\x20-\x7e]{1,255}")
 

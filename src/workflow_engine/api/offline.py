@@ -8,13 +8,12 @@ from pathlib import Path
 from typing import Any
 
 from workflow_engine.api.definition_files import SUFFIXES, read_file
-from workflow_engine.api.problems import RequestRefused
 from workflow_engine.definition.compile import compile_definition
 from workflow_engine.definition.drawing.of_plan import picture_of
 from workflow_engine.definition.drawing.picture import Box, Picture
 from workflow_engine.definition.drawing.svg import draw_svg
 from workflow_engine.definition.drawing.text import dot, mermaid, outline
-from workflow_engine.errors import DefinitionInvalid, Fault, InputInvalid
+from workflow_engine.errors import DefinitionInvalid, Fault, InputInvalid, RequestRefused
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.settings import load_settings
 

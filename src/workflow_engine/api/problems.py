@@ -102,20 +102,6 @@ PROBLEMS: dict[str, int] = {
 _OF_STATUS = {status: slug for slug, status in reversed(PROBLEMS.items()) if status not in (409, 422)}
 
 
-class RequestRefused(EngineError):
-    """The request cannot be served as it was sent.
-
-    Args:
-        code: A slug of `PROBLEMS`.
-        detail: One sentence about this request.
-        hint: What to do about it.
-    """
-
-    def __init__(self, code: str, detail: str, *, hint: str | None = None) -> None:
-        self.code = code
-        super().__init__(detail, hint=hint)
-
-
 def invalid_parameter(name: str, message: str) -> InputInvalid:
     """A refused parameter of the query or path; it has no place in the body, so it is named in the message."""
     detail = f"Parameter {name}: {message}"

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from workflow_engine.api.definition_files import SUFFIXES, file_fault, read_file
 from workflow_engine.api.known_names import KnownNames
-from workflow_engine.api.problems import RequestRefused
 from workflow_engine.definition.compile import compile_with
 from workflow_engine.definition.plan import CompiledDefinition
-from workflow_engine.errors import DefinitionInvalid, EngineError, Fault, InputInvalid, RedisUnavailable
+from workflow_engine.errors import DefinitionInvalid, EngineError, Fault, InputInvalid, RedisUnavailable, RequestRefused
 from workflow_engine.mirror.definitions import DefinitionCache
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import Settings

@@ -8,13 +8,12 @@ from typing import Any
 
 import orjson
 
-from workflow_engine.api.problems import RequestRefused
 from workflow_engine.definition.document import read_labels, read_name
 from workflow_engine.definition.faults import Faults, join
 from workflow_engine.definition.fields import Fields
 from workflow_engine.definition.limits import MAX_PRIORITY
 from workflow_engine.definition.scope import json_type
-from workflow_engine.errors import Fault, InputInvalid
+from workflow_engine.errors import Fault, InputInvalid, RequestRefused
 
 MAX_BATCH = 1000
 _MAX_VERSION = 2**31 - 1

@@ -7,8 +7,6 @@ import re
 import zoneinfo
 from typing import cast, get_args
 
-from croniter import CroniterBadDateError, CroniterError, croniter
-
 from workflow_engine.definition.faults import clipped, did_you_mean, join
 from workflow_engine.definition.fields import Fields
 from workflow_engine.definition.scope import json_type
@@ -70,6 +68,8 @@ def cron_problem(text: str) -> str | None:
     if not all(_CRON_FIELD.fullmatch(part) for part in parts) or not _WORDS.issuperset(words):
         return f"{clipped(text)} is no cron expression: {_EXAMPLE}"
     start = datetime.datetime(2024, 1, 1, tzinfo=datetime.UTC)
+    from croniter import CroniterBadDateError, CroniterError, croniter  # few definitions have a schedule
+
     try:
         croniter(text, start, max_years_between_matches=_LONGEST_WAIT).get_next(datetime.datetime)
     except CroniterBadDateError:
