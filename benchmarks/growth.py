@@ -33,7 +33,7 @@ from workflow_engine.worker.turns import Turns
 _GOAL = 1.5  # times the duration on an empty database
 _CLAIMS = 50
 _WARM_UP = 8  # Postgres settles on its plans after five executions in a session
-_TABLES = ("procrastinate_jobs", "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events")
+_TABLES = ("workflow.jobs", "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events")
 _QUEUES, _TYPES = ["default"], ["noop"]
 
 

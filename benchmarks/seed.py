@@ -23,7 +23,7 @@ where v.name = %(name)s
 # A day ahead: never due while the benchmark runs.
 _WAITING_TASKS = """
 with job as (
-    insert into procrastinate_jobs (queue_name, task_name, args, scheduled_at)
+    insert into workflow.jobs (queue_name, task_name, args, scheduled_at)
     select 'default', 'workflow:noop', jsonb_build_object('task_id', s.task_id),
            case when %(status)s = 'scheduled' then s.at + interval '1 day' end
     from seed s

@@ -118,8 +118,8 @@ def _held(database: psycopg.Connection[dict[str, Any]]) -> list[Figure]:
         Figure(name, unit, [float(_value(database, query))])
         for name, unit, query in (
             ("tasks that wait", "", "select count(*) from workflow.tasks where status = 'waiting'"),
-            ("slots in use", "", "select count(*) from procrastinate_jobs where status = 'doing'"),
-            ("jobs (timers alone have one)", "", "select count(*) from procrastinate_jobs"),
+            ("slots in use", "", "select count(*) from workflow.jobs where status = 'doing'"),
+            ("jobs (timers alone have one)", "", "select count(*) from workflow.jobs"),
             ("connections of both workers together", "", _CONNECTIONS),
         )
     ]

@@ -174,7 +174,7 @@ begin
             -- Its places in lines for locks and limits stay: the caller may not lock these lines and then others.
             update workflow.workflows w set paused_at = p_now where w.id = v_workflow.id;
             insert into workflow.events (workflow_id, type, at) values (v_workflow.id, 'workflow.paused', p_now);
-            update procrastinate_jobs j set scheduled_at = workflow.never()
+            update workflow.jobs j set scheduled_at = workflow.never()
             where j.status <> 'doing' and j.id = any(array(
                 select t.job_id from workflow.tasks t where t.workflow_id = v_workflow.id and t.status = 'pending'));
             update workflow.budgets b set paused = b.paused || v_workflow.id where b.workflow_id = p_budget.workflow_id;

@@ -40,7 +40,7 @@ begin
         exit when cardinality(v_jobs) >= p_want;
         -- Ids first, by the index alone; updating in the same statement makes the planner sort the whole backlog.
         v_jobs := v_jobs || array(
-            select j.id from procrastinate_jobs j
+            select j.id from workflow.jobs j
             where j.status = 'todo' and j.scheduled_at is null and j.queue_name = v_queue and j.task_name = any(v_names)
             order by j.priority desc, j.id
             limit p_want - cardinality(v_jobs)
@@ -50,16 +50,10 @@ begin
         return jsonb_build_object('claims', '[]'::jsonb, 'again', false, 'registered', true);
     end if;
 
-    -- Claimed jobs refer to this row; from here on it stays, or it is going right now and we are as good as unregistered.
-    perform 1 from procrastinate_workers p where p.id = v_queue_worker_id for key share skip locked;
-    if not found then
-        return jsonb_build_object('claims', '[]'::jsonb, 'again', false, 'registered', false);
-    end if;
-
     v_tasks := array(
         select t.id from workflow.tasks t
         where t.id = any(array(
-                  select (j.args ->> 'task_id')::bigint from procrastinate_jobs j where j.id = any(v_jobs)))
+                  select (j.args ->> 'task_id')::bigint from workflow.jobs j where j.id = any(v_jobs)))
           and t.job_id = any(v_jobs) and t.status = 'pending'
         for no key update skip locked);
     v_workflows := array(select distinct t.workflow_id from workflow.tasks t where t.id = any(v_tasks));
@@ -99,7 +93,7 @@ begin
                   w.name, w.version, w.labels, w.input, w.started_at as workflow_started_at, w.parent_id, w.ending,
                   w.error as workflow_error
     ), job as (
-        update procrastinate_jobs j set status = 'doing', worker_id = v_queue_worker_id
+        update workflow.jobs j set status = 'doing', worker_id = v_queue_worker_id
         where j.id = any(array(select c.job_id from claimed c))
     ), event as (
         insert into workflow.events (workflow_id, type, task_id, attempt, at)

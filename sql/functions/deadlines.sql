@@ -218,7 +218,7 @@ begin
         return 0;
     end if;
 
-    delete from procrastinate_jobs j
+    delete from workflow.jobs j
     where j.id = any(array(select t.job_id from workflow.tasks t where t.id = any(v_tasks) and t.job_id is not null));
     delete from workflow.waits x where x.task_id = any(v_tasks);
     if v_left <> '{}' then

@@ -85,7 +85,7 @@ begin
         select e.workflow_id, 'task.cancelled', e.id, nullif(e.attempt, 0), p_now from ended e
     )
     select array_agg(e.job_id) into v_jobs from ended e where e.job_id is not null;
-    delete from procrastinate_jobs j where j.id = any(v_jobs);
+    delete from workflow.jobs j where j.id = any(v_jobs);
 
     foreach v_worker in array coalesce(v_workers, '{}') loop
         perform pg_notify('workflow_worker', v_worker::text);  -- a hint: its next heartbeat tells it anyway

@@ -46,7 +46,7 @@ begin
             select s.id, s.type, s.queue, s.dependencies, s.scope, s.body from workflow.definition_steps s
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
         left join lateral (
-            select j.status, j.scheduled_at from procrastinate_jobs j where j.id = t.job_id offset 0) j on true
+            select j.status, j.scheduled_at from workflow.jobs j where j.id = t.job_id offset 0) j on true
     ),
     -- Blocked: by which steps.
     dependency as materialized (
@@ -131,7 +131,7 @@ begin
                b.busy
         from workflow.workers w
         left join lateral (
-            select count(*) as busy from procrastinate_jobs j
+            select count(*) as busy from workflow.jobs j
             where j.status = 'doing' and j.worker_id = w.queue_worker_id offset 0) b on w.status = 'active'
         where exists (select 1 from claimable)
     ), service as materialized (
@@ -370,7 +370,7 @@ set enable_sort = off
 as $$
 begin
     return array(
-        select j.id from procrastinate_jobs j
+        select j.id from workflow.jobs j
         where j.status = 'todo' and j.scheduled_at is null and j.queue_name = p_queue
         order by j.priority desc, j.id
         limit p_limit);

@@ -23,8 +23,7 @@ begin
                        count(*) filter (where j.status = 'todo' and j.scheduled_at = workflow.never()) as held,
                        count(*) filter (where j.status = 'doing') as running,
                        min(j.id) filter (where j.status = 'todo' and j.scheduled_at is null) as oldest_job
-                from procrastinate_jobs j
-                where starts_with(j.task_name, 'workflow:')
+                from workflow.jobs j
                 group by j.queue_name
             ), slot as (
                 select q.queue, sum(w.concurrency) as slots
@@ -44,7 +43,7 @@ begin
             full join slot s on s.queue = j.queue
             left join lateral (
                 select t.pending_since
-                from procrastinate_jobs o join workflow.tasks t on t.id = (o.args ->> 'task_id')::bigint
+                from workflow.jobs o join workflow.tasks t on t.id = (o.args ->> 'task_id')::bigint
                 where o.id = j.oldest_job offset 0) t on true),
         'active_workflows', (select count(*) from workflow.workflows w where w.finished_at is null),
         -- Ids grow with time, so the first live one that is pending is the oldest.

@@ -7,10 +7,10 @@ language plpgsql volatile
 set search_path = public, pg_temp
 as $$
 begin
-    delete from procrastinate_jobs j
+    delete from workflow.jobs j
     where j.id = any(p_jobs) and j.status = 'todo' and (
         select count(*) from workflow.tasks t where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id) = 0;
-    update procrastinate_jobs j set status = 'doing', scheduled_at = null
+    update workflow.jobs j set status = 'doing', scheduled_at = null
     where j.id = any(p_jobs) and j.status = 'todo' and (
         select count(*) from workflow.tasks t
         where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id and t.status = 'running') = 1;

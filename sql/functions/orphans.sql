@@ -31,8 +31,8 @@ begin
     if p_workflows is null then
         v_live := array(select w.id from workflow.workflows w where w.finished_at is null order by w.id limit p_scan);
         v_running := array(
-            select (j.args ->> 'task_id')::bigint from procrastinate_jobs j
-            where j.status = 'doing' and starts_with(j.task_name, 'workflow:'));
+            select (j.args ->> 'task_id')::bigint from workflow.jobs j
+            where j.status = 'doing');
     else
         v_running := array(select t.id from workflow.tasks t where t.workflow_id = any(v_live) and t.status = 'running');
     end if;
@@ -45,7 +45,7 @@ begin
     v_lost := array(
         select t.id from workflow.tasks t
         where t.workflow_id = any(v_live) and not exists (
-                  select 1 from procrastinate_jobs j where j.id = t.job_id and j.status in ('todo', 'doing') offset 0)
+                  select 1 from workflow.jobs j where j.id = t.job_id and j.status in ('todo', 'doing') offset 0)
           and (t.status in ('pending', 'scheduled') or t.status = 'waiting' and t.scheduled_at is not null
                or v_judged and t.status = 'running' and (t.lease_until < v_now or not coalesce(t.worker_id = any(v_alive), false))));
 

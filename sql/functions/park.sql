@@ -29,13 +29,13 @@ declare
 begin
     perform 1 from workflow.engine e where e.only_row and e.paused_at is not null for share skip locked;
     v_paused := found and workflow.is_paused();
-    v_tasks := array(select (j.args ->> 'task_id')::bigint from procrastinate_jobs j where j.id = any(p_jobs));
+    v_tasks := array(select (j.args ->> 'task_id')::bigint from workflow.jobs j where j.id = any(p_jobs));
     v_workflows := array(
         select w.id from workflow.workflows w
         where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)))
           and (w.paused_at is not null or w.queued_at is not null or v_paused and w.status = 'pending')
         for share skip locked);
-    update procrastinate_jobs j set scheduled_at = workflow.never()
+    update workflow.jobs j set scheduled_at = workflow.never()
     where j.id = any(array(
         select t.job_id
         from (select x.job_id, x.workflow_id from workflow.tasks x
@@ -66,15 +66,15 @@ declare
     v_count integer := 0;
 begin
     loop
-        -- The whole order of the index, here and below: else another of procrastinate's may be walked.
+        -- The whole order of the index, here and below: else another one may be walked.
         select j.queue_name into v_queue
-        from procrastinate_jobs j
+        from workflow.jobs j
         where j.status = 'todo' and j.scheduled_at is null and j.queue_name > coalesce(v_queue, '')
         order by j.queue_name, j.priority desc, j.id limit 1;
         exit when not found;
         v_jobs := array(
             select j.id
-            from (select j.id, (j.args ->> 'task_id')::bigint as task_id from procrastinate_jobs j
+            from (select j.id, (j.args ->> 'task_id')::bigint as task_id from workflow.jobs j
                   where j.status = 'todo' and j.scheduled_at is null and j.queue_name between v_queue and v_queue
                   order by j.queue_name, j.priority desc, j.id limit p_limit) j
             cross join lateral (
@@ -84,7 +84,7 @@ begin
                 select w.id from workflow.workflows w
                 where w.id = t.workflow_id and (w.status = 'pending' or w.paused_at is not null) offset 0) w);
         v_count := v_count + workflow.park_paused(array(
-            select j.id from procrastinate_jobs j
+            select j.id from workflow.jobs j
             where j.id = any(v_jobs)
             for update skip locked));
     end loop;
@@ -112,14 +112,14 @@ declare
     v_count     integer;
 begin
     v_seen := array(
-        select j.id from procrastinate_jobs j
+        select j.id from workflow.jobs j
         where j.status = 'todo' and j.scheduled_at = workflow.never() and j.id > coalesce(p_after, 0)
         order by j.id limit p_limit);
     if v_seen = '{}' then
         return '{"unparked": 0, "last": null}';
     end if;
     v_free := array(
-        select j.id from procrastinate_jobs j
+        select j.id from workflow.jobs j
         cross join lateral (
             select t.id, t.workflow_id from workflow.tasks t
             where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id and t.status = 'pending' offset 0) t
@@ -130,9 +130,9 @@ begin
         where j.id = any(v_seen) and not exists (
             select 1 from workflow.waits x where x.task_id = t.id and x.woken_at is null offset 0));
     with free as (
-        update procrastinate_jobs j set scheduled_at = null
+        update workflow.jobs j set scheduled_at = null
         where j.id = any(array(
-            select j.id from procrastinate_jobs j
+            select j.id from workflow.jobs j
             where j.id = any(v_free)
             for update skip locked))
         returning j.queue_name

@@ -126,7 +126,7 @@ begin
             select distinct x.kind || ' ' || x.key from workflow.waits x where x.workflow_id = p_workflow_id);
         perform workflow.lock_resources(v_lines);
         delete from workflow.waits x where x.workflow_id = p_workflow_id;
-        update procrastinate_jobs j set scheduled_at = workflow.never()
+        update workflow.jobs j set scheduled_at = workflow.never()
         where j.status <> 'doing' and j.id = any(array(
             select t.job_id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'pending'));
         perform workflow.wake_waiters(v_lines, workflow.clock());  -- who was woken passes it on
@@ -165,7 +165,7 @@ begin
             perform workflow.lock_concurrency_keys(v_keys);
             perform workflow.enter_places(v_keys, workflow.clock());  -- it may be its turn by now
         elsif v_workflow.status = 'running' or not workflow.is_paused() then
-            update procrastinate_jobs j set scheduled_at = null
+            update workflow.jobs j set scheduled_at = null
             where j.status <> 'doing' and j.id = any(array(
                 select t.job_id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'pending'));
             perform workflow.wake_queues_of(p_workflow_id);

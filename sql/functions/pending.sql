@@ -25,18 +25,18 @@ declare
 begin
     -- Steps from queue to queue in the indexes, however many jobs each has.
     with recursive ready as (
-        (select j.queue_name from procrastinate_jobs j
+        (select j.queue_name from workflow.jobs j
          where j.status = 'todo' and j.scheduled_at is null order by j.queue_name limit 1)
         union all
-        select (select j.queue_name from procrastinate_jobs j
+        select (select j.queue_name from workflow.jobs j
                 where j.status = 'todo' and j.scheduled_at is null and j.queue_name > r.queue_name
                 order by j.queue_name limit 1)
         from ready r where r.queue_name is not null
     ), timed as (
-        (select j.queue_name from procrastinate_jobs j
+        (select j.queue_name from workflow.jobs j
          where j.status = 'todo' and j.scheduled_at is not null order by j.queue_name limit 1)
         union all
-        select (select j.queue_name from procrastinate_jobs j
+        select (select j.queue_name from workflow.jobs j
                 where j.status = 'todo' and j.scheduled_at is not null and j.queue_name > t.queue_name
                 order by j.queue_name limit 1)
         from timed t where t.queue_name is not null
@@ -49,15 +49,14 @@ begin
         exit when v_left <= 0;
         select string_agg(p.task_id, ','), count(p.task_id) into task_ids, pending
         from (
-            (select j.args ->> 'task_id' as task_id from procrastinate_jobs j
+            (select j.args ->> 'task_id' as task_id from workflow.jobs j
              where j.status = 'todo' and j.scheduled_at is null and j.queue_name = queue
-               and starts_with(j.task_name, 'workflow:')
              order by j.priority desc, j.id
              limit v_left)
             union all
-            (select j.args ->> 'task_id' from procrastinate_jobs j
+            (select j.args ->> 'task_id' from workflow.jobs j
              where j.status = 'todo' and j.scheduled_at is not null and j.queue_name = queue
-               and j.scheduled_at <= v_now and starts_with(j.task_name, 'workflow:')
+               and j.scheduled_at <= v_now
              order by j.scheduled_at
              limit v_left)
             limit v_left

@@ -160,7 +160,7 @@ declare
 begin
     select min(t.id - t.step_index), array_agg(t.id) into v_base, v_tasks
     from workflow.tasks t where t.workflow_id = p_workflow_id;
-    delete from procrastinate_jobs j
+    delete from workflow.jobs j
     where j.id = any(array(select t.job_id from workflow.tasks t where t.id = any(v_tasks) and t.job_id is not null));
     with kept as materialized (
         select v_base + s.step_index as id, o.status, o.output, o.error, o.started_at, o.finished_at

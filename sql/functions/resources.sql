@@ -143,7 +143,7 @@ begin
     from unnest(v_waits) n;
     perform workflow.note_units_due(n.key, p_now)
     from (select distinct n.key from unnest(v_waits) n where n.rate_seconds is not null) n;
-    update procrastinate_jobs j set scheduled_at = workflow.never()
+    update workflow.jobs j set scheduled_at = workflow.never()
     where j.id = any(array(select n.job_id from unnest(v_waits) n));  -- the caller locked them as todo
 
     -- Tasks that waited for a lock which their own workflow has now may pass.
@@ -181,17 +181,17 @@ begin
         return 0;
     end if;
     v_jobs := array(
-        select j.id from procrastinate_jobs j
+        select j.id from workflow.jobs j
         where j.id = any(array(
             select t.job_id from workflow.tasks t where t.id = any(v_tasks) and t.status = 'pending'))
         for update skip locked);
     with woken as (
-        update procrastinate_jobs j set scheduled_at = null where j.id = any(v_jobs) returning j.queue_name
+        update workflow.jobs j set scheduled_at = null where j.id = any(v_jobs) returning j.queue_name
     )
     select array_agg(distinct w.queue_name) into v_queues from woken w;
     -- Their places are ours with their jobs (see wake_waiters).
     delete from workflow.waits x where x.task_id = any(array(
-        select (j.args ->> 'task_id')::bigint from procrastinate_jobs j where j.id = any(v_jobs)));
+        select (j.args ->> 'task_id')::bigint from workflow.jobs j where j.id = any(v_jobs)));
     perform workflow.wake_queue(q) from unnest(v_queues) q;
     return cardinality(v_jobs);
 end
@@ -338,14 +338,14 @@ begin
                     select 1 from workflow.workflows w where w.id = v_wait.workflow_id and w.paused_at is null);
                 -- First the job: who claims the task, or ends it, has that, and is not waited for.
                 select j.id, j.queue_name, j.scheduled_at into v_job
-                from procrastinate_jobs j
+                from workflow.jobs j
                 where j.id = (select t.job_id from workflow.tasks t where t.id = v_wait.task_id)
                 for update skip locked;
                 continue when not found or v_job.scheduled_at is distinct from workflow.never();
                 v_places := cardinality(array(
                     select x.key from workflow.waits x where x.task_id = v_wait.task_id for update skip locked));
                 continue when v_places < cardinality(v_wait.needs);
-                update procrastinate_jobs j set scheduled_at = null where j.id = v_job.id;
+                update workflow.jobs j set scheduled_at = null where j.id = v_job.id;
                 update workflow.waits x set woken_at = p_now where x.task_id = v_wait.task_id;
                 foreach v_need in array v_wait.needs loop
                     v_used := v_used || jsonb_build_object(

@@ -82,10 +82,13 @@ begin
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
         where t.workflow_id = p_workflow_id
           and (t.status in ('pending', 'scheduled') or t.status = 'waiting' and t.scheduled_at is not null) and not exists (
-            select 1 from procrastinate_jobs j where j.id = t.job_id and j.status = 'todo' offset 0)
+            select 1 from workflow.jobs j where j.id = t.job_id and j.status = 'todo' offset 0)
         order by t.id + 0  -- as it stands, it would invite a walk through the index of all tasks
         for no key update of t);
     if v_ready <> '{}' then
+        -- Where a start overtook the migration that moved the jobs, they are in procrastinate's own table.
+        delete from only procrastinate_jobs j where j.id = any(array(
+            select t.job_id from workflow.tasks t where t.id = any(array(select x.task_id from unnest(v_ready) x))));
         update workflow.tasks t set job_id = r.job_id
         from unnest(v_ready, workflow.enqueue(v_ready)) as r(task_id, queue, type, priority, scheduled_at, job_id)
         where t.id = any(array(select x.task_id from unnest(v_ready) x)) and t.id = r.task_id;
@@ -118,10 +121,15 @@ end
 $$;
 comment on function workflow.wake_queues_of is 'Internal: wake the workers that can run what is pending of a workflow';
 
--- Wakes the workers of a queue, on procrastinate's own channel and in its own form. A hint: they poll anyway.
+-- Wakes the workers of a queue, and who looks at all queues, on procrastinate's own channels and in its own form; once per
+-- transaction, as Postgres folds notifications that are the same. A hint: they poll anyway.
 create or replace function workflow.wake_queue(p_queue text) returns void
-language sql volatile
+language plpgsql volatile  -- not sql: its plan would be made anew in every turn
+set search_path = public, pg_temp
 as $$
-    select pg_notify('procrastinate_queue_v1#' || p_queue, '{"type": "job_inserted", "job_id": 0}')
+begin
+    perform pg_notify('procrastinate_queue_v1#' || p_queue, '{"type": "job_inserted", "job_id": 0}');
+    perform pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}');
+end
 $$;
 comment on function workflow.wake_queue is 'Wake the workers of a queue';

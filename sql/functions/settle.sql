@@ -89,7 +89,7 @@ begin
             where s.version_id = d.version_id and s.step_index = d.step_index offset 0) s
         where d.record is not null and d.status = 'succeeded'
     ), job as (
-        delete from procrastinate_jobs j where j.id = any(array(select d.job_id from done d))
+        delete from workflow.jobs j where j.id = any(array(select d.job_id from done d))
     )
     select count(*),
            array_agg(row(d.id, s.queue, s.type, d.priority, d.scheduled_at)::workflow.ready_task)

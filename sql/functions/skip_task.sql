@@ -124,7 +124,7 @@ begin
         scheduled_at = null, timeout_override = null, finished_at = greatest(p_now, t.started_at)
     where t.id = p_task_id
     returning * into v_task;
-    delete from procrastinate_jobs j where j.id = v_job;
+    delete from workflow.jobs j where j.id = v_job;
 
     select s.scope into v_scope from workflow.definition_steps s
     where s.version_id = v_task.version_id and s.step_index = v_task.step_index;

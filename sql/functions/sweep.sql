@@ -29,8 +29,8 @@ begin
     v_expired := array(
         select t.id from workflow.tasks t
         where t.id = any(array(
-                  select (j.args ->> 'task_id')::bigint from procrastinate_jobs j
-                  where j.status = 'doing' and starts_with(j.task_name, 'workflow:')))
+                  select (j.args ->> 'task_id')::bigint from workflow.jobs j
+                  where j.status = 'doing'))
           and t.status = 'running' and t.lease_until < v_now
         limit p_limit);
     -- The workflow rows are locked first (lock order), so no completion is in flight when we look again. One that
@@ -120,7 +120,7 @@ begin
         where t.workflow_id = any(v_live)
           and (t.status in ('pending', 'scheduled', 'running') or t.status = 'waiting' and t.scheduled_at is not null)
           and not exists (
-            select 1 from procrastinate_jobs j where j.id = t.job_id and j.status in ('todo', 'doing') offset 0)
+            select 1 from workflow.jobs j where j.id = t.job_id and j.status in ('todo', 'doing') offset 0)
         order by 1
     loop
         -- One in the middle of a transition is looked at next time.
@@ -130,7 +130,7 @@ begin
         v_mended := v_mended + workflow.ensure_jobs(v_workflow);
         v_tasks := array(
             select t.id from workflow.tasks t where t.workflow_id = v_workflow and t.status = 'running' and not exists (
-                select 1 from procrastinate_jobs j where j.id = t.job_id and j.status = 'doing' offset 0));
+                select 1 from workflow.jobs j where j.id = t.job_id and j.status = 'doing' offset 0));
         v_lost := v_lost || workflow.lost_claims(v_tasks, array[v_workflow], p_max_crashes, v_now);
     end loop;
     if v_lost <> '{}' then
@@ -153,14 +153,14 @@ declare
     v_count integer;
 begin
     with leaked as (
-        select j.id from procrastinate_jobs j
-        where j.status = 'doing' and starts_with(j.task_name, 'workflow:') and not exists (
+        select j.id from workflow.jobs j
+        where j.status = 'doing' and not exists (
             select 1 from workflow.tasks t
             where t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id and t.status = 'running')
         limit p_limit
         for update skip locked
     )
-    delete from procrastinate_jobs j using leaked l where j.id = l.id;
+    delete from workflow.jobs j using leaked l where j.id = l.id;
     get diagnostics v_count = row_count;
     return v_count;
 end

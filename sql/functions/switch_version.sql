@@ -109,7 +109,7 @@ begin
     with gone as (
         delete from workflow.tasks t where t.id = any(v_tasks) returning t.job_id
     )
-    delete from procrastinate_jobs j where j.id = any(array(select g.job_id from gone g));
+    delete from workflow.jobs j where j.id = any(array(select g.job_id from gone g));
 
     update workflow.scopes c set replaced = true where c.workflow_id = p_workflow_id;
     delete from workflow.groups g where g.workflow_id = p_workflow_id;

@@ -35,8 +35,8 @@ begin
         select t.version_id, t.step_index, extract(epoch from v_now - t.started_at)::double precision as seconds
         from workflow.tasks t
         where t.id = any(array(
-                  select (j.args ->> 'task_id')::bigint from procrastinate_jobs j
-                  where j.status = 'doing' and starts_with(j.task_name, 'workflow:')))
+                  select (j.args ->> 'task_id')::bigint from workflow.jobs j
+                  where j.status = 'doing'))
           and t.status = 'running'
     ), sample as materialized (
         select s.type, n.outcome, n.timed_out, n.seconds, n.outcome in ('succeeded', 'failed', 'retried') as ended
@@ -144,8 +144,8 @@ begin
         select t.id, t.attempt, 'running', t.worker_id, t.started_at, null, v_now - t.started_at
         from workflow.tasks t
         where t.id = any(array(
-                  select (j.args ->> 'task_id')::bigint from procrastinate_jobs j
-                  where j.status = 'doing' and starts_with(j.task_name, 'workflow:')))
+                  select (j.args ->> 'task_id')::bigint from workflow.jobs j
+                  where j.status = 'doing'))
           and t.status = 'running' and v_now - t.started_at >= p_threshold
     ), longest as materialized (
         select s.*, t.workflow_id, t.version_id, t.step_index, t.timeout_override, d.id as step, d.type

@@ -13,7 +13,7 @@ declare
     v_next timestamptz;
 begin
     foreach v_queue in array p_queues loop
-        select j.scheduled_at into v_due from procrastinate_jobs j
+        select j.scheduled_at into v_due from workflow.jobs j
         where j.status = 'todo' and j.scheduled_at is not null and j.scheduled_at < workflow.never()
           and j.queue_name = v_queue
         order by j.scheduled_at limit 1;
@@ -46,10 +46,10 @@ begin
     if p_queues is null then
         -- Steps from queue to queue in the index, however many jobs each has.
         with recursive q as (
-            (select j.queue_name from procrastinate_jobs j
+            (select j.queue_name from workflow.jobs j
              where j.status = 'todo' and j.scheduled_at is not null order by j.queue_name limit 1)
             union all
-            select (select j.queue_name from procrastinate_jobs j
+            select (select j.queue_name from workflow.jobs j
                     where j.status = 'todo' and j.scheduled_at is not null and j.queue_name > q.queue_name
                     order by j.queue_name limit 1)
             from q where q.queue_name is not null
@@ -58,7 +58,7 @@ begin
     end if;
     foreach v_queue in array p_queues loop
         v_jobs := v_jobs || array(
-            select j.id from procrastinate_jobs j
+            select j.id from workflow.jobs j
             where j.status = 'todo' and j.scheduled_at is not null and j.queue_name = v_queue and j.scheduled_at <= v_now
             order by j.scheduled_at
             limit p_limit - cardinality(v_jobs)
@@ -70,7 +70,7 @@ begin
     v_tasks := array(
         select t.id from workflow.tasks t
         where t.id = any(array(
-                  select (j.args ->> 'task_id')::bigint from procrastinate_jobs j where j.id = any(v_jobs)))
+                  select (j.args ->> 'task_id')::bigint from workflow.jobs j where j.id = any(v_jobs)))
           and t.job_id = any(v_jobs) and t.status in ('scheduled', 'waiting')
         for no key update skip locked);
     with woken as (
@@ -79,7 +79,7 @@ begin
         returning t.job_id
     )
     select array_agg(w.job_id) into v_woken from woken w;
-    update procrastinate_jobs j set scheduled_at = null where j.id = any(v_woken);
+    update workflow.jobs j set scheduled_at = null where j.id = any(v_woken);
     if coalesce(cardinality(v_woken), 0) < cardinality(v_jobs) then
         perform workflow.mend_jobs(v_jobs);
     end if;

@@ -90,7 +90,7 @@ begin
     v_lost := array(
         select row(t.id, t.attempt, t.lease_token, 'released', null, null, null, null, null, null, null)::workflow.completion
         from workflow.workers w
-        join procrastinate_jobs j on j.status = 'doing' and j.worker_id = w.queue_worker_id
+        join workflow.jobs j on j.status = 'doing' and j.worker_id = w.queue_worker_id
         join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
         where w.id = p_worker_id and t.worker_id = p_worker_id and t.status = 'running' and not t.id = any(p_held));
     if v_lost <> '{}' then

@@ -8,7 +8,6 @@ select j.queue_name as queue,
            where j.status = 'todo' and j.scheduled_at > workflow.clock() and j.scheduled_at < workflow.never()) as scheduled,
        count(*) filter (where j.status = 'doing') as running,
        count(*) filter (where j.status = 'todo' and j.scheduled_at = workflow.never()) as held
-from procrastinate_jobs j
-where starts_with(j.task_name, 'workflow:')
+from workflow.jobs j
 group by j.queue_name;
 comment on view workflow.queue_depth is 'Pending, scheduled, running and held tasks by queue';

@@ -8,7 +8,7 @@ select w.id, w.name, w.host, w.pid, w.version, w.queues, w.task_types, w.concurr
        w.rss_bytes, w.started_at, w.last_heartbeat_at, w.stopped_at,
        extract(epoch from workflow.clock() - w.last_heartbeat_at)::double precision as age_seconds,
        array(
-           select t.id from procrastinate_jobs j
+           select t.id from workflow.jobs j
            join workflow.tasks t on t.id = (j.args ->> 'task_id')::bigint and t.job_id = j.id
            where j.status = 'doing' and j.worker_id = w.queue_worker_id and t.status = 'running'
              and t.worker_id = w.id

@@ -111,7 +111,7 @@ def test_first_claim_starts_the_workflow_once(engine: Engine) -> None:
 
 
 def test_job_of_a_task_that_no_longer_waits_for_it_is_removed_when_met(engine: Engine) -> None:
-    engine.run("insert into procrastinate_jobs (queue_name, task_name, args) values"
+    engine.run("insert into workflow.jobs (queue_name, task_name, args) values"
                " ('default', 'workflow:noop', '{\"task_id\": 1}'), ('default', 'workflow:noop', '{}')")  # fmt: skip
     assert engine.turn(want=5)["again"] is True
     assert engine.turn(want=5)["again"] is False

@@ -1,8 +1,15 @@
 """What we rely on in procrastinate's schema, and what readers rely on in ours."""
 
+import psycopg
 import pytest
 
+from workflow_engine.store.migrate import sql_directory
+
 from .engine import Engine
+
+VISITED_JOBS = (
+    "select coalesce(sum(seq_tup_read + idx_tup_fetch), 0) from pg_stat_xact_all_tables where relname = 'jobs'"
+)
 
 # Columns of procrastinate_jobs that our functions and views read or write, with their types.
 JOB_COLUMNS = {
@@ -17,16 +24,16 @@ JOB_COLUMNS = {
 }
 
 
-def test_jobs_are_deferred_in_array_order_and_their_ids_returned_in_it(engine: Engine) -> None:
+def test_jobs_are_made_in_array_order_and_their_ids_returned_in_it(engine: Engine) -> None:
     queues = [f"q{n % 7}" for n in range(500)]
     ids = engine.value(
-        "select procrastinate_defer_jobs_v1(array("
-        " select row(q, 'contract', 0, null, null, jsonb_build_object('n', n), null)::procrastinate_job_to_defer_v1"
+        "select workflow.enqueue(array("
+        " select row(n, q, 'contract', 0, null)::workflow.ready_task"
         " from unnest(%s::text[]) with ordinality as x(q, n) order by n))",
         queues,
     )
     assert ids == sorted(ids)
-    stored = {job["id"]: (job["queue_name"], job["args"]["n"]) for job in engine.jobs()}
+    stored = {job["id"]: (job["queue_name"], job["args"]["task_id"]) for job in engine.jobs()}
     assert [stored[i] for i in ids] == [(q, n) for n, q in enumerate(queues, 1)]
     engine.run("delete from procrastinate_jobs")
 
@@ -41,15 +48,6 @@ def test_job_table_has_the_columns_we_use(engine: Engine) -> None:
     assert {name: found.get(name) for name in JOB_COLUMNS} == JOB_COLUMNS
 
 
-def test_row_to_defer_has_the_fields_we_fill_in_their_order(engine: Engine) -> None:
-    fields = engine.rows(
-        "select attname from pg_attribute where attrelid = 'procrastinate_job_to_defer_v1'::regclass order by attnum"
-    )
-    assert [field["attname"] for field in fields] == [
-        "queue_name", "task_name", "priority", "lock", "queueing_lock", "args", "scheduled_at",
-    ]  # fmt: skip
-
-
 def test_job_is_born_todo_and_knows_doing(engine: Engine) -> None:
     labels = engine.rows("select enumlabel from pg_enum where enumtypid = 'procrastinate_job_status'::regtype")
     assert {"todo", "doing"} <= {label["enumlabel"] for label in labels}
@@ -58,24 +56,76 @@ def test_job_is_born_todo_and_knows_doing(engine: Engine) -> None:
     assert [(job["status"], job["task_name"]) for job in engine.jobs()] == [("todo", "workflow:noop")]
 
 
-def test_new_job_notifies_the_channel_of_its_queue(engine: Engine, other: Engine) -> None:
-    other.run('listen "procrastinate_queue_v1#default"')
-    engine.define({"a": []})
-    engine.start()
-    assert len(list(other.connection.notifies(timeout=5, stop_after=1))) == 1
+@pytest.mark.parametrize("channel", ["procrastinate_queue_v1#default", "procrastinate_any_queue_v1"])
+def test_jobs_made_together_notify_their_queue_and_who_looks_at_all_queues_once(
+    engine: Engine, other: Engine, channel: str
+) -> None:
+    engine.define({f"s{n}": [] for n in range(5)} | {"elsewhere": {"queue": "else"}})
+    other.run(f'listen "{channel}"')
+    engine.start_many([{"name": "flow"}] * 5)
+    assert len(list(other.connection.notifies(timeout=0.5))) == 1
 
 
-def test_deleted_job_takes_its_events_along(engine: Engine) -> None:
+def test_procrastinates_tools_see_and_change_our_jobs_without_a_trace_in_its_tables(engine: Engine) -> None:
     engine.define({"a": []})
     engine.start()
-    assert engine.value("select count(*) from procrastinate_events") == 1
-    engine.finish(engine.claim_one().succeeded())
+    (job,) = engine.rows("select id, tableoid = 'workflow.jobs'::regclass as ours from procrastinate_jobs")
+    assert job["ours"]
+    claim = engine.claim_one()
+    engine.run("select procrastinate_retry_job_v2(%s, now(), null, null, null)", job["id"])
+    assert engine.value("select status from workflow.jobs") == "todo"
+    engine.turn(want=1)
+    engine.finish(claim.succeeded())
     assert engine.value("select count(*) from procrastinate_events") == 0
 
 
-@pytest.mark.parametrize("index", ["workflow_ready_idx", "workflow_due_idx"])
-def test_our_indexes_on_the_job_table_exist(engine: Engine, index: str) -> None:
-    assert engine.value("select to_regclass(%s)::text", index) == index
+def test_jobs_of_others_are_handled_as_procrastinate_has_it(engine: Engine, other: Engine) -> None:
+    other.run('listen "procrastinate_queue_v1#mail"')
+    worker = engine.value("select worker_id from procrastinate_register_worker_v1()")
+    (job,) = engine.value(
+        "select procrastinate_defer_jobs_v1(array[row('mail', 'send', 0, null, null, '{}', null)"
+        "::procrastinate_job_to_defer_v1])"
+    )
+    assert len(list(other.connection.notifies(timeout=5, stop_after=1))) == 1
+    assert engine.value("select id from procrastinate_fetch_job_v2(array['mail'], %s)", worker) == job
+    engine.run("delete from procrastinate_workers where id = %s", worker)
+    assert engine.value("select worker_id from procrastinate_jobs where id = %s", job) is None
+    events = "select type from procrastinate_events where job_id = %s order by id"
+    assert [row["type"] for row in engine.rows(events, job)] == ["deferred", "started"]
+    engine.run("select procrastinate_finish_job_v1(%s, 'succeeded', true)", job)
+    assert engine.rows(events, job) == []
+
+
+def test_fetching_the_jobs_of_others_does_not_walk_through_ours(engine: Engine) -> None:
+    engine.define({"a": []})
+    with engine.transaction():
+        engine.start_many([{"name": "flow"}] * 2000)
+        engine.run("analyze workflow.jobs")
+        before = engine.value(VISITED_JOBS)
+        assert engine.value("select id from procrastinate_fetch_job_v2(array['mail'], null)") is None
+        assert engine.value(VISITED_JOBS) - before < 20
+        raise psycopg.Rollback
+
+
+def test_jobs_of_a_version_before_are_moved_and_those_of_others_stay(engine: Engine) -> None:
+    with engine.transaction():
+        engine.run("drop table workflow.jobs cascade")
+        engine.run(
+            "insert into procrastinate_jobs (queue_name, task_name, args, status) values"
+            " ('default', 'workflow:noop', '{\"task_id\": 1}', 'todo'), ('default', 'mail', '{}', 'todo')"
+        )
+        engine.connection.execute((sql_directory() / "migrations" / "0018_jobs.sql").read_bytes())
+        assert [row["args"] for row in engine.rows("select args from workflow.jobs")] == [{"task_id": 1}]
+        assert [row["task_name"] for row in engine.rows("select task_name from only procrastinate_jobs")] == ["mail"]
+        assert engine.value("select count(*) from procrastinate_events") == 1
+        raise psycopg.Rollback
+
+
+def test_what_procrastinate_made_is_as_it_made_it(engine: Engine) -> None:
+    """Our indexes and settings are on our own table."""
+    indexes = engine.rows("select indexname from pg_indexes where tablename = 'procrastinate_jobs'")
+    assert [row["indexname"] for row in indexes if "procrastinate" not in row["indexname"]] == []
+    assert engine.value("select reloptions from pg_class where oid = 'procrastinate_jobs'::regclass") is None
 
 
 @pytest.mark.parametrize(

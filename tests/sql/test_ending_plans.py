@@ -26,7 +26,7 @@ def sweep(engine: Engine) -> None:
 
 @pytest.fixture
 def grown(engine: Engine) -> Iterator[Engine]:
-    for table in ("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "procrastinate_jobs"):
+    for table in ("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.jobs"):
         engine.run(f"alter table {table} set (autovacuum_enabled = off)")
     timeouts = {"schedule_to_start": 600, "schedule_to_close": 6000}
     define(
@@ -65,12 +65,12 @@ def begin(engine: Engine) -> list[Claim]:
     """Children of a batch of parents, about to end."""
     pay = engine.claim(BATCH)
     call = engine.claims_of(engine.turn([c.succeeded() for c in pay], want=0))
-    engine.run("update procrastinate_jobs set priority = 9 where (args ->> 'task_id')::bigint = any(%s)",
+    engine.run("update workflow.jobs set priority = 9 where (args ->> 'task_id')::bigint = any(%s)",
                [c.task_id + 1 for c in pay])  # fmt: skip
     call = engine.claim(BATCH)
     engine.finish(*(child(c) for c in call))
     engine.run(
-        "update procrastinate_jobs set priority = 9 where (args ->> 'task_id')::bigint in ("
+        "update workflow.jobs set priority = 9 where (args ->> 'task_id')::bigint in ("
         " select t.id from workflow.tasks t join workflow.workflows w on w.id = t.workflow_id"
         " where w.parent_id is not null)"
     )
@@ -82,7 +82,7 @@ def test_ends_of_children_visit_them_and_their_parents(grown: Engine) -> None:
     assert {c.step for c in children} == {"work"}
     with rows_visited(grown, 30 * BATCH, TABLES):
         grown.finish(*(c.succeeded() for c in children))
-    grown.run("update procrastinate_jobs set priority = 10 where (args ->> 'task_id')::bigint = any(%s)",
+    grown.run("update workflow.jobs set priority = 10 where (args ->> 'task_id')::bigint = any(%s)",
               [c.task_id + 1 for c in children])  # fmt: skip
     outputs = grown.claim(BATCH)
     assert {c.step for c in outputs} == {"output"}

@@ -224,15 +224,15 @@ def test_leaked_jobs_are_removed_and_real_ones_stay(engine: Engine) -> None:
     running, done = claims_of(engine, "running", "done")
     engine.finish(done.succeeded())
     engine.run(
-        "insert into procrastinate_jobs (queue_name, task_name, args, status) values"
+        "insert into workflow.jobs (queue_name, task_name, args, status) values"
         " ('default', 'workflow:noop', jsonb_build_object('task_id', %s::bigint), 'doing'),"
-        " ('default', 'workflow:noop', '{\"task_id\": 1}', 'doing'), ('default', 'workflow:noop', '{}', 'doing'),"
-        " ('default', 'someone.elses', '{}', 'doing')",
+        " ('default', 'workflow:noop', '{\"task_id\": 1}', 'doing'), ('default', 'workflow:noop', '{}', 'doing')",
         done.task_id,
     )
+    engine.run("insert into procrastinate_jobs (queue_name, task_name, status) values ('default', 'other', 'doing')")
     assert engine.sweep_leaked_jobs() == 3
-    assert [job["task_name"] for job in engine.jobs()] == ["workflow:noop", "someone.elses"]
-    engine.run("delete from procrastinate_jobs where task_name = 'someone.elses'")
+    assert [job["task_name"] for job in engine.jobs()] == ["workflow:noop", "other"]
+    engine.run("delete from procrastinate_jobs where task_name = 'other'")
     assert engine.finish(running.succeeded()) == []
 
 
@@ -285,17 +285,12 @@ def test_job_that_procrastinates_tools_put_back_is_taken_for_running_again(engin
     assert engine.claim_one().attempt == claim.attempt + 1
 
 
-def test_claim_whose_registration_was_pruned_meanwhile_says_so_instead_of_failing(
-    engine: Engine, other: Engine
-) -> None:
+def test_worker_whose_registration_was_pruned_is_told_so(engine: Engine) -> None:
     engine.define({"a": []})
     workflow = engine.start()
-    with other.transaction():
-        other.run("delete from procrastinate_workers where id = (select queue_worker_id from workflow.workers"
-                  " where id = %s)", engine.worker_id)  # fmt: skip
-        turn = engine.turn(want=1)
-        assert (turn["claims"], turn["registered"]) == ([], False)
-    assert engine.turn(want=1)["registered"] is False
+    engine.run("delete from procrastinate_workers")
+    turn = engine.turn(want=1)
+    assert (turn["claims"], turn["registered"]) == ([], False)
     assert engine.tasks(workflow) == {"a": "pending"}
 
 

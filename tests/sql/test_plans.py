@@ -11,7 +11,7 @@ from workflow_engine.store.workflows import ATTEMPTS, GRAPH
 
 from .engine import Claim, Engine, rated
 
-BIG_TABLES = ("workflows", "tasks", "attempt_history", "procrastinate_jobs", "waits", "holds", "places", "start_keys")
+BIG_TABLES = ("workflows", "tasks", "attempt_history", "jobs", "waits", "holds", "places", "start_keys")
 WORKFLOWS = 1000
 BATCH = 20
 
@@ -25,7 +25,7 @@ def database(database_url: str) -> str:
 @pytest.fixture
 def grown(engine: Engine, other: Engine) -> Iterator[Engine]:
     """An engine whose plans were cached on empty tables, in a database that has grown since, not yet analysed."""
-    for table in ("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "procrastinate_jobs"):
+    for table in ("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.jobs"):
         engine.run(f"alter table {table} set (autovacuum_enabled = off)")
     engine.define({"a": [], "b": {"after": ["a"], "refs": ["a"]}, "c": ["b"]}, fail_fast=False)
     engine.define({"a": [], "b": ["a"], "d": []}, fail_fast=False)
@@ -216,23 +216,21 @@ def test_explaining_one_workflow_visits_its_own_rows(grown: Engine, other: Engin
 def test_claim_reads_its_index_in_order_among_many_jobs(engine: Engine) -> None:
     """20,000 pending jobs of another queue, 20,000 scheduled and 20,000 pending ones of its own do not slow it down."""
     insert = (
-        "insert into procrastinate_jobs (queue_name, task_name, args, scheduled_at)"
+        "insert into workflow.jobs (queue_name, task_name, args, scheduled_at)"
         " select %s, 'workflow:noop', '{\"task_id\": 1}', %s::timestamptz from generate_series(1, 20000)"
     )
-    visited = "select idx_tup_fetch from pg_stat_xact_all_tables where relname = 'procrastinate_jobs'"
+    visited = "select idx_tup_fetch from pg_stat_xact_all_tables where relname = 'jobs'"
     engine.define({"a": []})
     workflow = engine.start(priority=1)
     with engine.transaction() as _:
-        engine.run("alter table procrastinate_jobs disable trigger user")  # 60,000 notifications are not the point
         for queue, due in (("other", None), ("default", "2099-01-01"), ("default", None)):
             engine.run(insert, queue, due)
-        engine.run("alter table procrastinate_jobs enable trigger user")
         plan = engine.rows(
-            "explain (format json) select id from procrastinate_jobs where status = 'todo' and scheduled_at is null"
+            "explain (format json) select id from workflow.jobs where status = 'todo' and scheduled_at is null"
             " and queue_name = 'default' and task_name = any(array['workflow:noop'])"
             " order by priority desc, id limit 50 for update skip locked"
         )[0]["QUERY PLAN"]
-        assert "workflow_ready_idx" in str(plan)
+        assert "jobs_ready" in str(plan)
         assert "Sort" not in str(plan)
         before = engine.value(visited)
         assert [c.workflow for c in engine.claim(1)] == [workflow]
@@ -273,21 +271,19 @@ def test_narrating_visits_what_is_new_among_many_events(engine: Engine) -> None:
 def test_a_snapshot_of_what_is_pending_visits_that_and_nothing_else(engine: Engine) -> None:
     """However many jobs are parked, scheduled or running."""
     insert = (
-        "insert into procrastinate_jobs (queue_name, task_name, args, scheduled_at, status)"
+        "insert into workflow.jobs (queue_name, task_name, args, scheduled_at, status)"
         " select %s, 'workflow:noop', jsonb_build_object('task_id', i), {}, %s::procrastinate_job_status"
         " from generate_series(1, 20000) i"
     )
     snapshot = "select queue, task_ids, pending from workflow.pending_tasks()"
-    visited = "select idx_tup_fetch + seq_tup_read from pg_stat_xact_all_tables where relname = 'procrastinate_jobs'"
+    visited = "select idx_tup_fetch + seq_tup_read from pg_stat_xact_all_tables where relname = 'jobs'"
     engine.define({"a": []})
     for _ in range(6):  # the sixth call plans for all that follow
         assert engine.rows(snapshot) == []
     with engine.transaction() as _:
-        engine.run("alter table procrastinate_jobs disable trigger user")
         engine.run(insert.format("workflow.never()"), "default", "todo")
         engine.run(insert.format("now() + interval '1 hour'"), "other", "todo")
         engine.run(insert.format("null"), "default", "doing")
-        engine.run("alter table procrastinate_jobs enable trigger user")
         engine.start_many([{"name": "flow"}] * BATCH)
         before = engine.value(visited)
         (row,) = engine.rows(snapshot)
@@ -299,7 +295,7 @@ def test_a_snapshot_of_what_is_pending_visits_that_and_nothing_else(engine: Engi
 @pytest.fixture
 def lined(engine: Engine, other: Engine) -> Iterator[Engine]:
     """As `grown`, with steps under a lock and a limit: hundreds wait in line, others are held by a pause."""
-    for table in ("workflow.workflows", "workflow.tasks", "workflow.waits", "workflow.holds", "procrastinate_jobs"):
+    for table in ("workflow.workflows", "workflow.tasks", "workflow.waits", "workflow.holds", "workflow.jobs"):
         engine.run(f"alter table {table} set (autovacuum_enabled = off)")
     engine.define({"a": {"locks": ["ledger"], "limits": {"some": (5, 1)}}, "b": ["a"]})
     engine.define({"a": {"workflow_locks": ["whole"]}}, name="whole")
@@ -333,9 +329,7 @@ def lined(engine: Engine, other: Engine) -> Iterator[Engine]:
 def test_who_frees_a_lock_and_who_takes_it_visit_the_head_of_the_line_only(lined: Engine) -> None:
     claims = lined.claim(BATCH)
     assert [c.step for c in claims] == ["a"]
-    while lined.claim(200) or lined.rows(
-        "select 1 from procrastinate_jobs where scheduled_at is null and status = 'todo'"
-    ):
+    while lined.claim(200) or lined.rows("select 1 from workflow.jobs where scheduled_at is null and status = 'todo'"):
         pass  # all the others get in line
     with rows_visited(lined, 150):
         turn = lined.turn([claims[0].succeeded()], want=BATCH)
@@ -451,7 +445,7 @@ def test_rates_budgets_and_retention_cost_what_is_at_hand(bounded: Engine) -> No
     claims = bounded.claim(BATCH)
     assert len(claims) == 4
     while bounded.claim(200) or bounded.rows(
-        "select 1 from procrastinate_jobs where scheduled_at is null and status = 'todo'"
+        "select 1 from workflow.jobs where scheduled_at is null and status = 'todo'"
     ):
         pass  # all the others get in line
     with rows_visited(bounded, 150):

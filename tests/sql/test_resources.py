@@ -494,7 +494,7 @@ def test_a_turn_costs_the_same_however_many_of_its_workflow_wait(engine: Engine)
     """Of a wide map under a limit nearly all wait: a turn must not go through them again and again."""
     visited = (
         "select coalesce(sum(idx_tup_fetch + coalesce(seq_tup_read, 0)), 0)"
-        " from pg_stat_xact_all_tables where relname = any('{waits,tasks,procrastinate_jobs}')"
+        " from pg_stat_xact_all_tables where relname = any('{waits,tasks,jobs}')"
     )
     costs = {}
     for width in (100, 1000):

@@ -57,8 +57,7 @@ def park(engine: Engine, count: int) -> dict[str, list[UUID]]:
 def parked(engine: Engine) -> Iterator[tuple[Engine, dict[str, list[UUID]]]]:
     """Thousands wait, and every function was called with the tables empty."""
     for table in TABLES:
-        schema = "public" if table == "procrastinate_jobs" else "workflow"
-        engine.run(f"alter table {schema}.{table} set (autovacuum_enabled = off)")
+        engine.run(f"alter table workflow.{table} set (autovacuum_enabled = off)")
     engine.define({"a": {"uses_input": True}, "b": ["a"]})
     engine.define({"e": []}, name="emitter")
     for _ in range(8):  # Postgres keeps a generic plan from the sixth call on
@@ -141,7 +140,7 @@ def test_turns_and_sweeps_pass_by_what_waits(parked: tuple[Engine, dict[str, lis
 def test_due_ones_among_many_visit_what_is_due(parked: tuple[Engine, dict[str, list[UUID]]]) -> None:
     engine, found = parked
     engine.run(
-        "update procrastinate_jobs set scheduled_at = workflow.clock() - interval '1 second'"
+        "update workflow.jobs set scheduled_at = workflow.clock() - interval '1 second'"
         " where id in (select t.job_id from workflow.tasks t where t.workflow_id = any(%s))",
         found["timer"][:BATCH],
     )

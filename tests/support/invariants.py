@@ -23,7 +23,7 @@ INVARIANTS = {
             select 1 from workflow.tasks t where t.workflow_id = w.id and t.status in {_OPEN})""",
     "a task that waits for a worker or has one has exactly its job": """
         select t.id, t.status, j.status from workflow.tasks t
-        left join procrastinate_jobs j on j.id = t.job_id and (j.args ->> 'task_id')::bigint = t.id
+        left join workflow.jobs j on j.id = t.job_id and (j.args ->> 'task_id')::bigint = t.id
         where t.status in ('pending', 'scheduled') and j.status is distinct from 'todo'
            or t.status = 'running' and j.status is distinct from 'doing'
            or t.status = 'waiting' and (t.scheduled_at is not null or t.job_id is not null)
@@ -34,7 +34,7 @@ INVARIANTS = {
            or t.status = 'running' and j.scheduled_at is not null""",
     "a parked task has a reason": """
         select t.id from workflow.tasks t
-        join procrastinate_jobs j on j.id = t.job_id
+        join workflow.jobs j on j.id = t.job_id
         join workflow.workflows w on w.id = t.workflow_id
         where t.status = 'pending' and j.scheduled_at is not null and w.paused_at is null and w.queued_at is null
           -- A pause with an end is over before the sweep has unparked what it held back; it may have started by then.
@@ -98,14 +98,14 @@ INVARIANTS = {
         select l.* from workflow.task_logs l where not exists (
             select 1 from workflow.attempt_history h where h.task_id = l.task_id and h.attempt = l.attempt)""",
     "no job without its task": """
-        select j.id from procrastinate_jobs j where not exists (
+        select j.id from workflow.jobs j where not exists (
             select 1 from workflow.tasks t
             where t.job_id = j.id and (
                 t.status in ('pending', 'scheduled', 'running')
                 or t.status = 'waiting' and t.scheduled_at is not null))""",
-    "no more events of the queue than jobs explain": """
-        select e.id from procrastinate_events e
-        where not exists (select 1 from procrastinate_jobs j where j.id = e.job_id)""",
+    "jobs are in our table, and cause nothing in procrastinate's": """
+        select j.id from only procrastinate_jobs j where starts_with(j.task_name, 'workflow:')
+        union all select e.job_id from procrastinate_events e join workflow.jobs j on j.id = e.job_id""",
     "attempts are claims": """
         select t.id, t.attempt from workflow.tasks t
         where t.attempt <> (select count(*) from workflow.attempts a where a.task_id = t.id)

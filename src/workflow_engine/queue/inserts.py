@@ -13,8 +13,8 @@ _PATIENCE_SECONDS = 1.0  # after a lost connection
 
 
 class Inserts:
-    """Tells that jobs were inserted. It listens only while someone waits: a notification per job of a busy system would
-    cost who hears them all more than looking again does.
+    """Tells that jobs were inserted. It listens only while someone waits: on a busy system hearing of each commit would
+    cost more than looking again does.
 
     Args:
         database_url: Where; a direct connection, since LISTEN does not pass a transaction pooler.

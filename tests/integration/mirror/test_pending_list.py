@@ -167,9 +167,8 @@ async def test_lists_that_an_earlier_leader_left_are_removed(client: redis.Redis
 async def test_above_a_hundred_thousand_it_is_cut_and_that_is_said_once(
     own_settings: Settings, store: Store, mirror: Mirror, client: redis.Redis, truth: Truth
 ) -> None:
-    truth.run("alter table procrastinate_jobs disable trigger user")  # 100,001 notifications are not the point
     truth.run(
-        "insert into procrastinate_jobs (queue_name, task_name, priority, args, status)"
+        "insert into workflow.jobs (queue_name, task_name, priority, args, status)"
         " select 'default', 'workflow:noop', 0, jsonb_build_object('task_id', i), 'todo'"
         " from generate_series(1, 100001) i"
     )
