@@ -106,12 +106,12 @@ def test_a_failure_says_why_with_the_runbooks_phrase(tmp_path: Path, output: Out
 def test_stdout_is_bounded_and_says_what_it_left_out_while_tasks_log_has_all(
     tmp_path: Path, output: Output, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    clock = [0.0]
+    clock = [0]
     transitions = Transitions(output, "w", now=lambda: clock[0])
     for number in range(1000):
-        transitions.picked_up(claim(number), "fetch", "http")
-    transitions.failed("", "one failure", "failed", 1.0, {})
-    clock[0] = 1.0
+        identity = transitions.picked_up(claim(number), "fetch", "http")
+    transitions.failed(identity, "one failure", "failed", 1.0, {})
+    clock[0] = 1_000_000_000
     eventually(lambda: "task lines left out" in (tmp_path / "worker.log").read_text(), 5)
     transitions.close()
     told = capsys.readouterr().out

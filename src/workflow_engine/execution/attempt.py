@@ -8,25 +8,27 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from workflow_engine.definition.plan import Plan, PlanStep
+from workflow_engine.execution.names import names
+from workflow_engine.execution.time_limits import TimeLimits
 from workflow_engine.handlers.base import Usage
 from workflow_engine.records import Claim
 
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What every attempt is bound by unless its step or type says otherwise."""
+    """What every attempt is bound by unless its step or type says otherwise. Of one event loop."""
 
     timeout: float  # seconds
     payload_bytes: int
     random: Callable[[], float] = random.random  # spreads retries out; nothing secret
+    time: TimeLimits = field(default_factory=TimeLimits)  # where those of all attempts are kept
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Attempt:
-    """A claim with what is needed to run it.
+    """A claim with what is needed to run it. Read-only by agreement, as `Claim` is.
 
     Attributes:
-        names: What its expressions see; `result`, `error` and `event` are added where there is one.
         usage: What was used up so far; counted however it ends.
         effects: What else the commit of its end does or rests on, however it ends (sql/functions/waiting.sql).
         began: When this try began, on the clock of `Claim.elapsed_seconds`; earlier than the claim when it has waited.
@@ -35,11 +37,21 @@ class Attempt:
     claim: Claim
     plan: Plan
     step: PlanStep
-    names: Mapping[str, Any]
     limits: Limits
     began: float
     usage: Usage = field(default_factory=Usage)
     effects: dict[str, Any] = field(default_factory=dict)
+    _names: dict[str, Any] | None = field(default=None, init=False)
+
+    @property
+    def names(self) -> Mapping[str, Any]:
+        """What its expressions see; `result`, `error` and `event` are added where there is one.
+
+        Put together when the first of them asks, as most steps have none.
+        """
+        if self._names is None:
+            self._names = names(self.claim, self.plan)
+        return self._names
 
     @property
     def own_timeout(self) -> float | None:
@@ -97,5 +109,7 @@ class Resumed:
 
 def began(claim: Claim) -> float:
     """When this try began: now, or before it first waited."""
-    kept = (claim.resumed or {}).get("awaits", {}).get("state") or {}
+    if claim.resumed is None:
+        return claim.elapsed_seconds
+    kept = claim.resumed.get("awaits", {}).get("state") or {}
     return float(kept.get("began", claim.elapsed_seconds))

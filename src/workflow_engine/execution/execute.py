@@ -13,7 +13,6 @@ from workflow_engine.execution.attempt import Attempt, Limits, Resumed, Waits, b
 from workflow_engine.execution.completions import completion, waiting
 from workflow_engine.execution.failing import failed, failed_for_good
 from workflow_engine.execution.handling import handle
-from workflow_engine.execution.names import names
 from workflow_engine.execution.orchestration import ORCHESTRATED, Orchestrated, Register, steps_inside
 from workflow_engine.execution.outputs import succeeded
 from workflow_engine.execution.revealing import Revealed, reads_secrets
@@ -55,7 +54,7 @@ async def execute(
         asyncio.CancelledError: The attempt was stopped from outside; there is nothing to say about it.
         StoreUnavailable: By `register`: hand the task back.
     """
-    attempt = Attempt(claim, plan, plan.steps[claim.step_index], names(claim, plan), limits, began(claim))
+    attempt = Attempt(claim, plan, plan.steps[claim.step_index], limits, began(claim))
     resumed = Resumed.of(claim.resumed) if claim.resumed is not None else None
     if claim.raised is not None:
         return failed_for_good(attempt, dict(claim.raised))
@@ -76,7 +75,7 @@ async def _handle(
             return completion(attempt, AttemptOutcome.SKIPPED)
         handler = handlers.get(attempt.step.type)  # a worker claims only types it can run
         result = await handle(attempt, handler, secrets, log)
-        return None if result.settled else succeeded(attempt, result, attempt.step.output, attempt.names)
+        return None if result.settled else succeeded(attempt, result, attempt.step.output)
     except Exception as error:  # whatever a handler raises ends its attempt, never the worker
         told = as_task_error(error)
         default = handler.max_attempts if handler is not None else None
@@ -101,8 +100,7 @@ async def _orchestrate(
             return waiting(attempt, result)
         block = attempt.step.block
         template = block.output if block is not None and block.output is not None else attempt.step.output
-        steps = {**attempt.names["steps"], **steps_inside(resumed)}
-        return succeeded(attempt, result, template, {**attempt.names, "steps": steps})
+        return succeeded(attempt, result, template, steps_inside(resumed))
     except TaskError as error:
         return failed(attempt, as_task_error(error), _policy(attempt, 1))
 

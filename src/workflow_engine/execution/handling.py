@@ -13,7 +13,8 @@ from workflow_engine.errors import TIMEOUT_MESSAGE, TaskError
 from workflow_engine.execution.attempt import Attempt
 from workflow_engine.execution.names import outputs_of_dependencies
 from workflow_engine.execution.revealing import Revealed
-from workflow_engine.handlers.base import Handler, Outcome, TaskContext
+from workflow_engine.execution.time_limits import TimeLimit
+from workflow_engine.handlers.base import Handler, Outcome, TaskContext, unheard
 from workflow_engine.observability.logs import REDACTOR
 
 
@@ -24,13 +25,13 @@ async def handle(attempt: Attempt, handler: Handler, secrets: Revealed | None, l
         TaskError: `timeout` when the attempt took too long, or was silent for too long; `expression`.
         Exception: Whatever the handler raises.
     """
-    claim, step, names = attempt.claim, attempt.step, attempt.names
+    claim, step = attempt.claim, attempt.step
     path = claim.path or step.id
-    visible = names if secrets is None else {**names, "secrets": secrets}
-    inputs = step.inputs.render(visible) if step.inputs is not None else {}
-    key = step.idempotency_key.render(names) if step.idempotency_key else f"{claim.workflow_id}/{path}"
+    inputs = _inputs(attempt, secrets)
+    key = step.idempotency_key.render(attempt.names) if step.idempotency_key else f"{claim.workflow_id}/{path}"
     timeout = effective_timeout(attempt, handler)
-    limits = _TimeLimits(timeout, step.timeouts.heartbeat if step.timeouts else None)
+    silence = step.timeouts.heartbeat if step.timeouts is not None else None
+    silent = None if silence is None else attempt.limits.time.limit(silence)
     context = TaskContext(
         workflow_id=claim.workflow_id,
         workflow_name=claim.workflow_name,
@@ -44,12 +45,32 @@ async def handle(attempt: Attempt, handler: Handler, secrets: Revealed | None, l
         dependencies=outputs_of_dependencies(claim, attempt.plan, step),
         lease_token=claim.lease_token,
         log=log if secrets is None else log.bind(**{REDACTOR: secrets.redact}),
-        heartbeat=limits.heartbeat,
+        heartbeat=unheard if silent is None else _heartbeat(silent),
         usage=attempt.usage,
         accepts=_acceptance(attempt),
     )
-    result = await limits.run(lambda: handler.handle(inputs, context))
+    whole = attempt.limits.time.limit(timeout)
+    try:
+        with whole:
+            if silent is None:
+                result = await handler.handle(inputs, context)
+            else:
+                with silent:
+                    result = await handler.handle(inputs, context)
+    except TimeoutError as error:
+        if (told := _timed_out(whole, silent)) is None:
+            raise
+        raise told from error
     return result if isinstance(result, Outcome) else Outcome(result)
+
+
+def _inputs(attempt: Attempt, secrets: Revealed | None) -> Any:
+    template = attempt.step.inputs
+    if template is None:
+        return {}
+    if template.static:  # no need to put names together
+        return template.render({})
+    return template.render(attempt.names if secrets is None else {**attempt.names, "secrets": secrets})
 
 
 def _acceptance(attempt: Attempt) -> Callable[[Any], bool] | None:
@@ -65,51 +86,25 @@ def effective_timeout(attempt: Attempt, handler: Handler) -> float:
     return attempt.limits.timeout
 
 
-class _TimeLimits:
-    """The limit of the whole attempt, and that of silence between two heartbeats."""
+def _heartbeat(silent: TimeLimit) -> Callable[[], None]:
+    """What a handler calls to say that it is alive. For any thread."""
+    loop = asyncio.get_running_loop()
 
-    def __init__(self, timeout: float, silence: float | None) -> None:
-        self._timeout = timeout
-        self._silence = silence
-        self._loop = asyncio.get_running_loop()
-        self._listening: asyncio.Timeout | None = None
+    def heartbeat() -> None:
+        loop.call_soon_threadsafe(silent.restart)
 
-    def heartbeat(self) -> None:
-        """The handler is alive. For any thread; costs nothing where nobody listens."""
-        if self._silence is not None:
-            self._loop.call_soon_threadsafe(self._heard)
-
-    def _heard(self) -> None:
-        if self._listening is not None and self._silence is not None and not self._listening.expired():
-            self._listening.reschedule(self._loop.time() + self._silence)
-
-    async def run(self, call: Callable[[], Any]) -> Any:
-        whole = asyncio.timeout(self._timeout)
-        try:
-            async with whole:
-                return await (call() if self._silence is None else self._listen(call, self._silence))
-        except TimeoutError as error:
-            if not whole.expired():
-                raise  # the handler's own
-            message = f"{TIMEOUT_MESSAGE} of {_seconds(self._timeout)}"
-            raise TaskError("timeout", message, details=_details("start_to_close", self._timeout)) from error
-
-    async def _listen(self, call: Callable[[], Any], silence: float) -> Any:
-        self._listening = listening = asyncio.timeout(silence)
-        try:
-            async with listening:
-                return await call()
-        except TimeoutError as error:
-            if not listening.expired():
-                raise
-            message = f"{TIMEOUT_MESSAGE} between two heartbeats, {_seconds(silence)}"
-            raise TaskError("timeout", message, details=_details("heartbeat", silence)) from error
-        finally:
-            self._listening = None
+    return heartbeat
 
 
-def _details(kind: str, timeout: float) -> dict[str, Any]:
-    return {"kind": kind, "timeout": timeout}
+def _timed_out(whole: TimeLimit, silent: TimeLimit | None) -> TaskError | None:
+    """The error of the limit that has passed, if one has: a `TimeoutError` may also be the handler's own."""
+    if silent is not None and silent.passed:
+        message = f"{TIMEOUT_MESSAGE} between two heartbeats, {_seconds(silent.seconds)}"
+        return TaskError("timeout", message, details={"kind": "heartbeat", "timeout": silent.seconds})
+    if whole.passed:
+        message = f"{TIMEOUT_MESSAGE} of {_seconds(whole.seconds)}"
+        return TaskError("timeout", message, details={"kind": "start_to_close", "timeout": whole.seconds})
+    return None
 
 
 def _seconds(timeout: float) -> str:

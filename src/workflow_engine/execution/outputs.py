@@ -18,19 +18,22 @@ from workflow_engine.states import AttemptOutcome
 _SHOWN_FAULTS = 3
 
 
-def succeeded(attempt: Attempt, result: Outcome, template: Template | None, names: Mapping[str, Any]) -> Completion:
+def succeeded(
+    attempt: Attempt, result: Outcome, template: Template | None, inside: Mapping[str, Any] | None = None
+) -> Completion:
     """The completion of an attempt that gave a result.
 
     Args:
         template: What shapes the result; None = it is the output.
-        names: What the template sees beside `result`.
+        inside: Results of steps inside the attempt's own, which the template sees beside the others.
 
     Raises:
         TaskError: `expression`, `output_invalid`, `serialization_error` or `payload_too_large`.
     """
     output = result.output
     if template is not None:
-        output = template.render({**names, "result": output})
+        steps = {**attempt.names["steps"], **(inside or {})}
+        output = template.render({**attempt.names, "steps": steps, "result": output})
     encoded = encode_output(output, attempt.limits.payload_bytes)
     if attempt.step.output_schema is not None:
         _check(attempt.step.output_schema, output)

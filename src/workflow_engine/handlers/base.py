@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from threading import Event
+from threading import Event, Lock
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
@@ -35,17 +35,22 @@ class Usage:
 
     def as_json(self) -> dict[str, int | float]:
         """What was used; empty when nothing was."""
+        if not (self.input_tokens or self.output_tokens or self.cost_usd):
+            return {}
         used = {"input_tokens": self.input_tokens, "output_tokens": self.output_tokens, "cost_usd": self.cost_usd}
         return {name: amount for name, amount in used.items() if amount}
 
 
-def _unheard() -> None:
+_making_event = Lock()
+
+
+def unheard() -> None:
     """A heartbeat that nobody listens for."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TaskContext:
-    """Who is asking: the attempt a handler works for."""
+    """Who is asking: the attempt a handler works for. Read-only."""
 
     workflow_id: str
     workflow_name: str
@@ -59,10 +64,18 @@ class TaskContext:
     dependencies: Mapping[str, Any]  # outputs of the direct dependencies that succeeded, by step id
     lease_token: str  # proves the right to complete; only the `database` handler needs it
     log: FilteringBoundLogger
-    cancelled: Event = field(default_factory=Event)  # set when nobody waits for a sync handler any more
-    heartbeat: Callable[[], None] = _unheard  # call it now and then where the step has `timeouts.heartbeat`
+    heartbeat: Callable[[], None] = unheard  # call it now and then where the step has `timeouts.heartbeat`
     usage: Usage = field(default_factory=Usage)  # `usage.add(input_tokens=.., output_tokens=.., cost_usd=..)`
     accepts: Callable[[Any], bool] | None = None  # the step's `success_when`; only the `http` handler needs it
+    _cancelled: Event | None = field(default=None, init=False, repr=False, compare=False)
+
+    @property
+    def cancelled(self) -> Event:
+        """Set when nobody waits for a sync handler any more. Made when first asked for, by whichever thread."""
+        if self._cancelled is None:
+            with _making_event:
+                self._cancelled = self._cancelled or Event()
+        return self._cancelled
 
 
 @dataclass(frozen=True, slots=True)

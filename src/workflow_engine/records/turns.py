@@ -1,4 +1,8 @@
-"""What goes between a worker and Postgres."""
+"""What goes between a worker and Postgres.
+
+Claims and completions are read-only by agreement, not `frozen`: a worker makes thousands a second, and a frozen one
+costs twice as much to make.
+"""
 
 from __future__ import annotations
 
@@ -6,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Claim:
     """A task as its worker gets it, with the right to run one attempt."""
 
@@ -37,7 +41,7 @@ class Claim:
     workflow_parent_id: str | None = None  # of a child workflow
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Completion:
     """How an attempt ended, as its worker says it: the fields of the SQL type `workflow.completion`, and `logs`."""
 

@@ -7,7 +7,7 @@ import os
 import threading
 import time
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
@@ -17,7 +17,7 @@ from workflow_engine.execution import Limits, execute
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import KEEPER
-from workflow_engine.observability.transitions import Transitions
+from workflow_engine.observability.transitions import Identity, Transitions
 from workflow_engine.records import Claim, Completion
 from workflow_engine.secrets import Secrets
 from workflow_engine.settings import Settings
@@ -31,10 +31,10 @@ from workflow_engine.worker.task_log import TaskLog
 @dataclass(slots=True)
 class _Attempt:
     claim: Claim
+    started: float
     task: asyncio.Task[None] | None = None
     revoked: bool = False  # the lease is gone: nobody wants the result
-    identity: str = ""  # what names it in lines about transitions, once it was picked up
-    started: float = field(default_factory=time.monotonic)
+    identity: Identity | None = None  # what names it in lines about transitions, once it was picked up
 
 
 class Attempts:
@@ -75,6 +75,7 @@ class Attempts:
         self._ended: list[Completion] = []
         self._delivering: list[Completion] = []
         self._guard = threading.Lock()  # the heartbeat thread reads what the event loop writes
+        metrics.tasks_running.set_function(self.__len__)
 
     def __len__(self) -> int:
         """Slots in use."""
@@ -93,13 +94,13 @@ class Attempts:
 
     def start(self, claims: Iterable[Claim]) -> None:
         """Run claimed tasks; returns at once."""
-        for claim in claims:
+        now = time.monotonic()
+        attempts = {claim.lease_token: _Attempt(claim, now) for claim in claims}
+        with self._guard:
+            self._running.update(attempts)
+        for attempt in attempts.values():
             self.ever_started = True
-            attempt = _Attempt(claim)
-            with self._guard:
-                self._running[claim.lease_token] = attempt
             attempt.task = asyncio.create_task(self._run(attempt))
-        metrics.tasks_running.set(len(self._running))
 
     def hand_back(self, claims: Iterable[Claim]) -> None:
         """Return claimed tasks without running them; it spends no try."""
@@ -138,14 +139,14 @@ class Attempts:
     async def _run(self, attempt: _Attempt) -> None:
         claim = attempt.claim
         completion: Completion | None = None
-        outcome, step_type = AttemptOutcome.CANCELLED, "unknown"
+        outcome, step_type = str(AttemptOutcome.CANCELLED), "unknown"
         kept = TaskLog()
         memory = resident_bytes() if self._profiler else 0
         try:
             plan = self._plans.get(claim.version_id) or await self._load_plan(claim.version_id)
             step = plan.steps[claim.step_index]
             step_type = step.type
-            metrics.task_wait.labels(step.queue).observe(max(claim.wait_seconds, 0))
+            metrics.wait_of(step.queue).observe(max(claim.wait_seconds, 0))
             log = self._log.bind(
                 workflow_id=claim.workflow_id, task_id=claim.task_id, step=step.id, type=step.type,
                 attempt=claim.attempt, **{KEEPER: kept},
@@ -155,7 +156,7 @@ class Attempts:
                 claim, plan, self._handlers, self._limits, log,
                 secrets=self._secrets, register=self._definitions.register,
             )  # fmt: skip
-            outcome = AttemptOutcome(completion.outcome) if completion else AttemptOutcome.SUCCEEDED
+            outcome = completion.outcome if completion else AttemptOutcome.SUCCEEDED
         except asyncio.CancelledError:
             # Cancelled only by `revoke` and `release_all`; the latter hands the task to another worker.
             completion = None if attempt.revoked else _released(claim)
@@ -174,14 +175,12 @@ class Attempts:
             self._tell(attempt, step_type, outcome, completion, seconds)
             if self._profiler:
                 self._profiler.compare(memory, claim, step_type, running=len(self._running))
-            metrics.tasks_completed.labels(step_type, outcome.value).inc()
-            metrics.task_duration.labels(step_type, outcome.value).observe(seconds)
+            metrics.count_attempt(step_type, outcome, seconds)
             with self._guard:
                 self._running.pop(claim.lease_token, None)
                 if completion is not None and not attempt.revoked:
                     lines = kept.lines()
                     self._ended.append(replace(completion, logs=lines) if lines else completion)
-            metrics.tasks_running.set(len(self._running))
             self._on_end()
 
     def forget_plans(self) -> None:
@@ -196,7 +195,7 @@ class Attempts:
         self,
         attempt: _Attempt,
         step_type: str,
-        outcome: AttemptOutcome,
+        outcome: str,
         completion: Completion | None,
         seconds: float,
     ) -> None:
@@ -207,10 +206,10 @@ class Attempts:
             return
         if completion is None or error is None:
             # What became of a revoked attempt, lost or cancelled, is told by the engine that decided it.
-            self._transitions.ended(attempt.identity, "stopped" if attempt.revoked else outcome.value, seconds)
+            self._transitions.ended(attempt.identity, "stopped" if attempt.revoked else outcome, seconds)
             return
         fields = {"error_type": error["type"], "timeout": error["details"].get("timeout"), "retry_in": completion.delay}
-        self._transitions.failed(attempt.identity, error["message"], outcome.value, seconds, fields)
+        self._transitions.failed(attempt.identity, error["message"], outcome, seconds, fields)
 
 
 def _released(claim: Claim) -> Completion:

@@ -21,7 +21,9 @@ from workflow_engine.observability import metrics
 from workflow_engine.records import Completion, Turn
 from workflow_engine.states import AttemptOutcome
 from workflow_engine.store.pool import connection_options, is_away, is_conflict
-from workflow_engine.store.turns import TURN, completions_document, read_turn
+from workflow_engine.store.turns import TURN, completions_document, read_turn, text_array
+
+_TURN = TURN.encode()
 
 
 class Turns:
@@ -75,7 +77,7 @@ class Turns:
             Claims, and the positions of completions that were refused as stale. When Postgres rejects the batch because
             of one completion, each is sent alone and the unfit one becomes a failure of its task.
         """
-        parameters = [list(queues), list(types), want, self._lease_seconds]
+        parameters = [text_array(tuple(queues)), text_array(tuple(types)), want, self._lease_seconds]
         try:
             return await self._send(worker_id, completions, parameters)
         except psycopg.Error as error:
@@ -103,7 +105,7 @@ class Turns:
         while True:
             try:
                 connection = await self._connect(worker_id)
-                row = await (await connection.execute(TURN.encode(), [worker_id, document, *parameters])).fetchone()
+                row = await (await connection.execute(_TURN, [worker_id, document, *parameters])).fetchone()
                 assert row is not None
                 return read_turn(row[0])
             except psycopg.Error as error:

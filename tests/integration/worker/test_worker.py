@@ -2,6 +2,8 @@
 
 import asyncio
 import time
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import psycopg
@@ -12,7 +14,10 @@ from support.eventually import eventually_async
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.base import Handler, TaskContext
 from workflow_engine.handlers.basic import transform
+from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import Settings, load_settings
+from workflow_engine.store.turns import text_array
+from workflow_engine.worker.turns import Turns
 
 from .conftest import Engine, StartWorker
 
@@ -336,6 +341,44 @@ async def test_tries_are_taken_in_order_of_precedence(
         workflow = await engine.ended(await engine.start(document))
     attempts = await engine.store.workflows.attempts(str(workflow.id))
     assert (workflow.status, len(attempts)) == ("failed", tries)
+
+
+async def test_a_step_of_a_chain_is_one_turn(engine: Engine, start_worker: StartWorker, settings: Settings) -> None:
+    def turns() -> float:
+        return REGISTRY.get_sample_value("workflow_worker_turns_total", {"result": "ok"}) or 0
+
+    slow = load_settings(DATABASE_URL=settings.database_url, REDIS_URL=settings.redis_url, WORKFLOW_POLL_SECONDS=60)
+    document = chain(*({"id": f"s{number}", "type": "work"} for number in range(20)))
+    async with start_worker({"work": nothing}, slow):
+        await eventually_async(engine.store.workers.list)
+        await engine.ended(await engine.start(document))  # reads the plan
+        before = turns()
+        await engine.ended(await engine.start(document))
+        taken = turns() - before
+    # One claims the first step, and each ends a step and claims the next; one more where a wake-up is late.
+    assert taken <= 20 + 2
+
+
+def test_names_reach_postgres_as_they_are(settings: Settings) -> None:
+    names = ("default", 'odd "one", \\ {}', "", "null", "ü")
+    with psycopg.connect(settings.database_url) as connection:
+        row = connection.execute("select %s::text[]", [text_array(names)]).fetchone()
+    assert row == (list(names),)
+
+
+async def test_a_turn_is_one_round_trip_with_one_statement(settings: Settings, engine: Engine, tmp_path: Path) -> None:
+    turns = Turns(settings.database_url, lease_seconds=30.0, held=set, log=get_logger("test"))
+    taken = partial(turns.take, 1, [], queues=["default"], types=["work"], want=1)
+    await taken()  # connects and prepares
+    assert turns._connection is not None
+    trace = tmp_path / "trace"
+    with trace.open("wb") as file:
+        turns._connection.pgconn.trace(file.fileno())
+        await taken()
+        turns._connection.pgconn.untrace()
+    await turns.close()
+    sent = [line.split("\t")[3] for line in trace.read_text().splitlines() if line.split("\t")[1] == "F"]
+    assert sent == ["Bind", "Describe", "Execute", "Sync"]
 
 
 async def test_a_worker_asks_ever_more_rarely_for_what_another_transaction_holds(
