@@ -1,9 +1,9 @@
 -- Starts workflows, all or none, in the caller's transaction: rows for the workflows and the tasks of their own steps, jobs
 -- for the tasks that wait for nothing.
 --
--- p_starts  JSON list of {"name", "version"?, "hash"?, "input"?, "labels"?, "priority"?}. Without a version the pinned
---           one, else the latest. With a hash only if the version has that content: the caller remembers it, and the
---           database may have been restored since. The engine's own starts also have `once`, a key of the definition, and
+-- p_starts  JSON list of {"name", "version"?, "hash"?, "input"?, "labels"?, "priority"?, "awaited"?}. Without a version the
+--           pinned one, else the latest. With a hash only if the version has that content: the caller remembers it, and
+--           another may be meant by now. The end of an awaited one is told by a notification. The engine's own starts also have `once`, a key of the definition, and
 --           `places`, a list of {"key", "limit", "on_conflict"}; those of children `parent_task_id`, `parent_id`, `root_id`,
 --           `depth` and `on_parent_cancel` (see workflow.await_child).
 -- p_key     idempotency key of the whole list; with the same p_fingerprint again the first answer is repeated.
@@ -80,11 +80,13 @@ begin
                    coalesce(s.priority, (v.plan ->> 'priority')::integer, 0),
                    coalesce((v.plan ->> 'fail_fast')::boolean, true), v.has_ending,
                    v_now + make_interval(secs => (v.plan ->> 'timeout')::double precision), v.has_deadlines,
-                   s.parent_task_id, s.parent_id, s.root_id, coalesce(s.depth, 0), s.on_parent_cancel)::workflow.starting
+                   s.parent_task_id, s.parent_id, s.root_id, coalesce(s.depth, 0), s.on_parent_cancel,
+                   coalesce(s.awaited, false))::workflow.starting
         from rows from (jsonb_to_recordset(p_starts) as (
             name text, version integer, input jsonb, labels jsonb, priority integer, parent_task_id bigint, parent_id uuid,
-            root_id uuid, depth integer, on_parent_cancel text)) with ordinality
-            as s(name, version, input, labels, priority, parent_task_id, parent_id, root_id, depth, on_parent_cancel, ord)
+            root_id uuid, depth integer, on_parent_cancel text, awaited boolean)) with ordinality
+            as s(name, version, input, labels, priority, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited,
+                 ord)
         join workflow.definitions d on d.name = s.name
         join workflow.definition_versions v
             on v.name = d.name and v.version = coalesce(s.version, d.pinned_version, d.latest_version)
@@ -103,16 +105,16 @@ begin
 
     insert into workflow.workflows
         (id, version_id, name, version, input, labels, priority, fail_fast, open_tasks, created_at, has_ending, deadline,
-         parent_task_id, parent_id, root_id, depth, on_parent_cancel)
+         parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited)
     select n.id, n.version_id, n.name, n.version, n.input, n.labels, n.priority, n.fail_fast, n.final_steps, v_now,
-           n.has_ending, n.deadline, n.parent_task_id, n.parent_id, n.root_id, n.depth, n.on_parent_cancel
+           n.has_ending, n.deadline, n.parent_task_id, n.parent_id, n.root_id, n.depth, n.on_parent_cancel, n.awaited
     from unnest(v_new) n;
 
     v_roots := array(
         select row(n.base + s.step_index, s.queue, s.type, s.priority + n.priority, null)::workflow.ready_task
         from unnest(v_new) with ordinality
             as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, has_ending, deadline,
-                 has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, ord)
+                 has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, ord)
         join workflow.definition_steps s on s.version_id = n.version_id and s.scope = 0 and s.kind = 'step'
         where workflow.runs_at_once(s.rule, s.dependencies, s.ordering)
         order by n.ord, s.step_index);
@@ -146,7 +148,7 @@ begin
     into v_started
     from unnest(v_all) with ordinality
         as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, has_ending, deadline,
-             has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, ord);
+             has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, ord);
 
     if p_key is not null then
         update workflow.idempotency_keys k set response = v_started where k.principal = p_principal and k.key = p_key;

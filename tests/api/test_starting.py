@@ -205,10 +205,34 @@ def test_waiting_answers_with_the_whole_workflow_when_it_ended_in_time(api: http
         assert answer.headers["location"] == answer.json()["links"]["self"]
 
 
-def test_waiting_in_vain_answers_as_if_nobody_waited(api: httpx.Client) -> None:
+def test_waiting_in_vain_answers_how_far_it_has_come(api: httpx.Client, worker: PlayedWorker) -> None:
     answer = api.post("/api/v1/workflows?wait=100ms", json=noop())
-
     assert (answer.status_code, answer.json()["status"]) == (202, "pending")
+
+    worker.claim()
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(api.post, "/api/v1/workflows?wait=2s", json=noop())
+        eventually(worker.claim)
+        answer = waiting.result()
+    assert (answer.status_code, answer.json()["status"]) == (202, "running")
+
+
+def test_a_new_version_is_started_and_its_schema_asked_although_another_was_remembered(
+    api: httpx.Client, database_url: str, redis_url: str
+) -> None:
+    """What one engine remembers of a name is not what is meant once another has registered a new version."""
+    needs = noop(input_schema={"type": "object", "required": ["x"]})
+    api.post("/api/v1/workflows", json=needs | {"input": {"x": 1}}).raise_for_status()
+    for _ in range(2):
+        assert api.post("/api/v1/workflows", json={"name": "one", "input": {"x": 1}}).json()["version"] == 1
+    assert api.post("/api/v1/workflows", json={"name": "one"}).status_code == 422
+    with running_engine(engine_settings(database_url, redis_url)) as other:
+        other.post("/api/v1/workflows", json=noop()).raise_for_status()
+        assert api.post("/api/v1/workflows", json={"name": "one"}).json()["version"] == 2
+        other.post("/api/v1/workflows", json=needs | {"input": {"x": 1}, "description": "3"}).raise_for_status()
+        assert api.post("/api/v1/workflows", json={"name": "one", "input": {"x": 1}}).json()["version"] == 3
+        batch = api.post("/api/v1/workflows/batch", json=[{"name": "one", "input": {"x": 1}}, {"name": "one"}])
+        assert (batch.status_code, batch.json()["errors"][0]["pointer"]) == (422, "/1/input")
 
 
 def test_who_waits_is_answered_when_the_engine_stops(database_url: str, redis_url: str) -> None:

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -197,3 +198,17 @@ def test_start_without_input_takes_a_key_too(engine: Engine) -> None:
     engine.define({"a": []})
     call = "select workflow.start('flow', null, null, 'k')"
     assert engine.value(call) == engine.value(call)
+
+
+def test_the_end_of_an_awaited_workflow_is_told_and_of_no_other(engine: Engine, other: Engine) -> None:
+    engine.define({"a": []})
+    other.run("listen workflow_ended")
+    answer = engine.start_many([{"name": "flow"}, {"name": "flow", "awaited": True}, {"name": "flow", "awaited": True}])
+    _, second, third = (started["id"] for started in answer["started"])
+    engine.cancel(UUID(third))
+    engine.finish(*(claim.succeeded() for claim in engine.claim()))
+    engine.retry(UUID(third), force=True)
+    engine.finish(*(claim.failed() for claim in engine.claim()))
+    engine.run("notify workflow_ended, 'over'")
+    told = [notice.payload for notice in other.connection.notifies(timeout=5, stop_after=4)]
+    assert told == [third, second, third, "over"]

@@ -3,18 +3,20 @@ of speed.
 
 It is looked for in the memory of this process, then in Redis, then in Postgres. Memory and Redis count only with the
 present generation of the cache, which is asked for on each lookup, so that clearing the cache clears it on every
-engine. Without Redis everything comes from Postgres.
+engine; lookups at the same time ask together. Without Redis everything comes from Postgres.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, TypeAlias
 
 import orjson
 
 from workflow_engine.api.remembered import Remembered
+from workflow_engine.api.rides import Rides
 from workflow_engine.definition.json_data import content_hash
 from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.errors import RedisUnavailable
@@ -25,10 +27,19 @@ from workflow_engine.store.store import Store
 
 _REGISTERED = 10_000
 _DOCUMENT_BYTES = 8 * 1024 * 1024
-
+_NAMES = 1000
+_ASKING_TOGETHER = 1000
 
 Content: TypeAlias = tuple[str, str]
 """A name and the hash of a document of that name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A version of a definition, found by its name."""
+
+    version: DefinitionVersion
+    document: Mapping[str, Any]
 
 
 class DefinitionReader:
@@ -38,12 +49,16 @@ class DefinitionReader:
         self._store = store
         self._cache = cache
         self._generation: str | None = None
+        self._generations: Rides[None, str] = Rides(self._ask_generation, most=_ASKING_TOGETHER)
         self._forget()
+
+    async def close(self) -> None:
+        await self._generations.close()
 
     async def versions(self, definitions: Iterable[CompiledDefinition]) -> dict[Content, int]:
         """The numbers of the versions with these contents, as far as they are remembered."""
         try:
-            self._follow(await self._cache.generation())
+            self._follow(await self._generations.take(None))
         except RedisUnavailable:
             self._follow(None)
         found = {(d.name, d.hash): self._versions.get((d.name, d.hash)) for d in definitions}
@@ -54,8 +69,18 @@ class DefinitionReader:
         for content, version in versions.items():
             self._versions.put(content, version)
 
-    async def document(self, name: str, version: int | None = None) -> tuple[DefinitionVersion, Mapping[str, Any]]:
-        """The document of the version that a start of `name` at `version` would use.
+    async def remembered(self, name: str, version: int | None) -> Named | None:
+        """What `document` found last for this name and version; another version may be meant by now."""
+        if (last := self._named.get((name, version))) is None:
+            return None
+        cached = await self._cached(last)
+        if isinstance(cached, str):
+            return None
+        metrics.definition_cache_hits.inc()
+        return Named(last, cached)
+
+    async def document(self, name: str, version: int | None = None) -> Named:
+        """The version that a start of `name` at `version` would use by the word of Postgres, with its document.
 
         Raises:
             DefinitionNotFound: The name or the version is unknown.
@@ -64,24 +89,26 @@ class DefinitionReader:
         cached = await self._cached(found)
         if not isinstance(cached, str):
             metrics.definition_cache_hits.inc()
-            return found, cached
+            self._named.put((name, version), found)
+            return Named(found, cached)
         metrics.definition_cache_misses.labels(cached).inc()
         document = await self._store.definitions.document(found.id)
         # Numbers that JSON writes in two ways come back from Postgres with another hash: not worth keeping.
         if self._generation is not None and content_hash(document) == found.hash:
             self._remember(found, document)
+            self._named.put((name, version), found)
             with suppress(RedisUnavailable):
                 await self._cache.put(
                     name, found.version, generation=self._generation, hash=found.hash, document=document
                 )
-        return found, document
+        return Named(found, document)
 
     async def _cached(self, wanted: DefinitionVersion) -> Mapping[str, Any] | str:
         """What is cached of a version if it is right, else the reason why it is not used."""
         key = (wanted.name, wanted.version, wanted.hash)
         try:
             if self._documents.get(key) is not None:
-                self._follow(await self._cache.generation())
+                self._follow(await self._generations.take(None))
                 return self._documents.get(key) or "stale"
             generation, entry = await self._cache.get(wanted.name, wanted.version)
         except RedisUnavailable:
@@ -101,6 +128,9 @@ class DefinitionReader:
     def _remember(self, version: DefinitionVersion, document: Mapping[str, Any]) -> None:
         self._documents.put((version.name, version.version, version.hash), document, size=len(orjson.dumps(document)))
 
+    async def _ask_generation(self, askers: Sequence[None]) -> list[str]:
+        return [await self._cache.generation()] * len(askers)
+
     def _follow(self, generation: str | None) -> None:
         if generation is None or generation != self._generation:
             self._forget()
@@ -109,3 +139,4 @@ class DefinitionReader:
     def _forget(self) -> None:
         self._versions: Remembered[Content, int] = Remembered(_REGISTERED)
         self._documents: Remembered[tuple[str, int, str], Mapping[str, Any]] = Remembered(_DOCUMENT_BYTES)
+        self._named: Remembered[tuple[str, int | None], DefinitionVersion] = Remembered(_NAMES)

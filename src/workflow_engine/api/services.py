@@ -48,7 +48,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
         settings,
         store,
         Starter(store, names, DefinitionReader(store, cache)),
-        Waiting(store),
+        Waiting(settings, store),
         Health(settings, store, mirror, VERSION),
         OperationLocks(mirror),
         reloader,
@@ -65,6 +65,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
         await asyncio.gather(reading, return_exceptions=True)
         await services.operations.close()
         await services.waiting.close()
+        await services.starter.close()
         await services.health.close()
 
 

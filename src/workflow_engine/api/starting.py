@@ -9,12 +9,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import orjson
 
-from workflow_engine.api.definitions import Content, DefinitionReader
+from workflow_engine.api.definitions import Content, DefinitionReader, Named
+from workflow_engine.api.joined_starts import JoinedStarts
 from workflow_engine.api.known_names import KnownNames
 from workflow_engine.api.remembered import Remembered
 from workflow_engine.api.starts import StartRequest
@@ -29,6 +31,7 @@ from workflow_engine.errors import (
     DefinitionInvalid,
     DefinitionNotFound,
     Fault,
+    InputInvalid,
 )
 from workflow_engine.records import StartedWorkflow, WorkflowStart
 from workflow_engine.store.store import Store
@@ -68,10 +71,18 @@ class Starter:
         self._store = store
         self._known = definitions
         self._names = names
+        self._joined = JoinedStarts(store.workflows)
         self._compiled: Remembered[tuple[bytes, Known], CompiledDefinition] = Remembered(_COMPILED_BYTES)
 
-    async def start(self, requests: Sequence[StartRequest], key: Key | None = None) -> Started:
+    async def start(
+        self, requests: Sequence[StartRequest], key: Key | None = None, *, awaited: bool = False
+    ) -> Started:
         """Start workflows, all or none.
+
+        Args:
+            requests: What to start.
+            key: Of the whole request.
+            awaited: Somebody is going to wait for their ends.
 
         Raises:
             DefinitionInvalid: A document was refused.
@@ -82,10 +93,7 @@ class Starter:
             EnginePaused: The engine accepts nothing new.
         """
         compiled = [None if r.document is None else await self.compile(r.document, r.pointer) for r in requests]
-        starts = [
-            await self._start_by_name(r) if c is None else self._start_of(r, c)
-            for r, c in zip(requests, compiled, strict=True)
-        ]
+        starts, documents = await self._check(requests, compiled)
         warnings = [() if c is None else c.warnings for c in compiled]
         definitions = [c for c in compiled if c is not None]
         versions = await self._known.versions(definitions) if definitions else {}
@@ -94,6 +102,8 @@ class Starter:
                 await self._store.workflows.check_key(key.key, fingerprint=key.fingerprint)
             await self._store.engine.check_accepting()
         for again in (False, True):
+            if again:
+                starts, documents = await self._check(requests, compiled, anew=True)
             for definition in definitions:
                 if again or _content(definition) not in versions:
                     versions[_content(definition)] = await self._store.definitions.register(definition)
@@ -102,17 +112,22 @@ class Starter:
                 start if c is None else replace(start, version=versions[_content(c)], hash=c.hash)
                 for start, c in zip(starts, compiled, strict=True)
             ]
+            if awaited:
+                known = [replace(start, awaited=True) for start in known]
             try:
-                workflows, replayed = await self._store.workflows.start(
-                    known, key=key.key if key else None, fingerprint=key.fingerprint if key else ""
-                )
+                workflows, replayed = await self._send(known, documents, key)
             except (DefinitionNotFound, DefinitionDisabled):
-                # Remembered, but gone since: the database was restored, or the name deleted. Submitting it enables it.
-                if again or not definitions:
+                # Remembered, but another content is meant by now, or it is gone: a new version, a pin, a restored
+                # database; or the name was deleted, and submitting it enables it.
+                if again:
                     raise
                 continue
             return Started(workflows, warnings, replayed)
         raise AssertionError("unreachable: the second try returns or raises")
+
+    async def close(self) -> None:
+        await self._joined.close()
+        await self._known.close()
 
     async def compile(self, document: Mapping[str, Any], pointer: str = "") -> CompiledDefinition:
         """Check a document with the names that are known here; nothing is stored.
@@ -143,16 +158,56 @@ class Starter:
         self._compiled.put((source, known), compiled, size=len(source))
         return compiled
 
-    def _start_of(self, request: StartRequest, definition: CompiledDefinition) -> WorkflowStart:
-        schema = definition.plan.input_schema
-        validate_input(schema if isinstance(schema, dict) else None, request.input, join(request.pointer, "input"))
-        return _workflow_start(request, definition.name)
+    async def _check(
+        self, requests: Sequence[StartRequest], compiled: Sequence[CompiledDefinition | None], *, anew: bool = False
+    ) -> tuple[list[WorkflowStart], list[Mapping[str, Any]]]:
+        """Hold all inputs against the schemas of their definitions.
 
-    async def _start_by_name(self, request: StartRequest) -> WorkflowStart:
-        found, document = await self._known.document(request.name, request.version)
-        schema = document.get("input_schema")
-        validate_input(schema if isinstance(schema, dict) else None, request.input, join(request.pointer, "input"))
-        return replace(_workflow_start(request, request.name), version=found.version, hash=found.hash)
+        Args:
+            requests: What to start.
+            compiled: The definitions that came with them.
+            anew: Ask Postgres which versions are meant. Otherwise what is remembered will do: the start is refused if
+                another content is meant by now.
+
+        Returns:
+            The starts, and the documents of their definitions.
+        """
+        by_name: dict[tuple[str, int | None], Named] = {}
+        starts: list[WorkflowStart] = []
+        documents: list[Mapping[str, Any]] = []
+        for request, definition in zip(requests, compiled, strict=True):
+            if definition is not None:
+                _check_input(definition.document, request)
+                starts.append(_workflow_start(request, definition.name))
+                documents.append(definition.document)
+                continue
+            named = await self._named(request, by_name, anew=anew)
+            version = named.version.version if anew else request.version
+            starts.append(replace(_workflow_start(request, request.name), version=version, hash=named.version.hash))
+            documents.append(named.document)
+        return starts, documents
+
+    async def _named(self, request: StartRequest, seen: dict[tuple[str, int | None], Named], *, anew: bool) -> Named:
+        """The definition that a request names and that accepts its input."""
+        which = request.name, request.version
+        found = seen.get(which) or (None if anew else await self._known.remembered(*which))
+        if found is not None:
+            with suppress(InputInvalid):  # another version may accept it by now
+                _check_input(found.document, request)
+                seen[which] = found
+                return found
+        seen[which] = await self._known.document(*which)
+        _check_input(seen[which].document, request)
+        return seen[which]
+
+    async def _send(
+        self, starts: Sequence[WorkflowStart], documents: Sequence[Mapping[str, Any]], key: Key | None
+    ) -> tuple[Sequence[StartedWorkflow], bool]:
+        if len(starts) == 1 and key is None:
+            return [await self._joined.start(starts[0], documents[0])], False
+        return await self._store.workflows.start(
+            starts, key=key.key if key else None, fingerprint=key.fingerprint if key else ""
+        )
 
 
 def _content(definition: CompiledDefinition) -> Content:
@@ -161,6 +216,11 @@ def _content(definition: CompiledDefinition) -> Content:
 
 def _workflow_start(request: StartRequest, name: str) -> WorkflowStart:
     return WorkflowStart(name, input=request.input, labels=request.labels, priority=request.priority)
+
+
+def _check_input(document: Mapping[str, Any], request: StartRequest) -> None:
+    schema = document.get("input_schema")
+    validate_input(schema if isinstance(schema, dict) else None, request.input, join(request.pointer, "input"))
 
 
 async def _compile(document: Mapping[str, Any], known: Known, size: int) -> CompiledDefinition:

@@ -19,6 +19,7 @@ class WorkflowStart:
     labels: Mapping[str, str] = field(default_factory=dict)
     priority: int | None = None
     hash: str | None = None  # of the content that is meant; another one under that version is refused
+    awaited: bool = False  # its end is told by a notification
 
 
 @dataclass(frozen=True, slots=True)

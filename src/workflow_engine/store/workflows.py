@@ -77,6 +77,10 @@ ATTEMPTS = (
 )
 
 
+ENDED_CHANNEL = "workflow_ended"
+"""Where the ends of awaited workflows are told, by their ids."""
+
+
 class Workflows:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
@@ -118,6 +122,7 @@ class Workflows:
                     "input": s.input,
                     "labels": s.labels,
                     "priority": s.priority,
+                    "awaited": s.awaited,
                 }
                 for s in starts
             ]

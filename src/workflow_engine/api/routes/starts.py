@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
@@ -54,15 +55,20 @@ async def create(request: Request) -> Response:
     key_text = read_key(request)
     body = await read_document(request, limit=services(request).settings.max_payload_bytes)
     start = read_start(body)
-    begun = await services(request).starter.start([start], Key.of(key_text, body))
+    if wait:
+        services(request).waiting.prepare()
+    begun = await services(request).starter.start([start], Key.of(key_text, body), awaited=bool(wait))
     started = begun.workflows[0]
     request.scope["workflow_id"] = str(started.id)
     headers = {"Location": views.path_of(started.id)}
     if begun.replayed or started.existing:
         headers["Idempotency-Replayed"] = "true"
-    if wait and await services(request).waiting.until_ended(started.id, timeout=wait):
-        workflow = await services(request).store.workflows.get(str(started.id))
-        return json_answer(request, views.workflow(workflow), headers=headers)
+    if wait:
+        ended, status = await services(request).waiting.until_ended(started.id, timeout=wait)
+        if ended:
+            workflow = await services(request).store.workflows.get(str(started.id))
+            return json_answer(request, views.workflow(workflow), headers=headers)
+        started = replace(started, status=status or started.status)
     return json_answer(request, views.started(started, begun.warnings[0]), 202, headers)
 
 

@@ -1,0 +1,61 @@
+"""Group commits without a timer: calls that arrive while one is under way ride together on the next."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import deque
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Rides(Generic[T, R]):
+    """Serves calls together where many cost hardly more than one.
+
+    A call is always served by a ride that began after it: an answer never says how things were before the call.
+
+    Args:
+        serve: Serves the calls of one ride, in order. An error in the place of an answer is raised to that caller,
+            one that it raises to all of them.
+        most: Calls in one ride.
+    """
+
+    def __init__(self, serve: Callable[[Sequence[T]], Awaitable[Sequence[R | Exception]]], *, most: int) -> None:
+        self._serve = serve
+        self._most = most
+        self._waiting: deque[tuple[T, asyncio.Future[R]]] = deque()
+        self._driver: asyncio.Task[None] | None = None
+
+    async def take(self, call: T) -> R:
+        """Ride with the next one, which begins at once when none is under way."""
+        answered: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        self._waiting.append((call, answered))
+        if self._driver is None or self._driver.done():
+            self._driver = asyncio.create_task(self._drive())
+        return await answered
+
+    async def close(self) -> None:
+        """End the ride that is under way; nobody waits for it any more."""
+        if self._driver is not None:
+            self._driver.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await self._driver
+
+    async def _drive(self) -> None:
+        while self._waiting:
+            riders = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            answers: Sequence[R | Exception]
+            try:
+                answers = await self._serve([call for call, _ in riders])
+            except Exception as error:
+                answers = [error] * len(riders)
+            for (_, answered), answer in zip(riders, answers, strict=True):
+                if answered.done():  # cancelled meanwhile
+                    continue
+                if isinstance(answer, Exception):
+                    answered.set_exception(answer)
+                else:
+                    answered.set_result(answer)

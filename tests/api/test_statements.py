@@ -1,0 +1,150 @@
+"""How many statements the hot routes send to Postgres, so that they cannot grow unnoticed."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from support.eventually import eventually
+from support.wire import Wire
+
+from workflow_engine.api.joined_starts import JoinedStarts
+from workflow_engine.errors import DefinitionNotFound, EngineError
+from workflow_engine.records import StartedWorkflow, WorkflowStart
+from workflow_engine.store.pool import Pool
+from workflow_engine.store.store import Store
+
+from .conftest import PlayedWorker, engine_settings, running_engine
+
+DOCUMENT: dict[str, Any] = {"name": "one", "input_schema": {"type": "object"}, "steps": [{"id": "a", "type": "noop"}]}
+START = "select workflow.start_many("
+LEAD = 0x776F726B6C656164  # the lock of the leader
+
+
+@pytest.fixture
+def wire(database_url: str) -> Iterator[Wire]:
+    with Wire(database_url) as wire:
+        yield wire
+
+
+@pytest.fixture
+def api(wire: Wire, database_url: str, redis_url: str) -> Iterator[httpx.Client]:
+    """An engine that never leads, so that its pool serves requests alone."""
+    with psycopg.connect(database_url, autocommit=True) as leader:
+        leader.execute("select pg_advisory_lock(%s)", [LEAD])
+        with running_engine(engine_settings(wire.url, redis_url)) as client:
+            client.post("/api/v1/workflows", json=DOCUMENT).raise_for_status()
+            client.post("/api/v1/workflows", json={"name": "one"}).raise_for_status()  # it is remembered now
+            yield client
+
+
+@pytest.fixture
+def sent(wire: Wire) -> Callable[[Callable[[], httpx.Response]], list[str]]:
+    """The statements that a request takes."""
+
+    def of(request: Callable[[], httpx.Response]) -> list[str]:
+        before = len(wire.statements)
+        request().raise_for_status()
+        # The names of task types are read every two seconds, whoever asks.
+        return [
+            text
+            for name, text in wire.statements[before:]
+            if name == "workflow-engine api" and "task_types" not in text
+        ]
+
+    return of
+
+
+def test_starting_and_reading_take_one_statement_each(
+    api: httpx.Client, sent: Callable[[Callable[[], httpx.Response]], list[str]]
+) -> None:
+    path = "/api/v1/workflows"
+    by_name = {"name": "one", "input": {"x": 1}}
+    one = api.get(path).json()[0]["id"]
+
+    for start in (
+        lambda: api.post(path, json=by_name),
+        lambda: api.post(path, json=by_name | {"version": 1}),
+        lambda: api.post(path, json=DOCUMENT | {"input": {}}),
+        lambda: api.post(path, json=by_name, headers={"Idempotency-Key": "k"}),
+        lambda: api.post(f"{path}/batch", json=[by_name] * 20 + [DOCUMENT] * 20),
+    ):
+        start()  # the first with a version asks which one that is
+        (statement,) = sent(start)
+        assert statement.startswith(START)
+    for read in (lambda: api.get(f"{path}/{one}"), lambda: api.get(path), lambda: api.get(f"{path}?label.a=b")):
+        assert len(sent(read)) == 1
+
+
+def test_waiting_takes_one_to_start_one_to_read_and_looks_ever_more_rarely(
+    api: httpx.Client, worker: PlayedWorker, sent: Callable[[Callable[[], httpx.Response]], list[str]]
+) -> None:
+    over = threading.Event()
+
+    def work() -> None:
+        while not over.is_set():
+            worker.run_all()
+
+    playing = threading.Thread(target=work)
+    playing.start()
+    try:
+        statements = sent(lambda: api.post("/api/v1/workflows?wait=30s", json={"name": "one"}))
+    finally:
+        over.set()
+        playing.join()
+
+    looks = [text for text in statements[1:-1] if "jsonb_object_agg(id, status)" in text]
+    assert statements[0].startswith(START)
+    assert "workflow.workflow_list" in statements[-1]
+    assert len(statements) == 2 + len(looks)
+
+    in_vain = sent(lambda: api.post("/api/v1/workflows?wait=1s", json={"name": "one"}))
+    assert 2 <= len(in_vain) <= 10
+
+
+async def test_starts_of_the_same_moment_share_a_statement_and_none_fails_for_another(
+    api: httpx.Client, wire: Wire
+) -> None:
+    pool = Pool(wire.url, name="together")
+    await pool.open()
+    try:
+        joined = JoinedStarts(Store(pool).workflows)
+
+        async def start(name: str) -> StartedWorkflow | EngineError:
+            try:
+                return await joined.start(WorkflowStart(name), DOCUMENT)
+            except EngineError as error:
+                return error
+
+        started = await asyncio.gather(*(start("one") for _ in range(20)))
+        assert len({one.id for one in started if isinstance(one, StartedWorkflow)}) == 20
+        assert [text.startswith(START) for name, text in wire.statements if name == "together"] == [True]
+
+        *others, absent = await asyncio.gather(*(start(name) for name in ("one", "one", "absent")))
+        assert all(isinstance(other, StartedWorkflow) for other in others)
+        assert isinstance(absent, DefinitionNotFound)
+    finally:
+        await pool.close()
+    assert len(eventually(lambda: api.get("/api/v1/workflows").json())) == 2 + 20 + 2
+
+
+async def test_who_may_keep_others_waiting_starts_alone(api: httpx.Client, wire: Wire) -> None:
+    pool = Pool(wire.url, name="alone")
+    await pool.open()
+    try:
+        joined = JoinedStarts(Store(pool).workflows)
+        ruled = DOCUMENT | {"idempotency": {"key": "${ input.x }"}}
+        long = DOCUMENT | {"steps": [{"id": f"s{n}", "type": "noop"} for n in range(101)]}
+        large = WorkflowStart("one", input={"x": "x" * 20_000})
+        await asyncio.gather(
+            *(joined.start(WorkflowStart("one"), document) for document in (ruled, ruled, long, long)),
+            *(joined.start(large, DOCUMENT) for _ in range(2)),
+        )
+    finally:
+        await pool.close()
+    assert [text.startswith(START) for name, text in wire.statements if name == "alone"] == [True] * 6
