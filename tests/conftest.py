@@ -1,19 +1,22 @@
 """Fixtures of every test: a database of its own on a real PostgreSQL, a real Redis, settings that name both."""
 
 import os
-import uuid
+import shutil
 from collections.abc import Iterator
-from urllib.parse import urlsplit, urlunsplit
+from pathlib import Path
+from urllib.parse import urlsplit
 
 import psycopg
 import pytest
-from psycopg import sql
 from support.backends import Server, choose_postgres, choose_redis
+from support.databases import administer, new_database
+from support.quick_place import make_quick_place
 
 from workflow_engine.settings import Settings, load_settings
 
 _POSTGRES = pytest.StashKey[Server]()
 _REDIS = pytest.StashKey[Server]()
+_PLACE = pytest.StashKey[Path | None]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -21,6 +24,12 @@ def pytest_configure(config: pytest.Config) -> None:
     # Chosen here, before anything runs, so that a missing back end fails the whole run.
     config.stash[_POSTGRES] = choose_postgres()
     config.stash[_REDIS] = choose_redis()
+    config.stash[_PLACE] = make_quick_place()
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    if place := config.stash.get(_PLACE, None):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def pytest_report_header(config: pytest.Config) -> str:
@@ -52,39 +61,29 @@ def template_database(server_url: str) -> Iterator[str]:
     """Name of a migrated database that nobody connects to."""
     from workflow_engine.bootstrap import migrate
 
-    name = f"workflow_template_{uuid.uuid4().hex[:12]}"
     roles: list[str] = []
-    _administer(server_url, "CREATE DATABASE {}", name)
     try:
-        migrate(_with_database(server_url, name))
-        roles = _step_roles(_with_database(server_url, name))
-        yield name
+        with new_database(server_url, "template") as url:
+            migrate(url)
+            roles = _step_roles(url)
+            yield urlsplit(url).path.removeprefix("/")
     finally:
-        _administer(server_url, "DROP DATABASE {} WITH (FORCE)", name)
         for role in roles:  # roles belong to the server: a given one would collect them
-            _administer(server_url, "DROP ROLE {}", role)
+            administer(server_url, "DROP ROLE {}", role)
 
 
 @pytest.fixture
 def database_url(server_url: str, template_database: str) -> Iterator[str]:
     """URL of a fresh, migrated database of this test alone."""
-    name = f"workflow_test_{uuid.uuid4().hex[:12]}"
-    _administer(server_url, "CREATE DATABASE {} TEMPLATE {}", name, template_database)
-    try:
-        yield _with_database(server_url, name)
-    finally:
-        _administer(server_url, "DROP DATABASE {} WITH (FORCE)", name)
+    with new_database(server_url, "test", template=template_database) as url:
+        yield url
 
 
 @pytest.fixture
 def empty_database_url(server_url: str) -> Iterator[str]:
     """URL of a fresh database without our schema, for tests of the migrations themselves."""
-    name = f"workflow_empty_{uuid.uuid4().hex[:12]}"
-    _administer(server_url, "CREATE DATABASE {}", name)
-    try:
-        yield _with_database(server_url, name)
-    finally:
-        _administer(server_url, "DROP DATABASE {} WITH (FORCE)", name)
+    with new_database(server_url, "empty") as url:
+        yield url
 
 
 @pytest.fixture
@@ -103,15 +102,6 @@ def settings(database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch)
     return load_settings(DATABASE_URL=database_url, REDIS_URL=redis_url)
 
 
-def _administer(server_url: str, statement: str, *names: str) -> None:
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(sql.SQL(statement).format(*(sql.Identifier(name) for name in names)))
-
-
 def _step_roles(database_url: str) -> list[str]:
     with psycopg.connect(database_url) as connection:
         return [name for (name,) in connection.execute("SELECT role_name FROM workflow.step_role")]
-
-
-def _with_database(url: str, name: str) -> str:
-    return urlunsplit(urlsplit(url)._replace(path=f"/{name}"))

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import logging
 import threading
-import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 import httpx
 import psycopg
 import pytest
 import structlog
 import uvicorn
-from psycopg import sql
 from psycopg.types.json import Jsonb
+from support.databases import new_database
 from support.eventually import eventually
 
 from workflow_engine.asgi import create_app
@@ -75,13 +73,8 @@ def api(database_url: str, redis_url: str) -> Iterator[httpx.Client]:
 @pytest.fixture(scope="session")
 def shared_database_url(server_url: str, template_database: str) -> Iterator[str]:
     """A database for the tests whose requests change nothing."""
-    name = f"workflow_shared_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as connection:
-        connection.execute(
-            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(template_database))
-        )
-        yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-        connection.execute(sql.SQL("DROP DATABASE {} WITH (FORCE)").format(sql.Identifier(name)))
+    with new_database(server_url, "shared", template=template_database) as url:
+        yield url
 
 
 @pytest.fixture(scope="session")

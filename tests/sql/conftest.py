@@ -1,53 +1,63 @@
 """Connections of the SQL tests; after every test the database must be sound."""
 
-import uuid
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import ExitStack
 from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
-import psycopg
 import pytest
 from support import eventually
+from support.databases import new_database
 from support.invariants import assert_sound
 
-from .engine import OTHER_TABLES, WORK_TABLES, Engine
+from .connections import Connection, Janitor, is_as_new, open_connection
+from .engine import Engine
 
 
 @pytest.fixture(scope="session")
 def shared_database(server_url: str, template_database: str) -> Iterator[str]:
     """URL of a migrated database for all tests that do not ask for a fresh one: making one takes longer than a test."""
-    name = f"workflow_sql_{uuid.uuid4().hex[:12]}"
-    with psycopg.connect(server_url, autocommit=True) as server:
-        server.execute(f"CREATE DATABASE {name} TEMPLATE {template_database}".encode())
-        try:
-            yield urlunsplit(urlsplit(server_url)._replace(path=f"/{name}"))
-        finally:
-            server.execute(f"DROP DATABASE {name} WITH (FORCE)".encode())
+    with new_database(server_url, "sql", template=template_database) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def janitor(shared_database: str) -> Iterator[Janitor]:
+    with Janitor(shared_database) as janitor:
+        yield janitor
+
+
+@pytest.fixture(scope="session")
+def idle_connections() -> Iterator[list[Connection]]:
+    """Connections to the shared database that no test has now: most of what a test took was planning in a new one."""
+    connections: list[Connection] = []
+    yield connections
+    for connection in connections:
+        connection.close()
 
 
 @pytest.fixture
-def database(shared_database: str) -> Iterator[str]:
+def database(shared_database: str, janitor: Janitor) -> Iterator[str]:
     """URL of a migrated database without workflows."""
     yield shared_database
-    with psycopg.connect(shared_database, autocommit=True) as connection:
-        connection.execute("; ".join(f"delete from {table}" for table in (*WORK_TABLES, *OTHER_TABLES)).encode())
-        connection.execute("update workflow.engine set paused_at = null, paused_until = null, paused_by = null")
-        connection.execute("update workflow.task_types set timeout = null where timeout > 0")
+    janitor.empty()
 
 
 @pytest.fixture
-def connect(database: str) -> Iterator[Callable[[], Engine]]:
-    """Opens one more connection, which is one more worker."""
-    with ExitStack() as opened:
+def connect(database: str, shared_database: str, idle_connections: list[Connection]) -> Iterator[Callable[[], Engine]]:
+    """Gives one more connection, which is one more worker."""
+    idle = idle_connections if database == shared_database else []
+    taken: list[Connection] = []
 
-        def connect() -> Engine:
-            engine = Engine(database)
-            opened.callback(engine.close)
-            return engine
+    def connect() -> Engine:
+        taken.append(idle.pop() if idle else open_connection(database))
+        return Engine(taken[-1])
 
-        yield connect
+    yield connect
+    for connection in reversed(taken):  # the first one, which does most, is the first one again
+        if database == shared_database and is_as_new(connection):
+            idle.append(connection)
+        else:
+            connection.close()
 
 
 @pytest.fixture

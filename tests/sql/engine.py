@@ -16,29 +16,16 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-import psycopg
-from psycopg.rows import dict_row
 from psycopg.types.json import Jsonb
+
+from .connections import WORK_TABLES, Connection
 
 Spec = Mapping[str, Sequence[str] | Mapping[str, Any]]
 Completion = dict[str, Any]
 
 LEASE_SECONDS = 30.0
 TYPES = ("noop", "http")
-WORK_TABLES = (
-    "workflow.start_keys", "workflow.places", "workflow.concurrency_keys", "workflow.budgets", "workflow.spent_units",
-    "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events", "workflow.records",
-    "workflow.replaced_tasks", "workflow.task_logs", "workflow.holds", "workflow.waits", "workflow.scopes",
-    "workflow.groups", "workflow.signals", "workflow.signal_waits", "workflow.approvals", "workflow.outbox",
-    "workflow.endings", "workflow.compensations", "workflow.deadlines", "workflow.parents_to_wake",
-    "workflow.children_to_cancel", "procrastinate_jobs",
-)  # fmt: skip
 ASKING_RULES = ("all_done", "one_failed", "all_failed")  # they look for failures
-OTHER_TABLES = (
-    "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_scopes",
-    "workflow.schedules", "workflow.definition_versions",
-    "workflow.definitions", "workflow.resources", "procrastinate_workers",
-)  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -168,11 +155,8 @@ def asks(step: Mapping[str, Any], name: str) -> bool:
 class Engine:
     """One autocommit connection, registered as a worker of its own."""
 
-    def __init__(self, url: str, *, application: str = "test") -> None:
-        # A lock that a test did not mean to wait for ends the test instead of hanging it.
-        self.connection = psycopg.connect(
-            url, autocommit=True, row_factory=dict_row, application_name=application, options="-c lock_timeout=10s"
-        )
+    def __init__(self, connection: Connection) -> None:
+        self.connection = connection
         self.worker_id = self.register()
 
     def close(self) -> None:

@@ -26,6 +26,9 @@ from workflow_engine.embedded.places import temporary_data_directory
 from workflow_engine.embedded.postgres import Postgres
 from workflow_engine.embedded.valkey import Valkey
 
+# What is lost with the machine is of no use to anybody. A killed server still has everything when it starts again.
+_SETTINGS = {"fsync": "off", "full_page_writes": "off", "max_wal_size": "256MB"}
+
 DATABASE_URL = "WORKFLOW_TEST_DATABASE_URL"
 REDIS_URL = "WORKFLOW_TEST_REDIS_URL"
 BACKEND = "WORKFLOW_TEST_BACKEND"
@@ -99,7 +102,7 @@ def choose_postgres() -> Server:
     if _docker_is_wanted():
         image = os.environ.get(POSTGRES_IMAGE, "postgres:18")
         return Container(image, lambda: _postgres_container(image))
-    return Embedded(f"PostgreSQL {find_postgres().version}", Postgres)
+    return Embedded(f"PostgreSQL {find_postgres().version}", lambda place: Postgres(place, settings=_SETTINGS))
 
 
 def choose_redis() -> Server:

@@ -13,8 +13,9 @@ import secrets
 import shutil
 import signal
 import time
+from collections.abc import Mapping
 from pathlib import Path
-from types import TracebackType
+from types import MappingProxyType, TracebackType
 from typing import Self
 
 import psycopg
@@ -59,16 +60,25 @@ class Postgres:
         binaries: The programs it runs; `pgbench` and `psql` lie beside them when the bundle has them.
     """
 
-    def __init__(self, data_dir: Path, *, port: int | None = None, log: Path | None = None) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        *,
+        port: int | None = None,
+        log: Path | None = None,
+        settings: Mapping[str, str] = MappingProxyType({}),
+    ) -> None:
         """Nothing is started yet.
 
         Args:
             data_dir: A directory for this server alone; made if it is not there.
             port: TCP port; None = any free one.
             log: Its log; None = `postgres.log` in `data_dir`.
+            settings: Of postgresql.conf, instead of or beside the usual ones.
         """
         self._directory = data_dir.absolute()
         self._log = log or self._directory / "postgres.log"
+        self._settings = {**_SETTINGS, **settings}
         self._lock = DirectoryLock(self._directory)
         self._locked = False
         self._account = service_account()
@@ -182,7 +192,7 @@ class Postgres:
                 return
 
     def _spawn(self, data: Path) -> Child:
-        settings = [f"--{name}={value}" for name, value in {**_SETTINGS, "port": str(self.port)}.items()]
+        settings = [f"--{name}={value}" for name, value in {**self._settings, "port": str(self.port)}.items()]
         return Child(
             [self.binaries["postgres"], "-D", data, *settings],
             log=self._log,
