@@ -64,9 +64,10 @@ begin
     perform workflow.charge_budgets(array(
         select row(h.workflow_id, 0, 0, count(*))::workflow.charge
         from unnest(p_completions) c
+        cross join lateral (select t.workflow_id from workflow.tasks t where t.id = c.task_id offset 0) t
         cross join lateral (
             select h.workflow_id, h.outcome, h.lease_token, h.started_at, h.ended_at from workflow.attempt_history h
-            where h.task_id = c.task_id and h.attempt = c.attempt offset 0) h
+            where h.workflow_id = t.workflow_id and h.task_id = c.task_id and h.attempt = c.attempt offset 0) h
         where h.lease_token = c.lease_token and h.outcome in ('succeeded', 'failed', 'retried')
           and h.ended_at = greatest(p_now, h.started_at)  -- not one that was recorded before
         group by h.workflow_id), p_now);

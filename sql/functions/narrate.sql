@@ -19,7 +19,7 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
-    v_top       bigint := coalesce(pg_sequence_last_value(pg_get_serial_sequence('workflow.events', 'seq')::regclass), 0);
+    v_top       bigint := coalesce(pg_sequence_last_value('workflow.event_seq'), 0);
     v_snapshot  pg_snapshot := pg_current_snapshot();
     v_since     timestamptz := case when p_after is null then workflow.clock() - interval '10 seconds' else '-infinity' end;
     v_told      jsonb;
@@ -51,7 +51,7 @@ begin
             where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s on true
         left join lateral (
             select h.outcome, h.worker_id, h.started_at, h.ended_at from workflow.attempt_history h
-            where h.task_id = c.task_id and h.attempt = c.attempt and c.told offset 0) h on true
+            where h.workflow_id = c.workflow_id and h.task_id = c.task_id and h.attempt = c.attempt and c.told offset 0) h on true
         left join lateral (select k.name from workflow.workers k where k.id = h.worker_id offset 0) k on true
     $events$
     into v_told using coalesce(p_after, v_top - p_back), p_told, p_failures, p_others, v_since;

@@ -91,7 +91,8 @@ begin
     where s.version_id = p_version_id and s.scope = 0 and s.kind = 'step';
 
     update workflow.attempt_history h set task_id = m.new
-    from unnest(v_old, v_new) m(old, new) where h.task_id = any(v_old) and h.task_id = m.old;
+    from unnest(v_old, v_new) m(old, new)
+    where h.workflow_id = p_workflow_id and h.task_id = any(v_old) and h.task_id = m.old;
     update workflow.task_logs l set task_id = m.new
     from unnest(v_old, v_new) m(old, new) where l.task_id = any(v_old) and l.task_id = m.old;
     update workflow.events e set task_id = m.new

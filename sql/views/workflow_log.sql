@@ -16,7 +16,7 @@ left join lateral (
     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s on true
 left join lateral (
     select h.outcome, h.worker_id, h.started_at, h.ended_at from workflow.attempt_history h
-    where h.task_id = e.task_id and h.attempt = e.attempt offset 0) h on true
+    where h.workflow_id = e.workflow_id and h.task_id = e.task_id and h.attempt = e.attempt offset 0) h on true
 left join lateral (
     select k.name from workflow.workers k
     where k.id = coalesce(h.worker_id, case when t.attempt = e.attempt then t.worker_id end) offset 0) k on true

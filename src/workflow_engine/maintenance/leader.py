@@ -32,6 +32,7 @@ from workflow_engine.maintenance.leaked_jobs import LeakedJobs
 from workflow_engine.maintenance.lost_jobs import LostJobs
 from workflow_engine.maintenance.mirroring import LockMirror, PendingMirror
 from workflow_engine.maintenance.narrator import Narrator
+from workflow_engine.maintenance.partitions import Partitions
 from workflow_engine.maintenance.retention import Retention
 from workflow_engine.maintenance.retired import Retired
 from workflow_engine.maintenance.schedules import Schedules
@@ -64,6 +65,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         LeakedJobs(settings, store),
         LostJobs(settings, store),
         Retired(settings, store),
+        Partitions(settings, store),
         Retention(settings, store),
         Narrator(settings, store),
     ]

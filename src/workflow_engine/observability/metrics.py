@@ -70,6 +70,12 @@ scheduled_starts = Counter(
 for _result in ("started", "skipped", "failed", "missed"):
     scheduled_starts.labels(_result)
 workflows_deleted = Counter("workflow_workflows_deleted_total", "Workflows deleted because their retention was over")
+partitions_dropped = Counter(
+    "workflow_history_partitions_dropped_total", "Partitions of events and attempts dropped with all that was in them"
+)
+rows_in_default = Gauge(
+    "workflow_history_default_rows", "Rows of events and attempts for which no partition was made in time, up to 10,000"
+)
 budget_bounds_reached = Counter(
     "workflow_budget_bounds_reached_total", "Bounds of budgets that workflows have reached, by kind", ["kind"]
 )

@@ -77,18 +77,49 @@ class Maintenance:
         reached: list[dict[str, Any]] = await self._pool.value("select workflow.sweep_budgets()")
         return reached
 
-    async def sweep_ended(self, after: UUID | None, defaults: Mapping[str, float]) -> tuple[int, UUID | None]:
-        """Delete workflows that ended longer ago than they are kept, with everything of theirs.
+    async def sweep_retention(self, defaults: Mapping[str, float]) -> tuple[int, bool]:
+        """Delete workflows that ended longer ago than they are kept, with everything of theirs, so many at a time.
 
         Args:
-            after: Go on after this workflow: the answer of the call before.
             defaults: Seconds by status, where a definition does not say; absent = for ever.
 
         Returns:
-            How many, and the `after` to go on with; None when all workflows were seen.
+            How many, and whether there may be more to look at.
         """
-        answer = await self._pool.value("select workflow.sweep_ended(%s, %s)", [after, Jsonb(dict(defaults))])
-        return answer["deleted"], UUID(answer["last"]) if answer["last"] else None
+        answer = await self._pool.value("select workflow.sweep_retention(%s)", [Jsonb(dict(defaults))])
+        return answer["deleted"], answer["more"]
+
+    async def drop_partition(self) -> str | None:
+        """Drop a partition of events or attempts of which nothing is kept any more; returns its name.
+
+        None: there is no such one, or others held its table's lock for too long.
+        """
+        answer = await self._pool.value("select workflow.drop_partition()")
+        name: str | None = answer["dropped"]
+        return name
+
+    async def clean_partition(self, defaults: Mapping[str, float]) -> int | None:
+        """Delete rows of deleted workflows in the next part of a partition that has to stay.
+
+        Returns:
+            How many rows; None when there is no such partition.
+        """
+        rows: int | None = await self._pool.value("select workflow.clean_partition(%s)", [Jsonb(dict(defaults))])
+        return rows
+
+    async def keep_partitions(self, defaults: Mapping[str, float]) -> dict[str, int]:
+        """Make partitions of events and attempts ahead, and partitions of what is in the default ones.
+
+        Args:
+            defaults: As in `sweep_retention`; how long is kept says how long partitions are.
+
+        Returns:
+            See sql/functions/partitions.sql; call again while something was `made` or `drained`.
+        """
+        done: dict[str, int] = await self._pool.value(
+            "select workflow.keep_partitions(%s)", [Jsonb(dict(defaults))], unlimited=True
+        )
+        return done
 
     async def sweep_places(self, after: str | None, *, limit: int = 100) -> tuple[int, str | None]:
         """Let workflows in that are next in line for a concurrency key, where that was missed.

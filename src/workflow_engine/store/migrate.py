@@ -55,7 +55,19 @@ def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tu
                 applied.append(path.stem)
         applied += _apply_current(connection, known)
         applied += _ensure_step_role(connection)
+    _make_partitions(connection)
     return applied
+
+
+def _make_partitions(connection: psycopg.Connection) -> None:
+    """Partitions for the next days: an engine that leads makes further ones.
+
+    Not in the transaction of the migrations, as it may look through tables, which hinders nobody.
+    """
+    while True:
+        answer = connection.execute("select workflow.keep_partitions()").fetchone()
+        if not answer or not (answer[0]["made"] or answer[0]["drained"]):
+            return
 
 
 def _apply(connection: psycopg.Connection, name: str, text: str) -> None:

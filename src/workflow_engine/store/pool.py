@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -145,12 +146,21 @@ class Pool:
         return await self._run(run, repeatable)
 
     async def value(
-        self, query: str, params: Sequence[Any] | Mapping[str, Any] = (), *, repeatable: bool = False
+        self,
+        query: str,
+        params: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        repeatable: bool = False,
+        unlimited: bool = False,
     ) -> Any:
-        """Run one statement and return the first column of its first row, or None."""
+        """Run one statement, `unlimited` for however long, and return the first column of its first row, or None."""
 
         async def run(connection: psycopg.AsyncConnection[Any]) -> Any:
-            row = await (await connection.execute(query.encode(), params)).fetchone()
+            async with AsyncExitStack() as stack:
+                if unlimited:
+                    await stack.enter_async_context(connection.transaction())
+                    await connection.execute("set local statement_timeout = 0")
+                row = await (await connection.execute(query.encode(), params)).fetchone()
             return row[0] if row else None
 
         return await self._run(run, repeatable)

@@ -71,7 +71,8 @@ ATTEMPTS = (
     "  select id, version_id, step_index from workflow.replaced_tasks where workflow_id = %(id)s) t"
     " cross join lateral (select s.id, s.type, s.scope, s.body from workflow.definition_steps s"
     "                     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s"
-    " cross join lateral (select a.* from workflow.attempts a where a.task_id = t.id offset 0) a"
+    " cross join lateral (select a.* from workflow.attempts a"
+    "                     where a.workflow_id = %(id)s and a.task_id = t.id offset 0) a"
     " left join workflow.workers k on k.id = a.worker_id"
     " order by a.started_at, t.id, a.attempt"
 )
