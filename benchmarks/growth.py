@@ -65,7 +65,7 @@ def measure(server: Server, profile: Profile) -> list[Table]:
             register(url, definitions.single())
             with psycopg.connect(url, autocommit=True) as connection:
                 if not state.analysed:
-                    for table in _TABLES:
+                    for table in _tables(connection):
                         connection.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
                     connection.execute("vacuum (analyze)")  # of the empty tables
                 state.fill(connection, definitions.single().name)
@@ -75,6 +75,16 @@ def measure(server: Server, profile: Profile) -> list[Table]:
             connection.execute("checkpoint")  # what seeding left to write is not the turns' affair
         figures = asyncio.run(_measure_turns(urls, profile.turns))
     return [_table(title, list(by_state.values())) for title, by_state in figures.items()]
+
+
+def _tables(connection: psycopg.Connection) -> list[str]:
+    """Those in `_TABLES`, with partitions instead of partitioned ones."""
+    rows = connection.execute(
+        "select coalesce(p.relid, t)::regclass::text from unnest(%s::regclass[]) t"
+        " left join lateral pg_partition_tree(t) p on true where p.relid is null or p.isleaf",
+        [list(_TABLES)],
+    )
+    return [str(name) for (name,) in rows.fetchall()]
 
 
 def _table(title: str, figures: list[Figure]) -> Table:

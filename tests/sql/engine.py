@@ -178,6 +178,14 @@ class Engine:
     def run(self, statement: str, *parameters: Any) -> int:
         return self.connection.execute(statement.encode(), parameters).rowcount
 
+    def leave_unanalysed(self, *tables: str) -> None:
+        """Keep autovacuum from tables, or from the partitions of which they consist."""
+        for table in tables:
+            name = table if "." in table else f"workflow.{table}"
+            parts = "select relid::regclass::text as name from pg_partition_tree(%s::regclass) where isleaf"
+            for part in [row["name"] for row in self.rows(parts, name)] or [name]:
+                self.run(f"alter table {part} set (autovacuum_enabled = off)")
+
     @contextmanager
     def transaction(self) -> Iterator[None]:
         with self.connection.transaction():

@@ -26,8 +26,7 @@ def sweep(engine: Engine) -> None:
 
 @pytest.fixture
 def grown(engine: Engine) -> Iterator[Engine]:
-    for table in ("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.jobs"):
-        engine.run(f"alter table {table} set (autovacuum_enabled = off)")
+    engine.leave_unanalysed("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.jobs")
     timeouts = {"schedule_to_start": 600, "schedule_to_close": 6000}
     define(
         engine,

@@ -12,6 +12,7 @@ from workflow_engine.store.workflows import ATTEMPTS, GRAPH
 from .engine import Claim, Engine, rated
 
 BIG_TABLES = ("workflows", "tasks", "attempt_history", "jobs", "waits", "holds", "places", "start_keys")
+OF_ALL_PARTITIONS = r"regexp_replace(relname, '_(default|(until_)?\d{10})$', '')"
 WORKFLOWS = 1000
 BATCH = 20
 
@@ -25,8 +26,7 @@ def database(database_url: str) -> str:
 @pytest.fixture
 def grown(engine: Engine, other: Engine) -> Iterator[Engine]:
     """An engine whose plans were cached on empty tables, in a database that has grown since, not yet analysed."""
-    for table in ("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.jobs"):
-        engine.run(f"alter table {table} set (autovacuum_enabled = off)")
+    engine.leave_unanalysed("workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.jobs")
     engine.define({"a": [], "b": {"after": ["a"], "refs": ["a"]}, "c": ["b"]}, fail_fast=False)
     engine.define({"a": [], "b": ["a"], "d": []}, fail_fast=False)
     engine.pin_definition("flow", 1)
@@ -82,8 +82,8 @@ def grown(engine: Engine, other: Engine) -> Iterator[Engine]:
 def rows_visited(engine: Engine, most: int, tables: Sequence[str] = BIG_TABLES) -> Iterator[None]:
     """Fails when the statements inside fetch more rows of one of the tables than `most`."""
     counts = (
-        "select relname, coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) as visited"
-        " from pg_stat_xact_all_tables where relname = any(%s) order by relname"
+        f"select {OF_ALL_PARTITIONS} as relname, sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0)) as visited"
+        f" from pg_stat_xact_all_tables where {OF_ALL_PARTITIONS} = any(%s) group by 1"
     )
     with engine.transaction():
         before = {row["relname"]: row["visited"] for row in engine.rows(counts, list(tables))}
@@ -251,12 +251,14 @@ def test_narrating_visits_what_is_new_among_many_events(engine: Engine) -> None:
         " select %s, %s, workflow.clock() from generate_series(1, %s)"
     )
     visited = (
-        "select coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0) from pg_stat_xact_all_tables"
-        " where relname = 'events'"
+        "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_xact_all_tables"
+        f" where {OF_ALL_PARTITIONS} = 'events'"
     )
     with engine.transaction():
         engine.run(insert, workflow, "task.succeeded", 100_000)
-        engine.run("select brin_summarize_new_values('workflow.events_seq')")  # as autovacuum does by and by
+        engine.run(  # as autovacuum does by and by
+            "select brin_summarize_new_values(relid) from pg_partition_tree('workflow.events_seq') where isleaf"
+        )
         top = engine.value("select max(seq) from workflow.events")
         engine.run(insert, workflow, "workflow.paused", 10)
         before = engine.value(visited)
@@ -295,8 +297,7 @@ def test_a_snapshot_of_what_is_pending_visits_that_and_nothing_else(engine: Engi
 @pytest.fixture
 def lined(engine: Engine, other: Engine) -> Iterator[Engine]:
     """As `grown`, with steps under a lock and a limit: hundreds wait in line, others are held by a pause."""
-    for table in ("workflow.workflows", "workflow.tasks", "workflow.waits", "workflow.holds", "workflow.jobs"):
-        engine.run(f"alter table {table} set (autovacuum_enabled = off)")
+    engine.leave_unanalysed("workflow.workflows", "workflow.tasks", "workflow.waits", "workflow.holds", "workflow.jobs")
     engine.define({"a": {"locks": ["ledger"], "limits": {"some": (5, 1)}}, "b": ["a"]})
     engine.define({"a": {"workflow_locks": ["whole"]}}, name="whole")
     for _ in range(8):
@@ -361,8 +362,7 @@ def test_holding_back_visits_so_many_jobs_as_it_is_told(lined: Engine) -> None:
 @pytest.fixture
 def queued(engine: Engine, other: Engine) -> Iterator[Engine]:
     """As `grown`, with a thousand workflows in line for one concurrency key."""
-    for table in ("workflows", "tasks", "places", "start_keys"):
-        engine.run(f"alter table workflow.{table} set (autovacuum_enabled = off)")
+    engine.leave_unanalysed("workflows", "tasks", "places", "start_keys")
     key = [{"path": ["input", "key"]}]
     plan = {
         "concurrency": [{"key": key, "limit": 2, "on_conflict": "queue"}],
@@ -411,8 +411,7 @@ def test_a_long_line_for_a_concurrency_key_costs_neither_starts_nor_ends(queued:
 @pytest.fixture
 def bounded(engine: Engine, other: Engine) -> Iterator[Engine]:
     """As `grown`, with a rate, budgets and a retention: a thousand workflows, most of them in line for the rate."""
-    for table in ("workflows", "tasks", "waits", "holds", "attempt_history"):
-        engine.run(f"alter table workflow.{table} set (autovacuum_enabled = off)")
+    engine.leave_unanalysed("workflows", "tasks", "waits", "holds", "attempt_history")
     engine.define(
         {"a": {"resources": [rated("api", 4, 3600)]}, "b": ["a"]},
         plan={"budget": {"tokens": {"hard": 10**9}}, "retention": {"succeeded": 86400}},
@@ -427,7 +426,7 @@ def bounded(engine: Engine, other: Engine) -> Iterator[Engine]:
             engine.wake_rated()
         engine.value("select count(*) from workflow.why")
         engine.value("select workflow.sweep_budgets()")
-        engine.value("select workflow.sweep_ended(null, '{}', 20)")
+        engine.value("select workflow.sweep_retention('{}', 20)")
         for row in engine.rows("select id from workflow.workflows where finished_at is null"):
             engine.cancel(row["id"])
     engine.set_clock("20 hours")
@@ -458,7 +457,7 @@ def test_rates_budgets_and_retention_cost_what_is_at_hand(bounded: Engine) -> No
     with rows_visited(bounded, 150):
         bounded.value("select workflow.sweep_budgets()")
     with rows_visited(bounded, 5 * BATCH):
-        bounded.value("select workflow.sweep_ended(null, '{}', %s)", BATCH)
+        bounded.value("select workflow.sweep_retention('{}', %s, %s)", BATCH, BATCH)
     bounded.set_clock("22 hours")
     with rows_visited(bounded, 700):
         assert bounded.wake_rated() == 4
@@ -467,4 +466,4 @@ def test_rates_budgets_and_retention_cost_what_is_at_hand(bounded: Engine) -> No
     assert len(turn["claims"]) == 4
     bounded.set_clock("50 hours")
     with rows_visited(bounded, 200):
-        bounded.value("select workflow.sweep_ended(null, '{}', %s)", BATCH)
+        bounded.value("select workflow.sweep_retention('{}', %s, %s)", BATCH, BATCH)

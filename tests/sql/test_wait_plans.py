@@ -56,8 +56,7 @@ def park(engine: Engine, count: int) -> dict[str, list[UUID]]:
 @pytest.fixture
 def parked(engine: Engine) -> Iterator[tuple[Engine, dict[str, list[UUID]]]]:
     """Thousands wait, and every function was called with the tables empty."""
-    for table in TABLES:
-        engine.run(f"alter table workflow.{table} set (autovacuum_enabled = off)")
+    engine.leave_unanalysed(*TABLES)
     engine.define({"a": {"uses_input": True}, "b": ["a"]})
     engine.define({"e": []}, name="emitter")
     for _ in range(8):  # Postgres keeps a generic plan from the sixth call on
