@@ -39,7 +39,7 @@ comment on function workflow.partition_hours is 'Internal: hours that a new part
 -- p_defaults  retention by settings, as of sweep_retention; null: partitions as long as the last one, or a week.
 --
 -- Returns {"made": tables made, "drained": 1 where a default partition was replaced or is on the way to it, "in_default": rows in
--- default partitions, 10,000 at most, "busy": 1 where a lock was not to be had}.
+-- default partitions, up to 10,000 of each, "busy": 1 where a lock was not to be had}.
 create or replace function workflow.keep_partitions(p_defaults jsonb default null) returns jsonb
 language plpgsql volatile security definer
 set search_path = public, pg_temp
@@ -50,20 +50,15 @@ declare
     v_parent    text;
     v_hours     integer;
     v_rows      integer;
-    v_in_events integer;
-    v_in_all    integer;
+    v_all       integer := 0;
     v_made      integer := 0;
     v_drained   integer := 0;
     v_busy      integer := 0;
 begin
-    v_in_events := (select count(*) from (select 1 from workflow.events_default limit 10000) x);
-    v_in_all := v_in_events
-        + (select count(*) from (select 1 from workflow.attempt_history_default limit 10000 - v_in_events) x);
     foreach v_parent in array '{events,attempt_history}'::text[] loop
         -- One leader at a time.
         perform 1 from workflow.history_partitions p where p.parent = v_parent and p.upper is null for update skip locked;
         continue when not found;
-        v_rows := case v_parent when 'events' then v_in_events else v_in_all - v_in_events end;
         v_hours := coalesce(
             case when p_defaults is not null then workflow.partition_hours(p_defaults) end,
             (select extract(epoch from workflow.time_of(p.upper) - workflow.time_of(p.lower))::integer / 3600
@@ -72,6 +67,8 @@ begin
              order by p.upper desc limit 1),
             168);
         begin
+            execute format('select count(*) from (select 1 from workflow.%I limit 10000) x', v_parent || '_default') into v_rows;
+            v_all := v_all + v_rows;
             if v_rows > 0 then
                 v_drained := workflow.drain_default(v_parent, v_hours);
             else
@@ -82,7 +79,7 @@ begin
         end;
         exit when v_drained + v_made > 0;  -- not with locks on both tables
     end loop;
-    return jsonb_build_object('made', v_made, 'drained', v_drained, 'in_default', v_in_all, 'busy', v_busy);
+    return jsonb_build_object('made', v_made, 'drained', v_drained, 'in_default', v_all, 'busy', v_busy);
 end
 $$;
 comment on function workflow.keep_partitions is 'Make partitions of events and attempts ahead';

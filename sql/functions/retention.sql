@@ -100,7 +100,7 @@ begin
              where p.parent = 'events' and p.upper <= coalesce(v_part.lower, v_part.walked) order by p.upper desc limit 1),
             workflow.id_at('-infinity'));
         v_part.kept := 0;
-        v_part.again_at := 'infinity';
+        v_part.again_at := v_now + interval '7 days';  -- whatever was missed, by a clock that went back or otherwise
     end if;
 
     select array_agg(w.id), array_agg(greatest(

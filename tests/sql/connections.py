@@ -30,6 +30,8 @@ _EMPTY = f"""
         update workflow.engine set paused_at = null, paused_until = null, paused_by = null
         where num_nonnulls(paused_at, paused_until, paused_by) > 0;
         update workflow.task_types set timeout = null where timeout > 0;
+        update workflow.history_partitions set rules = null, left_over = false, kept = 0, began_at = '-infinity',
+            again_at = 'infinity', walked = coalesce(lower, workflow.partitions_end(parent)) where rules is not null;
     end $$"""
 
 

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
+import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
@@ -25,11 +26,18 @@ def ended(engine: Engine, how: str = "succeeded", name: str = "flow", **fields: 
     return workflow
 
 
-def sweep(
-    engine: Engine, defaults: Mapping[str, float] = {}, after: UUID | None = None, **bounds: int
-) -> dict[str, Any]:
+def sweep(engine: Engine, defaults: Mapping[str, float] = {}) -> int:
+    """Sweep until there is no more; returns how many workflows were deleted."""
+    deleted, more = 0, True
+    while more:
+        found = engine.value("select workflow.sweep_retention(%s)", Jsonb(dict(defaults)))
+        deleted, more = deleted + found["deleted"], found["more"]
+    return deleted
+
+
+def sweep_some(engine: Engine, defaults: Mapping[str, float], **bounds: int) -> dict[str, Any]:
     named = "".join(f", p_{name} => {bound}" for name, bound in bounds.items())
-    found: dict[str, Any] = engine.value(f"select workflow.sweep_ended(%s, %s{named})", after, Jsonb(dict(defaults)))
+    found: dict[str, Any] = engine.value(f"select workflow.sweep_retention(%s{named})", Jsonb(dict(defaults)))
     return found
 
 
@@ -41,7 +49,7 @@ def test_by_default_everything_is_kept(engine: Engine) -> None:
     engine.define({"a": []})
     ended(engine)
     engine.set_clock("1000 days")
-    assert sweep(engine) == {"deleted": 0, "last": None}
+    assert sweep(engine) == 0
 
 
 @pytest.mark.parametrize(
@@ -87,14 +95,16 @@ def test_everything_of_a_workflow_goes_with_it(engine: Engine) -> None:
             "select c.table_name, c.column_name from information_schema.columns c"
             " join information_schema.tables t using (table_schema, table_name)"
             " where table_schema = 'workflow' and table_type = 'BASE TABLE'"
+            " and not (quote_ident(table_schema) || '.' || quote_ident(table_name))::regclass::oid = any("
+            "array(select oid from pg_class where relispartition))"
             " and column_name in ('workflow_id', 'task_id')"
         )
     ]
     function = SOURCE.read_text()
     missing = {name for name, _ in tables if not re.search(rf"delete from workflow\.{name} ", function)}
-    assert missing == set(), "delete_workflow knows all tables that belong to workflows"
+    assert missing == set(), "retention.sql knows all tables that belong to workflows"
     engine.set_clock("2 days")
-    assert sweep(engine)["deleted"] == 1
+    assert sweep(engine) == 1
     assert left(engine) == []
     for name, _ in tables:
         assert engine.rows(f"select * from workflow.{name}") == [], name
@@ -110,8 +120,7 @@ def test_a_child_is_kept_as_long_as_the_workflow_at_the_top(engine: Engine) -> N
     sweep(engine)
     assert left(engine) == [parent, child]
     engine.set_clock("6 days")
-    sweep(engine)
-    sweep(engine)
+    assert sweep(engine) == 2
     assert left(engine) == []
 
 
@@ -120,13 +129,63 @@ def test_a_sweep_looks_at_and_deletes_so_many_and_the_next_goes_on(engine: Engin
     workflows = [ended(engine) for _ in range(5)]
     workflows.sort()
     engine.set_clock("2 days")
-    keep = {"succeeded": 3 * DAY}
-    assert sweep(engine, keep, look=3) == {"deleted": 0, "last": str(workflows[2])}
-    assert sweep(engine, keep, after=workflows[2], look=3) == {"deleted": 0, "last": None}
-    gone = {"succeeded": DAY}
-    assert sweep(engine, gone, limit=2) == {"deleted": 2, "last": str(workflows[1])}
-    assert sweep(engine, gone, after=workflows[1], rows=1) == {"deleted": 1, "last": str(workflows[2])}
-    assert left(engine) == workflows[3:]
+    keep = {"succeeded": DAY + 1, "failed": 300 * DAY}
+    assert sweep_some(engine, keep, look=10, limit=2) == {"deleted": 2, "seen": 5, "more": True}
+    assert sweep_some(engine, keep, look=10, rows=1) == {"deleted": 1, "seen": 3, "more": True}
+    assert sweep_some(engine, keep, look=1) == {"deleted": 1, "seen": 1, "more": True}
+    assert left(engine) == workflows[4:]
+    assert sweep(engine, keep) == 1
+
+
+def test_what_is_kept_is_not_looked_at_before_something_of_it_is_due(engine: Engine) -> None:
+    engine.define({"a": []})
+    for _ in range(3):
+        ended(engine, "failed")
+    live = engine.start()
+    engine.set_clock("2 days")
+    keep = {"succeeded": DAY, "failed": 9 * DAY}
+    assert [sweep_some(engine, keep)["seen"] for _ in range(5)][-1] == 0
+    engine.set_clock("8 days")
+    assert sweep(engine, keep) == 0, "the live one may have ended meanwhile"
+    engine.set_clock("10 days")
+    assert sweep(engine, keep) == 3
+    assert left(engine) == [live]
+    assert sweep_some(engine, {"succeeded": 1})["seen"] == 1, "with other settings all are looked at anew"
+
+
+def test_of_many_that_are_kept_so_many_are_visited_and_then_none(engine: Engine) -> None:
+    """However many there are: here 20,000."""
+    engine.define({"a": []})
+    visited = "select idx_tup_fetch + seq_tup_read from pg_stat_xact_all_tables where relname = 'workflows'"
+    keep = {"succeeded": DAY, "failed": 1000 * DAY}
+    engine.set_clock("2 days")
+    with engine.transaction():
+        engine.run(
+            "insert into workflow.workflows"
+            " (id, version_id, name, version, status, open_tasks, created_at, finished_at)"
+            " select workflow.new_id(), v.id, v.name, 1, 'failed', 0, now(), now()"
+            " from generate_series(1, 20000), workflow.definition_versions v"
+        )
+        seen = []
+        more = True
+        while more:
+            before = engine.value(visited)
+            found = sweep_some(engine, keep, look=5000)
+            assert engine.value(visited) - before < 5100
+            more = found["more"]
+            seen.append(found["seen"])
+        assert sum(seen) == 20_000
+        before = engine.value(visited)
+        sweep_some(engine, keep)
+        assert engine.value(visited) - before < 10
+        raise psycopg.Rollback
+
+
+def test_an_engine_of_the_version_before_sweeps_as_it_knows_it(engine: Engine) -> None:
+    engine.define({"a": []}, plan={"retention": {"succeeded": DAY}})
+    ended(engine)
+    engine.set_clock("2 days")
+    assert engine.value("select workflow.sweep_ended(null, '{}')") == {"deleted": 1, "last": None}
 
 
 def test_one_that_somebody_works_on_is_left_for_later(engine: Engine, other: Engine) -> None:
@@ -135,5 +194,7 @@ def test_one_that_somebody_works_on_is_left_for_later(engine: Engine, other: Eng
     engine.set_clock("2 days")
     with other.transaction():
         other.value("select id from workflow.workflows where id = %s for no key update", workflow)
-        assert sweep(engine, {"failed": DAY})["deleted"] == 0
-    assert sweep(engine, {"failed": DAY})["deleted"] == 1
+        assert sweep(engine, {"failed": DAY}) == 0
+    engine.set_clock("3 days")
+    assert sweep(engine, {"failed": DAY}) == 0, "first those that came since"
+    assert sweep(engine, {"failed": DAY}) == 1

@@ -89,8 +89,10 @@ INVARIANTS = {
         select r.id from workflow.replaced_tasks r join workflow.tasks t on t.id = r.id""",
     "events and logs belong to tasks": """
         select x.task_id from (
-            select e.task_id from workflow.events e where e.task_id is not null
-            union select h.task_id from workflow.attempt_history h
+            -- Of deleted workflows they wait for the drop of their partition.
+            select e.task_id from workflow.events e join workflow.workflows w on w.id = e.workflow_id
+            where e.task_id is not null
+            union select h.task_id from workflow.attempt_history h join workflow.workflows w on w.id = h.workflow_id
             union select l.task_id from workflow.task_logs l) x
         where not exists (select 1 from workflow.tasks t where t.id = x.task_id)
           and not exists (select 1 from workflow.replaced_tasks r where r.id = x.task_id)""",
