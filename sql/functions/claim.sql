@@ -19,10 +19,9 @@ as $$
 declare
     v_now       timestamptz := workflow.clock();
     v_names     text[] := array(select 'workflow:' || t from unnest(p_types) t);
-    v_jobs      bigint[] := '{}';
+    v_jobs      bigint[];
     v_tasks     bigint[];
     v_workflows uuid[];
-    v_queue     text;
     v_starting  uuid[];
     v_claims    jsonb;
     v_queue_worker_id bigint;
@@ -36,16 +35,7 @@ begin
         return jsonb_build_object('claims', '[]'::jsonb, 'again', false, 'registered', false);
     end if;
 
-    foreach v_queue in array p_queues loop
-        exit when cardinality(v_jobs) >= p_want;
-        -- Ids first, by the index alone; updating in the same statement makes the planner sort the whole backlog.
-        v_jobs := v_jobs || array(
-            select j.id from workflow.jobs j
-            where j.status = 'todo' and j.scheduled_at is null and j.queue_name = v_queue and j.task_name = any(v_names)
-            order by j.priority desc, j.id
-            limit p_want - cardinality(v_jobs)
-            for update skip locked);
-    end loop;
+    v_jobs := workflow.ready_jobs(p_queues, v_names, p_want);
     if v_jobs = '{}' then
         return jsonb_build_object('claims', '[]'::jsonb, 'again', false, 'registered', true);
     end if;

@@ -289,7 +289,7 @@ begin
         insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.dequeued', p_now);
         update workflow.tasks t set pending_since = p_now where t.workflow_id = p_workflow_id and t.status = 'pending';
         if v_workflow.status = 'running' or not workflow.is_paused() then
-            update workflow.jobs j set scheduled_at = null
+            update workflow.jobs j set scheduled_at = null, woken_at = workflow.clock()
             where j.status = 'todo' and j.id = any(array(
                 select t.job_id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'pending'));
             perform workflow.wake_queues_of(p_workflow_id);

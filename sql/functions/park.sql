@@ -130,7 +130,7 @@ begin
         where j.id = any(v_seen) and not exists (
             select 1 from workflow.waits x where x.task_id = t.id and x.woken_at is null offset 0));
     with free as (
-        update workflow.jobs j set scheduled_at = null
+        update workflow.jobs j set scheduled_at = null, woken_at = workflow.clock()
         where j.id = any(array(
             select j.id from workflow.jobs j
             where j.id = any(v_free)

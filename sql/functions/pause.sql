@@ -165,7 +165,7 @@ begin
             perform workflow.lock_concurrency_keys(v_keys);
             perform workflow.enter_places(v_keys, workflow.clock());  -- it may be its turn by now
         elsif v_workflow.status = 'running' or not workflow.is_paused() then
-            update workflow.jobs j set scheduled_at = null
+            update workflow.jobs j set scheduled_at = null, woken_at = workflow.clock()
             where j.status <> 'doing' and j.id = any(array(
                 select t.job_id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'pending'));
             perform workflow.wake_queues_of(p_workflow_id);

@@ -186,7 +186,7 @@ begin
             select t.job_id from workflow.tasks t where t.id = any(v_tasks) and t.status = 'pending'))
         for update skip locked);
     with woken as (
-        update workflow.jobs j set scheduled_at = null where j.id = any(v_jobs) returning j.queue_name
+        update workflow.jobs j set scheduled_at = null, woken_at = workflow.clock() where j.id = any(v_jobs) returning j.queue_name
     )
     select array_agg(distinct w.queue_name) into v_queues from woken w;
     -- Their places are ours with their jobs (see wake_waiters).
@@ -345,7 +345,7 @@ begin
                 v_places := cardinality(array(
                     select x.key from workflow.waits x where x.task_id = v_wait.task_id for update skip locked));
                 continue when v_places < cardinality(v_wait.needs);
-                update workflow.jobs j set scheduled_at = null where j.id = v_job.id;
+                update workflow.jobs j set scheduled_at = null, woken_at = workflow.clock() where j.id = v_job.id;
                 update workflow.waits x set woken_at = p_now where x.task_id = v_wait.task_id;
                 foreach v_need in array v_wait.needs loop
                     v_used := v_used || jsonb_build_object(

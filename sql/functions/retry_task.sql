@@ -84,7 +84,7 @@ begin
             pending_since = case when t.status = 'scheduled' then v_now else t.pending_since end
         where t.id = p_task_id;
         if v_task.status = 'scheduled' then
-            update workflow.jobs j set scheduled_at = null where j.id = v_task.job_id and j.status = 'todo';
+            update workflow.jobs j set scheduled_at = null, woken_at = workflow.clock() where j.id = v_task.job_id and j.status = 'todo';
         end if;
         if v_task.status = 'scheduled' or p_timeout <> coalesce(v_task.timeout_override, 0) then
             insert into workflow.events (workflow_id, type, task_id, at, data)

@@ -156,7 +156,7 @@ begin
         select s.queue, s.type from workflow.definition_steps s
         where s.version_id = r.version_id and s.step_index = r.step_index offset 0) s;
     if v_timed <> '{}' then
-        update workflow.jobs j set scheduled_at = null where j.id = any(v_timed) and j.status = 'todo';
+        update workflow.jobs j set scheduled_at = null, woken_at = workflow.clock() where j.id = any(v_timed) and j.status = 'todo';
         perform workflow.wake_queue(q) from unnest(v_queues) q;
     end if;
     if v_catching <> '{}' then

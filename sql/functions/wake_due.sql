@@ -79,7 +79,7 @@ begin
         returning t.job_id
     )
     select array_agg(w.job_id) into v_woken from woken w;
-    update workflow.jobs j set scheduled_at = null where j.id = any(v_woken);
+    update workflow.jobs j set scheduled_at = null, woken_at = workflow.clock() where j.id = any(v_woken);
     if coalesce(cardinality(v_woken), 0) < cardinality(v_jobs) then
         perform workflow.mend_jobs(v_jobs);
     end if;

@@ -49,6 +49,7 @@ _ADVISORY_LOCK = 0x776F726B6C656164  # "worklead"
 _IDLE_SECONDS = 10  # a leader that was not heard of for so long is none
 _PING_SECONDS = 3.0
 _TRY_SECONDS = 2.0  # between the tries of those who do not lead
+_SHARE = 20  # a duty that finds nothing may take one part in so many of the time
 
 
 def duties(settings: Settings, store: Store) -> list[Duty]:
@@ -134,7 +135,8 @@ async def _work(connected: float, todo: Sequence[Duty], log: FilteringBoundLogge
     while True:
         for duty in todo:
             if due[duty.name] <= time.monotonic():
-                due[duty.name] = time.monotonic() + duty.every
+                started = time.monotonic()
+                due[duty.name] = started + duty.every
                 try:
                     done = await duty.sweep_once()
                 except StoreUnavailable as error:  # or its pool is busy: the leader's own connection knows better
@@ -146,4 +148,7 @@ async def _work(connected: float, todo: Sequence[Duty], log: FilteringBoundLogge
                 if any(done.values()):
                     log.info("swept", duty=duty.name, **done)
                     due[duty.name] = 0.0  # there may be more
+                else:
+                    # Dear while a transaction is held open: then all that has ended is still read.
+                    due[duty.name] = max(due[duty.name], started + _SHARE * (time.monotonic() - started))
         await asyncio.sleep(max(0.05, min(due.values()) - time.monotonic()))
