@@ -14,12 +14,13 @@ comment on function workflow.clock() is 'Now, by the database clock';
 create or replace function workflow.new_id() returns uuid
 language sql volatile parallel safe
 as $$
+    -- Of the random UUID the version alone is in the way: 4 becomes 7 by two bits.
     select encode(
-        set_byte(
+        set_bit(set_bit(
             overlay(uuid_send(gen_random_uuid())
-                    placing substring(int8send(floor(extract(epoch from clock_timestamp()) * 1000)::bigint) from 3)
+                    placing substring(int8send(floor(date_part('epoch', clock_timestamp()) * 1000)::bigint) from 3)
                     from 1 for 6),
-            6, (get_byte(uuid_send(gen_random_uuid()), 6) & 15) | 112),
+            52, 1), 53, 1),
         'hex')::uuid
 $$;
 comment on function workflow.new_id() is 'A new workflow id';

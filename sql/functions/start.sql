@@ -23,7 +23,6 @@ as $$
 declare
     v_now       timestamptz := workflow.clock();
     v_known     workflow.idempotency_keys;
-    v_fault     record;
     v_new       workflow.starting[];
     v_all       workflow.starting[];
     v_existing  uuid[];                 -- for each of v_all the workflow that it is already, or null
@@ -56,24 +55,6 @@ begin
             hint = 'Try again later, or resume it: POST /api/v1/resume, or select workflow.resume().';
     end if;
 
-    select s.name, s.version, d.disabled_at is not null as disabled into v_fault
-    from jsonb_to_recordset(p_starts) as s(name text, version integer, hash text)
-    left join workflow.definitions d on d.name = s.name
-    left join workflow.definition_versions v
-        on v.name = d.name and v.version = coalesce(s.version, d.pinned_version, d.latest_version)
-        and v.hash = coalesce(s.hash, v.hash)
-    where v.id is null or d.disabled_at is not null
-    limit 1;
-    if found then
-        if v_fault.disabled then
-            raise exception 'The definition % was deleted.', v_fault.name using
-                errcode = 'WF409', detail = 'definition-disabled', hint = 'Register it again to start it.';
-        end if;
-        perform workflow.version_id(v_fault.name, v_fault.version);  -- says what is not found
-        raise exception 'Workflow definition not found: % with that content.', v_fault.name using
-            errcode = 'WF404', detail = 'definition-not-found', hint = 'Submit it with its steps.';
-    end if;
-
     v_new := array(
         select row(workflow.new_id(), nextval('workflow.task_base'), v.name, v.id, v.version, v.final_steps,
                    coalesce(s.input, '{}'), coalesce(v.plan -> 'labels', '{}') || coalesce(s.labels, '{}'),
@@ -83,14 +64,18 @@ begin
                    s.parent_task_id, s.parent_id, s.root_id, coalesce(s.depth, 0), s.on_parent_cancel,
                    coalesce(s.awaited, false))::workflow.starting
         from rows from (jsonb_to_recordset(p_starts) as (
-            name text, version integer, input jsonb, labels jsonb, priority integer, parent_task_id bigint, parent_id uuid,
-            root_id uuid, depth integer, on_parent_cancel text, awaited boolean)) with ordinality
-            as s(name, version, input, labels, priority, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited,
-                 ord)
-        join workflow.definitions d on d.name = s.name
+            name text, version integer, hash text, input jsonb, labels jsonb, priority integer, parent_task_id bigint,
+            parent_id uuid, root_id uuid, depth integer, on_parent_cancel text, awaited boolean)) with ordinality
+            as s(name, version, hash, input, labels, priority, parent_task_id, parent_id, root_id, depth, on_parent_cancel,
+                 awaited, ord)
+        join workflow.definitions d on d.name = s.name and d.disabled_at is null
         join workflow.definition_versions v
             on v.name = d.name and v.version = coalesce(s.version, d.pinned_version, d.latest_version)
+            and v.hash = coalesce(s.hash, v.hash)
         order by s.ord);
+    if cardinality(v_new) < jsonb_array_length(p_starts) then
+        perform workflow.refuse_start(p_starts);
+    end if;
 
     v_all := v_new;
     v_ruled := exists (
@@ -157,6 +142,36 @@ begin
 end
 $$;
 comment on function workflow.start_many is 'Start workflows, all or none';
+
+-- Says why one of some starts cannot be made: raises WF404, WF409, or 40001 when it can be by now.
+create or replace function workflow.refuse_start(p_starts jsonb) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_fault     record;
+begin
+    select s.name, s.version, d.disabled_at is not null as disabled into v_fault
+    from jsonb_to_recordset(p_starts) as s(name text, version integer, hash text)
+    left join workflow.definitions d on d.name = s.name
+    left join workflow.definition_versions v
+        on v.name = d.name and v.version = coalesce(s.version, d.pinned_version, d.latest_version)
+        and v.hash = coalesce(s.hash, v.hash)
+    where v.id is null or d.disabled_at is not null
+    limit 1;
+    if not found then  -- it was registered, or enabled again, in this moment
+        raise exception 'The definitions have just changed.' using errcode = '40001', hint = 'Try again.';
+    elsif v_fault.disabled then
+        raise exception 'The definition % was deleted.', v_fault.name using
+            errcode = 'WF409', detail = 'definition-disabled', hint = 'Register it again to start it.';
+    end if;
+    perform workflow.version_id(v_fault.name, v_fault.version);  -- says what is not found
+    raise exception 'Workflow definition not found: % with that content.', v_fault.name using
+        errcode = 'WF404', detail = 'definition-not-found', hint = 'Submit it with its steps.';
+end
+$$;
+comment on function workflow.refuse_start is 'Internal: why a start cannot be made';
 
 -- Starts one workflow inside the caller's own transaction: it exists if and only if that commits.
 --     select workflow.start('data-pipeline', '{"x": 1}');
