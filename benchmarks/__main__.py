@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import argparse
 import time
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import growth, held_open, http, latency, throughput, waiting
-from benchmarks.profiles import PROFILES
-from benchmarks.report import machine, write_json
-from benchmarks.server import open_server
+from benchmarks import growth, held_open, http, large, latency, throughput, waiting
+from benchmarks.profiles import PROFILES, Profile
+from benchmarks.report import Grid, Table, machine, write_json
+from benchmarks.server import Server, open_server
 
-_GROUPS = {
+_GROUPS: Mapping[str, Callable[[Server, Profile], Sequence[Table | Grid]]] = {
     "throughput": throughput.measure,
     "latency": latency.measure,
     "http": http.measure,
     "growth": growth.measure,
+    "large": large.measure,
     "waiting": waiting.measure,
     "held_open": held_open.measure,
 }
@@ -30,7 +32,7 @@ def main() -> None:
     options = parser.parse_args()
 
     begin = time.monotonic()
-    tables = []
+    tables: list[Table | Grid] = []
     with open_server() as server:
         about = {
             "profile": options.profile,

@@ -1,4 +1,4 @@
-"""A turn over what piles up: waiting tasks, scheduled tasks, finished workflows. It should not notice them.
+"""Turns and throughput over what piles up: waiting tasks, scheduled tasks, finished workflows. They should not notice.
 
 Each state is a database of its own, filled by set-based inserts, then vacuumed and analysed as autovacuum would. One is
 not, as in the minute before autovacuum comes: its plans are made for empty tables. The databases take turns, repetition
@@ -20,8 +20,9 @@ import psycopg
 from benchmarks import definitions
 from benchmarks.profiles import Profile
 from benchmarks.report import Figure, Row, Table
-from benchmarks.seed import seed_finished, seed_pending, seed_scheduled
-from benchmarks.server import Server
+from benchmarks.seed import HISTORY_ROWS, seed_finished, seed_pending, seed_scheduled
+from benchmarks.server import Server, workers
+from benchmarks.workload import Load, run_loads
 from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.queue.registry import WorkerRegistry
@@ -30,7 +31,9 @@ from workflow_engine.store.pool import Pool, connection_options
 from workflow_engine.store.store import Store
 from workflow_engine.worker.turns import Turns
 
-_GOAL = 1.5  # times the duration on an empty database
+_GOAL = 1.5  # times the duration of a turn on an empty database
+_THROUGHPUT_GOAL = 0.85  # times the throughput there
+_SLOTS = 100
 _CLAIMS = 50
 _WARM_UP = 8  # Postgres settles on its plans after five executions in a session
 _TABLES = ("workflow.jobs", "workflow.workflows", "workflow.tasks", "workflow.attempt_history", "workflow.events")
@@ -39,42 +42,72 @@ _QUEUES, _TYPES = ["default"], ["noop"]
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What a database holds when its turns are measured."""
+    """What a database holds when it is measured.
+
+    `turns` and `load` say by which of the two: only workers' loads show what lies in the way of a claim.
+    """
 
     label: str
-    fill: Callable[[psycopg.Connection, str], None]
+    fill: Callable[[psycopg.Connection], None]
     analysed: bool = True
+    turns: bool = True
+    load: bool = True
 
 
 def _states(profile: Profile) -> list[State]:
-    backlog, finished = profile.backlog, profile.finished
-    return [
-        State("empty", lambda connection, name: None),
-        State(f"{backlog:,} pending", lambda c, name: seed_pending(c, name, backlog)),
-        State(f"{backlog:,} pending, not analysed", lambda c, name: seed_pending(c, name, backlog), analysed=False),
-        State(f"{backlog:,} scheduled", lambda c, name: seed_scheduled(c, name, backlog)),
-        State(f"{finished:,} finished", lambda c, name: seed_finished(c, name, finished)),
+    backlog, finished, history = profile.backlog, profile.finished, profile.history
+    single, elsewhere, unserved = (d().name for d in (definitions.single, definitions.elsewhere, definitions.unserved))
+    states = [
+        State("empty", lambda c: None),
+        State(f"{backlog:,} pending", lambda c: seed_pending(c, single, backlog), load=False),
+        State(
+            f"{backlog:,} pending, not analysed",
+            lambda c: seed_pending(c, single, backlog),
+            analysed=False,
+            load=False,
+        ),
+        State(f"{backlog:,} pending in another queue", lambda c: seed_pending(c, elsewhere, backlog), turns=False),
+        State(
+            f"{backlog:,} pending before them, of a type nobody serves",
+            lambda c: seed_pending(c, unserved, backlog),
+            turns=False,
+        ),
+        State(f"{backlog:,} scheduled", lambda c: seed_scheduled(c, single, backlog)),
+        State(f"{finished:,} finished", lambda c: seed_finished(c, single, finished)),
     ]
+    if history:
+        states.append(
+            State(
+                f"{history:,} finished, {history * HISTORY_ROWS:,} rows of history",
+                lambda c: seed_finished(c, single, history),
+            )
+        )
+    return states
 
 
 def measure(server: Server, profile: Profile) -> list[Table]:
+    states = _states(profile)
     with ExitStack() as stack:
         urls = {}
-        for state in _states(profile):
+        for state in states:
             urls[state.label] = url = stack.enter_context(server.engine_database())
-            register(url, definitions.single())
+            register(url, definitions.single(), definitions.elsewhere(), definitions.unserved())
             with psycopg.connect(url, autocommit=True) as connection:
                 if not state.analysed:
                     for table in _tables(connection):
                         connection.execute(f"alter table {table} set (autovacuum_enabled = off)".encode())
                     connection.execute("vacuum (analyze)")  # of the empty tables
-                state.fill(connection, definitions.single().name)
+                state.fill(connection)
                 if state.analysed:
                     connection.execute("vacuum (analyze)")
         with psycopg.connect(server.url, autocommit=True) as connection:
             connection.execute("checkpoint")  # what seeding left to write is not the turns' affair
-        figures = asyncio.run(_measure_turns(urls, profile.turns))
-    return [_table(title, list(by_state.values())) for title, by_state in figures.items()]
+        by_turns = {state.label: urls[state.label] for state in states if state.turns}
+        figures = asyncio.run(_measure_turns(by_turns, profile.turns))
+        by_load = {state.label: urls[state.label] for state in states if state.load}
+        loaded = _measure_loads(by_load, profile.growth_rounds)
+    tables = [_table(title, list(by_state.values())) for title, by_state in figures.items()]
+    return [*tables, _load_table(loaded)]
 
 
 def _tables(connection: psycopg.Connection) -> list[str]:
@@ -94,6 +127,45 @@ def _table(title: str, figures: list[Figure]) -> Table:
         ratio = figure.ratio_to(empty)
         rows.append(Row(figure, (("x empty", ratio),), goal=f"<= {_GOAL:g} x empty", met=ratio <= _GOAL))
     return Table(title, rows)
+
+
+def _load_table(figures: list[Figure]) -> Table:
+    empty, *others = figures
+    rows = [Row(empty)]
+    for figure in others:
+        ratio = figure.ratio_to(empty)
+        met = ratio >= _THROUGHPUT_GOAL
+        rows.append(Row(figure, (("x empty", ratio),), goal=f">= {_THROUGHPUT_GOAL:g} x empty", met=met))
+    return Table(f"Throughput of 1,000 singles and 100 chains of 10, two workers with {_SLOTS} slots", rows)
+
+
+def _measure_loads(urls: Mapping[str, str], rounds: int) -> list[Figure]:
+    """Two workers for each database; the databases take turns."""
+    with ExitStack() as stack:
+        for url in urls.values():
+            stack.enter_context(workers(url, concurrency=_SLOTS))
+        return asyncio.run(_run_loads(urls, rounds))
+
+
+async def _run_loads(urls: Mapping[str, str], rounds: int) -> list[Figure]:
+    loads = [Load.of("", definitions.single(), 1000), Load.of("", definitions.chain(10), 100)]
+    steps = sum(load.steps for load in loads)
+    figures = [Figure(label, "steps/s") for label in urls]
+    async with AsyncExitStack() as stack:
+        stores = []
+        for url in urls.values():
+            pool = Pool(url, size=1)
+            await pool.open()
+            stack.push_async_callback(pool.close)
+            stores.append(Store(pool))
+            for load in loads:
+                await stores[-1].definitions.register(load.definition)
+        for repetition in range(1 + rounds):  # the first warms up
+            for store, figure in zip(stores, figures, strict=True):
+                cost = await run_loads(store, loads)
+                if repetition:
+                    figure.values.append(steps / cost.seconds)
+    return figures
 
 
 def register(database_url: str, *compiled: CompiledDefinition) -> None:

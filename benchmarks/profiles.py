@@ -18,6 +18,9 @@ class Profile:
     turns: int  # repetitions of each measured turn
     backlog: int  # pending or scheduled tasks
     finished: int  # finished workflows
+    growth_rounds: int  # repetitions of the load on each of those databases
+    history: int  # finished workflows in a database of its own, for its history of six rows each; 0: none
+    large_rounds: int  # repetitions with 10,000 steps each
     parked: int  # workflows that wait
     held_seconds: float  # how long another transaction is held open
 
@@ -28,11 +31,14 @@ PROFILES = {
         load_factor=1,
         stock_jobs=1000,
         commit_seconds=2,
-        commit_clients=(16,),
+        commit_clients=(16, 1, 4, 32),
         chains=10,
         turns=40,
         backlog=100_000,
         finished=100_000,
+        growth_rounds=5,
+        history=0,
+        large_rounds=2,
         parked=10_000,
         held_seconds=60,
     ),
@@ -46,6 +52,9 @@ PROFILES = {
         turns=100,
         backlog=100_000,
         finished=1_000_000,
+        growth_rounds=9,
+        history=1_700_000,
+        large_rounds=5,
         parked=100_000,
         held_seconds=600,
     ),

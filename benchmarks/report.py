@@ -77,15 +77,43 @@ class Table:
         for note in self.notes:
             print(f"  {note}", flush=True)
 
+    def as_json(self) -> dict[str, Any]:
+        return {"title": self.title, "rows": [row.as_json() for row in self.rows], "notes": list(self.notes)}
 
-def write_json(path: Path, tables: Sequence[Table], about: dict[str, Any]) -> None:
+
+@dataclass(frozen=True, slots=True)
+class Grid:
+    """Several figures of each of several things: medians side by side. The JSON has their values, too."""
+
+    title: str
+    columns: Sequence[str]  # with their units
+    rows: Sequence[tuple[str, Sequence[Figure | None]]]  # None: not known here
+    notes: Sequence[str] = ()
+
+    def print(self) -> None:
+        print(f"\n{self.title}")
+        widths = [max(len(column), 8) for column in self.columns]
+        print(f"  {'':<40}" + "".join(f"  {c:>{w}}" for c, w in zip(self.columns, widths, strict=True)))
+        for name, figures in self.rows:
+            cells = ["-" if figure is None else _plain(figure.median) for figure in figures]
+            print(f"  {name:<40}" + "".join(f"  {c:>{w}}" for c, w in zip(cells, widths, strict=True)))
+        for note in self.notes:
+            print(f"  {note}", flush=True)
+
+    def as_json(self) -> dict[str, Any]:
+        rows = [Row(figure).as_json() for _, figures in self.rows for figure in figures if figure is not None]
+        return {"title": self.title, "rows": rows, "notes": list(self.notes)}
+
+
+def _plain(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+
+
+def write_json(path: Path, tables: Sequence[Table | Grid], about: dict[str, Any]) -> None:
     """Write everything a run measured, for comparison with other runs."""
     document = {
         "about": about,
-        "tables": [
-            {"title": table.title, "rows": [row.as_json() for row in table.rows], "notes": list(table.notes)}
-            for table in tables
-        ],
+        "tables": [table.as_json() for table in tables],
     }
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(document, indent=2) + "\n")

@@ -24,9 +24,11 @@ where v.name = %(name)s
 _WAITING_TASKS = """
 with job as (
     insert into workflow.jobs (queue_name, task_name, args, scheduled_at)
-    select 'default', 'workflow:noop', jsonb_build_object('task_id', s.task_id),
+    select d.queue, 'workflow:' || d.type, jsonb_build_object('task_id', s.task_id),
            case when %(status)s = 'scheduled' then s.at + interval '1 day' end
     from seed s
+    cross join workflow.definition_versions v join workflow.definition_steps d on d.version_id = v.id
+    where v.name = %(name)s
     returning id, (args ->> 'task_id')::bigint as task_id, scheduled_at
 )
 insert into workflow.tasks
@@ -62,6 +64,8 @@ order by s.workflow_id, e.ord
 """
 
 _BATCH = 100_000
+HISTORY_ROWS = 6
+"""Of a finished workflow: an attempt and five events."""
 
 
 def seed_pending(connection: psycopg.Connection, definition: str, count: int) -> None:

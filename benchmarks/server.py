@@ -36,6 +36,7 @@ class Server:
     description: str
     programs: Path | None  # where the server's own pgbench may be
     postmaster: int | None  # its process, when it is ours
+    counts_statements: bool = False  # by pg_stat_statements, in databases that ask for it
 
     @contextmanager
     def empty_database(self) -> Iterator[str]:
@@ -66,6 +67,7 @@ def open_server() -> Iterator[Server]:
             directory = temporary_data_directory()
             stack.callback(shutil.rmtree, directory, ignore_errors=True)
             postgres = stack.enter_context(Postgres(directory))
+            _load_statements(postgres)
             url, programs, postmaster = postgres.url, postgres.binaries.directory, postgres.pid
         with psycopg.connect(url, autocommit=True) as connection:
             row = connection.execute(
@@ -79,7 +81,20 @@ def open_server() -> Iterator[Server]:
             f"{kind} PostgreSQL {row[0]}, fsync={row[1]}, synchronous_commit={row[2]}, shared_buffers={row[3]}",
             programs,
             postmaster,
+            counts_statements=postmaster is not None,
         )
+
+
+def _load_statements(postgres: Postgres) -> None:
+    """Have the server able to count statements, but count none until a database asks for it."""
+    for names in ({"shared_preload_libraries": "pg_stat_statements"}, {"pg_stat_statements.track": "none"}):
+        with psycopg.connect(postgres.url, autocommit=True) as connection:
+            for name, value in {**names, "compute_query_id": "off"}.items():
+                connection.execute(f"alter system set {name} = '{value}'".encode())
+        postgres.stop()
+        postgres.start()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("create extension pg_stat_statements")
 
 
 @contextmanager
