@@ -11,6 +11,7 @@ class Profile:
 
     rounds: int  # how often each throughput is measured, in turn with what it is compared to
     load_factor: int  # multiplies the number of workflows of each load
+    cost_of_shapes: bool  # the cost of a step of the real shapes, too
     stock_jobs: int
     commit_seconds: int
     commit_clients: tuple[int, ...]  # the first is what the engine is compared to
@@ -29,6 +30,7 @@ PROFILES = {
     "short": Profile(
         rounds=5,
         load_factor=1,
+        cost_of_shapes=False,
         stock_jobs=1000,
         commit_seconds=2,
         commit_clients=(16, 1, 4, 32),
@@ -45,6 +47,7 @@ PROFILES = {
     "full": Profile(
         rounds=5,
         load_factor=5,
+        cost_of_shapes=True,
         stock_jobs=2000,
         commit_seconds=3,
         commit_clients=(16, 1, 4, 32),

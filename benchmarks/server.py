@@ -87,13 +87,14 @@ def open_server() -> Iterator[Server]:
 
 def _load_statements(postgres: Postgres) -> None:
     """Have the server able to count statements, but count none until a database asks for it."""
-    for names in ({"shared_preload_libraries": "pg_stat_statements"}, {"pg_stat_statements.track": "none"}):
-        with psycopg.connect(postgres.url, autocommit=True) as connection:
-            for name, value in {**names, "compute_query_id": "off"}.items():
-                connection.execute(f"alter system set {name} = '{value}'".encode())
-        postgres.stop()
-        postgres.start()
     with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("alter system set shared_preload_libraries = 'pg_stat_statements'")
+    postgres.stop()
+    postgres.start()
+    with psycopg.connect(postgres.url, autocommit=True) as connection:
+        connection.execute("alter system set pg_stat_statements.track = 'none'")
+        connection.execute("alter system set compute_query_id = 'off'")
+        connection.execute("select pg_reload_conf()")
         connection.execute("create extension pg_stat_statements")
 
 

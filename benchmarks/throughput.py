@@ -52,7 +52,8 @@ def measure(server: Server, profile: Profile) -> list[Table | Grid]:
                     meter = Meter(pids, server.postmaster)
                     for load, cost in zip(loads, asyncio.run(_run(engine_url, loads, meter)), strict=True):
                         costs[load.label, slots].append(cost)
-    traffic = measure_traffic(server, [*compared, *shapes], _SLOTS)
+    costed = [*compared, *shapes] if profile.cost_of_shapes else compared
+    traffic = measure_traffic(server, costed, _SLOTS)
 
     def row(load: Load, slots: int, *, goals: bool = False) -> Row:
         return _throughput_row(load, slots, costs[load.label, slots], stock_figure, limit, goals=goals)
@@ -75,9 +76,7 @@ def measure(server: Server, profile: Profile) -> list[Table | Grid]:
                 f"commits: {driver}; the goal beyond is {_BEYOND:g} of them",
             ],
         ),
-        _cost_grid(
-            [(load, costs[load.label, _SLOTS], one) for load, one in zip([*compared, *shapes], traffic, strict=True)]
-        ),
+        _cost_grid([(load, costs[load.label, _SLOTS], one) for load, one in zip(costed, traffic, strict=True)]),
     ]
 
 
