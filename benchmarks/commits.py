@@ -46,7 +46,7 @@ def commits_per_second(pgbench: Path | None, database_url: str, *, clients: int,
         )  # fmt: skip
     found = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
     if done.returncode != 0 or found is None:
-        raise StackUnavailable(f"pgbench failed: {done.stderr.strip()[-1000:]}")
+        raise StackUnavailable(f"pgbench failed: {(done.stderr.strip() or done.stdout.strip())[-1000:]}")
     return float(found.group(1))
 
 

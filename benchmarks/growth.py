@@ -68,7 +68,7 @@ def _states(profile: Profile) -> list[State]:
         ),
         State(f"{backlog:,} pending in another queue", lambda c: seed_pending(c, elsewhere, backlog), turns=False),
         State(
-            f"{backlog:,} pending before them, of a type nobody serves",
+            f"{backlog:,} pending, of a type nobody serves",
             lambda c: seed_pending(c, unserved, backlog),
             turns=False,
         ),

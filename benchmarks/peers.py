@@ -13,6 +13,9 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import quote
+
+from psycopg.conninfo import conninfo_to_dict
 
 from benchmarks import definitions
 from benchmarks.profiles import Profile
@@ -47,12 +50,13 @@ def measure_dbos(server: Server, profile: Profile) -> list[Table]:
         server.engine_database() as our_url,
         workers(our_url, concurrency=_SLOTS),
     ):
+        their_address = _as_url(their_url)
         for repetition in range(profile.rounds + 1):
             their_rates = [
-                load.steps / _run_dbos(python, their_url, shape, size, load.workflows, processes=2)
+                load.steps / _run_dbos(python, their_address, shape, size, load.workflows, processes=2)
                 for load, shape, size in loads
             ]
-            their_seconds = _run_dbos(python, their_url, "chain", 40, 1, processes=1)
+            their_seconds = _run_dbos(python, their_address, "chain", 40, 1, processes=1)
             our_seconds = asyncio.run(_run_engine(our_url, [*(load for load, _, _ in loads), alone]))
             if repetition == 0:  # warms both up
                 continue
@@ -95,6 +99,13 @@ def _environment(requirement: str) -> Iterator[Path]:
         shutil.rmtree(directory, ignore_errors=True)
 
 
+def _as_url(conninfo: str) -> str:
+    """SQLAlchemy reads URLs only."""
+    parts = {name: quote(str(value), safe="") for name, value in conninfo_to_dict(conninfo).items()}
+    account = f"{parts['user']}:{parts['password']}" if "password" in parts else parts["user"]
+    return f"postgresql://{account}@{parts.get('host', 'localhost')}:{parts.get('port', '5432')}/{parts['dbname']}"
+
+
 def _run_dbos(python: Path, url: str, shape: str, size: int, count: int, *, processes: int) -> float:
     """Seconds from the first process' begin to the last one's end.
 
@@ -115,10 +126,9 @@ def _run_dbos(python: Path, url: str, shape: str, size: int, count: int, *, proc
         ]
         for process in running:
             assert process.stdout is not None
-            process.stdout.readline()
+            if not process.stdout.readline():
+                raise StackUnavailable("A process of DBOS failed; its message is above")
         answers = [process.communicate()[0] for process in _told(running)]
-    if any(process.returncode for process in running):
-        raise StackUnavailable("A process of DBOS failed; its message is above")
     spans = [json.loads(answer) for answer in answers]
     return float(max(span["last"] for span in spans) - min(span["first"] for span in spans))
 

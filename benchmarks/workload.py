@@ -119,7 +119,8 @@ async def await_end(store: Store, loads: Sequence[Load], ids: Sequence[UUID], me
     tasks, attempts = await store.pool.value(
         f"select jsonb_build_array(count(*), coalesce(sum(a.attempts), 0)) as {LOOK} from workflow.tasks t"
         " cross join lateral (select count(*) as attempts from workflow.attempt_history h"
-        " where h.task_id = t.id and h.outcome = 'succeeded' offset 0) a where t.workflow_id = any(%s)",
+        " where h.workflow_id = t.workflow_id and h.task_id = t.id and h.outcome = 'succeeded' offset 0) a"
+        " where t.workflow_id = any(%s)",
         [list(ids)],
     )
     expected = sum(load.steps for load in loads)
