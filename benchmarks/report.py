@@ -106,7 +106,8 @@ class Grid:
 
 
 def _plain(value: float) -> str:
-    return f"{value:,.0f}" if value >= 100 else f"{value:.1f}" if value >= 10 else f"{value:.2f}"
+    digits = 0 if value >= 100 else 1 if value >= 10 else 2 if value >= 0.1 else 3
+    return f"{value:,.{digits}f}"
 
 
 def write_json(path: Path, tables: Sequence[Table | Grid], about: dict[str, Any]) -> None:
