@@ -190,6 +190,7 @@ class Worker:
                 self._attempts.hand_back(turn.claims)
             else:
                 self._attempts.start(turn.claims)
+                await asyncio.sleep(0)  # what has nothing to wait for has ended then, and rides on the next turn
             if len(turn.claims) < want and not self._attempts.any_ended and self._notified == seen:
                 await self._idle(turn)
 
