@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import httpx
+import psycopg
 from prometheus_client.parser import text_string_to_metric_families
 
 from workflow_engine.observability.gauges import DatabaseGauges
@@ -51,9 +52,20 @@ def test_gauges_tell_what_is_pending_and_what_runs(api: httpx.Client, worker: Pl
     assert found[("workflow_worker_slots", ("default",))] == 5
 
 
+def test_a_transaction_that_is_held_open_shows_with_its_age(api: httpx.Client, database_url: str) -> None:
+    with psycopg.connect(database_url) as connection:
+        connection.execute("set transaction isolation level repeatable read")
+        connection.execute("select 1")
+        assert gauges(api)[("workflow_oldest_transaction_age_seconds", ())] > 0
+
+
 def test_two_engines_export_the_same(database_url: str, redis_url: str, worker: PlayedWorker) -> None:
     settings = engine_settings(database_url, redis_url)
-    ages = {"workflow_pending_duration_seconds", "workflow_oldest_pending_task_age_seconds"}
+    ages = {
+        "workflow_pending_duration_seconds",
+        "workflow_oldest_pending_task_age_seconds",
+        "workflow_oldest_transaction_age_seconds",
+    }
     from_postgres = {family.name for family in DatabaseGauges().describe()} - ages
     with running_engine(settings) as one, running_engine(settings) as other:
         one.post("/api/v1/workflows", json=FLOW)

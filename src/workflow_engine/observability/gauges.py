@@ -40,7 +40,7 @@ class DatabaseGauges(Collector):
 
     def describe(self) -> Iterable[GaugeMetricFamily]:
         """What may be exported, without values."""
-        return list(families(Gauges([], 0, 0.0, {}, 0, False, 0, 0, 0, 0.0)))
+        return list(families(Gauges([], 0, 0.0, {}, 0, False, 0, 0, 0, 0.0, 0.0)))
 
 
 def families(gauges: Gauges) -> Iterator[GaugeMetricFamily]:
@@ -88,4 +88,9 @@ def families(gauges: Gauges) -> Iterator[GaugeMetricFamily]:
         "workflow_outbox_pending_age_seconds",
         "Age of the oldest emitted signal or webhook that is not delivered yet; 0 if there is none",
         gauges.outbox_pending_seconds,
+    )
+    yield GaugeMetricFamily(
+        "workflow_oldest_transaction_age_seconds",
+        "Age of the oldest transaction on the database that keeps what has ended from being cleaned up",
+        gauges.oldest_transaction_seconds,
     )

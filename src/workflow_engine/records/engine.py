@@ -66,6 +66,7 @@ class Gauges:
     outbox_pending: int
     outbox_dead: int
     outbox_pending_seconds: float  # age of the oldest that is pending; 0 if there is none
+    oldest_transaction_seconds: float  # of those that keep Postgres from cleaning up; 0 if there is none
 
 
 @dataclass(frozen=True, slots=True)

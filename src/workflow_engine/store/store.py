@@ -63,5 +63,10 @@ class Store:
         Raises:
             StoreUnavailable: Postgres did not answer.
         """
-        found = await self.pool.value("select workflow.gauges()", repeatable=True)
+        # Beside the others, not among them: the version before takes these by name, and knows no more of them.
+        found = await self.pool.value(
+            "select workflow.gauges() || jsonb_build_object("
+            "'oldest_transaction_seconds', workflow.oldest_transaction_seconds())",
+            repeatable=True,
+        )
         return Gauges(**{**found, "queues": [QueueGauges(**queue) for queue in found["queues"]]})
