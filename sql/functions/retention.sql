@@ -43,7 +43,7 @@ comment on function workflow.retention_range is 'Internal: shortest and longest 
 --
 -- Returns {"deleted": workflows, "seen": workflows looked at, "more": whether to go on at once}.
 create or replace function workflow.sweep_retention(
-    p_defaults jsonb, p_look integer default 10000, p_limit integer default 1000, p_rows integer default 20000) returns jsonb
+    p_defaults jsonb, p_look integer default 1000, p_limit integer default 1000, p_rows integer default 20000) returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
