@@ -215,7 +215,7 @@ begin
         return null;
     end if;
     return p_floors || jsonb_build_object(
-        'until', p_now + least(greatest(v_read * 0.000004, 0.5), 5), 'woken', p_now - 2);
+        'until', p_now + least(greatest(v_read * 0.00001, 1), 5), 'woken', p_now - 2);
 end
 $$;
 comment on function workflow.set_floors is 'Internal: from which ids on claims look for jobs';
