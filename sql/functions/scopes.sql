@@ -344,6 +344,7 @@ declare
     v_outputs   jsonb;
     v_position  integer;
     v_bases     bigint[];
+    v_body      integer;    -- position of the one step of an item or iteration
 begin
     select * into v_group from workflow.groups g where g.task_id = p_task.id;
     if v_group.open > 0 then
@@ -351,10 +352,15 @@ begin
     end if;
     select d.* into v_kind from workflow.definition_scopes d
     where d.version_id = p_task.version_id and d.scope = (p_task.awaits ->> 'scope')::integer;
-    select jsonb_agg(case when c.status = 'succeeded' then o.output end order by c.position), max(c.position), max(c.bases)
+    select s.step_index into v_body from workflow.definition_steps s
+    where s.version_id = p_task.version_id and s.scope = v_kind.scope and s.kind = 'step' and s.body;
+    select jsonb_agg(o.output order by c.position), max(c.position), max(c.bases)
     into v_outputs, v_position, v_bases
     from workflow.scopes c
-    left join lateral (select workflow.scope_output(c) as output) o on true
+    cross join lateral (
+        select case when c.status <> 'succeeded' then null
+                    when v_body is null then workflow.scope_output(c)
+                    else (select t.output from workflow.tasks t where t.id = c.base + v_body) end as output offset 0) o
     where c.parent_task_id = p_task.id and c.round = v_group.round;
     return jsonb_build_object(
         'ended', true, 'position', v_position,

@@ -105,15 +105,22 @@ begin
         order by n.ord, s.step_index);
     v_jobs := workflow.enqueue(v_roots);
 
+    -- A root finds its job by its number in their order, not by a join with v_roots: a plan that is kept knows nothing of how
+    -- many there are, and with a nested loop 10,000 steps would be compared with 10,000 roots.
     insert into workflow.tasks
         (id, workflow_id, version_id, step_index, status, priority, open_dependencies, job_id, pending_since)
-    select n.base + s.step_index, n.id, n.version_id, s.step_index,
-           case when r.job_id is null then 'blocked' else 'pending' end, s.priority + n.priority,
-           cardinality(s.dependencies), r.job_id, case when r.job_id is not null then v_now end
-    from unnest(v_new) n
-    join workflow.definition_steps s on s.version_id = n.version_id and s.scope = 0 and s.kind = 'step'
-    left join unnest(v_roots, v_jobs) as r(task_id, queue, type, priority, scheduled_at, job_id)
-        on r.task_id = n.base + s.step_index;
+    select s.task_id, s.workflow_id, s.version_id, s.step_index,
+           case when s.root is null then 'blocked' else 'pending' end, s.priority, s.open, v_jobs[s.root],
+           case when s.root is not null then v_now end
+    from (
+        select n.base + s.step_index as task_id, n.id as workflow_id, n.version_id, s.step_index,
+               s.priority + n.priority as priority, cardinality(s.dependencies) as open,
+               case when r.root then count(*) filter (where r.root) over (order by n.ord, s.step_index) end as root
+        from unnest(v_new) with ordinality
+            as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, has_ending, deadline,
+                 has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, ord)
+        join workflow.definition_steps s on s.version_id = n.version_id and s.scope = 0 and s.kind = 'step'
+        cross join lateral (select workflow.runs_at_once(s.rule, s.dependencies, s.ordering) as root) r) s;
 
     if exists (select 1 from unnest(v_new) n where n.has_deadlines) then
         perform workflow.set_deadlines(array(select r.task_id from unnest(v_roots) r), v_now, true);

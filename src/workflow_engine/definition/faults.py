@@ -44,7 +44,12 @@ class Faults:
 
 def join(pointer: str, *keys: str | int) -> str:
     """A JSON Pointer (RFC 6901) further down."""
-    return pointer + "".join("/" + str(key).replace("~", "~0").replace("/", "~1") for key in keys)
+    for key in keys:
+        text = str(key)
+        if "~" in text or "/" in text:
+            text = text.replace("~", "~0").replace("/", "~1")
+        pointer = f"{pointer}/{text}"
+    return pointer
 
 
 def did_you_mean(word: object, known: Collection[str]) -> str:

@@ -22,6 +22,8 @@ class Fields:
     Readers return None (or their default) for a field that is absent or wrong; the faults tell which.
     """
 
+    __slots__ = ("faults", "pointer", "values")
+
     def __init__(self, values: Mapping[str, Any], pointer: str, faults: Faults) -> None:
         self.values = values
         self.pointer = pointer
@@ -130,7 +132,7 @@ class Fields:
                 self.faults.add(join(self.at(name), index), "validation-error", f"{shown} is not accepted: {rule}")
 
     def _of_type(self, name: str, kind: type, what: str) -> Any:
-        value = self.get(name)
+        value = self.values.get(name)
         if value is None or isinstance(value, kind):
             return value
         self.fault(name, "validation-error", f"must be {what}, not {json_type(value)}")

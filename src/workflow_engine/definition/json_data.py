@@ -36,12 +36,19 @@ def check_values(document: Mapping[str, Any], faults: Faults) -> None:
             for key, item in value.items():
                 if not isinstance(key, str):
                     faults.add(_pointer(place), "validation-error", f"the key {clipped(key)} is not a string")
-                elif problem := _problem(key, depth):
+                elif not _is_plain(key) and (problem := _problem(key, depth)):
                     faults.add(_pointer(place), *problem)
-                else:
+                elif not _is_plain(item):
                     open_values.append(((place, key), item, depth + 1))
         elif isinstance(value, list):
-            open_values += [((place, index), item, depth + 1) for index, item in enumerate(value)]
+            open_values += [((place, at), item, depth + 1) for at, item in enumerate(value) if not _is_plain(item)]
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether there is nothing to look at, as of nearly all values: a usual text, true, false or null."""
+    if type(value) is str:
+        return value.isascii() and "\0" not in value
+    return value is None or value is True or value is False
 
 
 def _problem(value: Any, depth: int) -> tuple[str, str] | None:

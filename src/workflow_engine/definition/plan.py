@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import MISSING, dataclass, field, fields
-from functools import cached_property
+from functools import cache, cached_property
 from typing import Any, Literal, cast
 
 from workflow_engine.definition.resources import Resource
@@ -289,14 +289,19 @@ _PLAN_PARTS: Mapping[str, Callable[[Any], Any]] = {
 def _to_json(part: PlanStep | Plan) -> dict[str, Any]:
     """A step or plan: the fields that plans had from the beginning, and those others that are not as by default."""
     found = {}
-    for entry in fields(part):
-        value = getattr(part, entry.name)
-        if entry.default is not MISSING and value == entry.default:
+    for name, default, made in _stored_fields(cast(Any, type(part))):
+        value = getattr(part, name)
+        # Most are the very object that is the default; comparing takes longer.
+        if value is default or value == default or (made and not value):
             continue
-        if entry.default_factory is not MISSING and not value:
-            continue
-        found[entry.name] = as_json(value)
+        found[name] = as_json(value)
     return found
+
+
+@cache
+def _stored_fields(part: Any) -> tuple[tuple[str, Any, bool], ...]:
+    """Name and default of each field, and whether its default is made anew: an empty one then."""
+    return tuple((entry.name, entry.default, entry.default_factory is not MISSING) for entry in fields(part))
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:

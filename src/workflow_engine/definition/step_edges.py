@@ -27,8 +27,9 @@ def read_edges(step: Fields) -> tuple[Edge, ...]:
         step.fault("depends_on", "too-many-dependencies", message)
         return ()
     found: dict[str, Edge] = {}
+    whole = step.at("depends_on")
     for index, value in enumerate(values):
-        place = join(step.at("depends_on"), index)
+        place = join(whole, index)
         if isinstance(value, str):
             edge = Edge(value, place)
         elif isinstance(value, dict):

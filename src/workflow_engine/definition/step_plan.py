@@ -181,8 +181,13 @@ class Timeouts:
         return cls(**_known(cls, data))
 
 
+_PLAIN = frozenset({str, int, float, bool})
+
+
 def as_json(value: Any) -> Any:
     """A part of a plan as JSON data. What is None or an empty list is left out."""
+    if value is None or type(value) in _PLAIN:
+        return value
     if isinstance(value, Template):
         return value.source
     if hasattr(value, "to_json"):
@@ -195,9 +200,7 @@ def as_json(value: Any) -> Any:
         }
     if isinstance(value, tuple | list):
         return [as_json(item) for item in value]
-    if isinstance(value, Mapping):
-        return {str(key): as_json(item) for key, item in value.items()}
-    return value
+    return {str(key): as_json(item) for key, item in value.items()} if isinstance(value, Mapping) else value
 
 
 def _known(cls: type, data: Mapping[str, Any]) -> dict[str, Any]:

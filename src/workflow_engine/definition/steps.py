@@ -6,6 +6,7 @@ import re
 import textwrap
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import lru_cache
 from typing import Any, cast
 
 from workflow_engine.definition.faults import Faults, clipped, did_you_mean, join
@@ -94,10 +95,11 @@ class StepReader:
             return ()
         places: dict[str, str] = {}  # of the ids of this scope so far, by alias
         records = []
+        whole = owner.at(name)
         for index, value in enumerate(values):
             if self._faults.full:
                 break
-            pointer = join(owner.at(name), index)
+            pointer = join(whole, index)
             if not isinstance(value, dict):
                 self._faults.add(pointer, "validation-error", f"a step is an object, not {json_type(value)}")
                 continue
@@ -244,9 +246,9 @@ class StepReader:
     ) -> tuple[dict[str, Any] | str | None, dict[str, str], dict[str, Any] | None]:
         """The inputs, the place of each, and the definition of a child; those of a built-in type are checked."""
         built_in = BUILT_IN_TYPES.get(type_name)
-        flat = [name for name in built_in.fields if name not in COMMON_FIELDS] if built_in else []
+        flat, known = _fields_of(type_name)
         if built_in or type_name in self._known_types:
-            step.refuse_unknown((*COMMON_FIELDS, *flat, *(built_in.apart if built_in else ())))
+            step.refuse_unknown(known)
         given = step.get("inputs")
         if isinstance(given, str) and is_one_placeholder(given):
             for name in flat:
@@ -321,6 +323,14 @@ class StepReader:
         self._count += 1
         body = {name: value for name, value in part.values.items() if name not in NOT_IN_COMPENSATIONS}
         return self._read(Fields(body, part.pointer, self._faults), f"{step_id}.compensate")
+
+
+@lru_cache(maxsize=64)
+def _fields_of(type_name: str) -> tuple[tuple[str, ...], Mapping[str, None]]:
+    """The fields that steps of a type have beside those of all steps, and all that they may have, in order."""
+    built_in = BUILT_IN_TYPES.get(type_name)
+    flat = tuple(name for name in built_in.fields if name not in COMMON_FIELDS) if built_in else ()
+    return flat, dict.fromkeys((*COMMON_FIELDS, *flat, *(built_in.apart if built_in else ())))
 
 
 def _read_on_error(step: Fields) -> OnError:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
-from workflow_engine.definition.plan import Plan
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.execution import Limits, execute
 from workflow_engine.handlers.registry import Registry
@@ -24,6 +23,7 @@ from workflow_engine.settings import Settings
 from workflow_engine.states import AttemptOutcome
 from workflow_engine.store.definitions import Definitions
 from workflow_engine.worker.leases import resident_bytes
+from workflow_engine.worker.plans import Plans
 from workflow_engine.worker.profiler import MemoryProfiler
 from workflow_engine.worker.task_log import TaskLog
 
@@ -70,7 +70,7 @@ class Attempts:
         self._on_end = on_end
         self._limits = Limits(settings.task_timeout, settings.max_payload_bytes)
         self._secrets = Secrets(os.environ, settings.secrets_dir)
-        self._plans: dict[int, Plan] = {}  # immutable; forgotten only when an operator wants it
+        self._plans = Plans(definitions)
         self._running: dict[str, _Attempt] = {}  # by lease token: a task may be here twice, once revoked
         self._ended: list[Completion] = []
         self._delivering: list[Completion] = []
@@ -143,7 +143,7 @@ class Attempts:
         kept = TaskLog()
         memory = resident_bytes() if self._profiler else 0
         try:
-            plan = self._plans.get(claim.version_id) or await self._load_plan(claim.version_id)
+            plan = self._plans.get(claim.version_id) or await self._plans.read(claim.version_id)
             step = plan.steps[claim.step_index]
             step_type = step.type
             metrics.wait_of(step.queue).observe(max(claim.wait_seconds, 0))
@@ -185,11 +185,7 @@ class Attempts:
 
     def forget_plans(self) -> None:
         """Read plans anew from now on; attempts that run keep theirs."""
-        self._plans = {}
-
-    async def _load_plan(self, version_id: int) -> Plan:
-        plan = await self._definitions.plan(version_id)
-        return self._plans.setdefault(version_id, plan)
+        self._plans.forget()
 
     def _tell(
         self,
