@@ -212,17 +212,3 @@ def test_the_end_of_an_awaited_workflow_is_told_and_of_no_other(engine: Engine, 
     engine.run("notify workflow_ended, 'over'")
     told = [notice.payload for notice in other.connection.notifies(timeout=5, stop_after=4)]
     assert told == [third, second, third, "over"]
-
-
-def test_a_step_of_a_wide_workflow_starts_at_the_cost_of_one_of_a_narrow_one(engine: Engine) -> None:
-    engine.run("set plan_cache_mode = force_generic_plan")  # as a session that has started many: it knows no numbers
-    for width in (200, 5000):
-        engine.define({f"s{n}": [] for n in range(width)}, name=f"of-{width}")
-
-    def per_step(width: int) -> float:
-        before = engine.value("select clock_timestamp()")
-        engine.start_many([{"name": f"of-{width}"}])
-        return float((engine.value("select clock_timestamp()") - before).total_seconds()) / width
-
-    # Compared each with each it would be 10 times as much.
-    assert min(per_step(5000) for _ in range(3)) < 4 * min(per_step(200) for _ in range(3))
