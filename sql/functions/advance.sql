@@ -22,7 +22,10 @@ declare
     v_all       workflow.ended_task[] := p_ended;
     v_wave      workflow.ended_task[] := p_ended;
     v_next      workflow.successor[];
+    v_tasks     bigint[];   -- of v_next, in its order
+    v_ready     workflow.ready_task[];
     v_jobs      bigint[];
+    v_goes_on   boolean;    -- some end here: there is another wave
     v_timed     bigint[];
     v_failing   uuid[];
     v_ending    uuid[];     -- done with their steps, not with what their version does at the end
@@ -48,7 +51,8 @@ begin
                 where s.version_id = e.version_id and s.step_index = e.step_index offset 0) s
             cross join lateral unnest(s.successors) x(successor)
             cross join lateral (
-                select n.ordering, n.rule, n.conditions -> e.step_index::text as condition
+                select n.ordering, n.rule,
+                       case when n.conditions is not null then n.conditions -> e.step_index::text end as condition
                 from workflow.definition_steps n
                 where n.version_id = e.version_id and n.step_index = x.successor offset 0) n
             cross join lateral (select case
@@ -59,13 +63,17 @@ begin
                 end as counts) f
             group by 1, 3
         )
-        -- The pending ones come first, in the order of their jobs.
-        select array_agg(row(e.task_id, o.workflow_id, e.version_id, e.step_index, o.open - e.ended,
-                             o.succeeded + e.succeeded, o.failed + e.failed, v.status, n.queue, n.type, o.priority,
-                             o.skipped + e.skipped, o.unmet + e.unmet)
-                         ::workflow.successor order by v.status <> 'pending', e.task_id),
-               array_agg(e.task_id) filter (where n.timed and v.status = 'pending')
-        into v_next, v_timed
+        select array_agg(row(x.task_id, x.workflow_id, x.version_id, x.step_index, x.open, x.succeeded, x.failed, x.status,
+                             x.queue, x.type, x.priority, x.skipped, x.unmet)::workflow.successor),
+               array_agg(x.task_id),
+               array_agg(row(x.task_id, x.queue, x.type, x.priority, null)::workflow.ready_task) filter (where x.status = 'pending'),
+               array_agg(x.task_id) filter (where x.timed and x.status = 'pending'),
+               bool_or(x.status in ('failed', 'skipped'))
+        into v_next, v_tasks, v_ready, v_timed, v_goes_on
+        from (
+        select e.task_id, o.workflow_id, e.version_id, e.step_index, o.open - e.ended as open,
+               o.succeeded + e.succeeded as succeeded, o.failed + e.failed as failed, o.skipped + e.skipped as skipped,
+               o.unmet + e.unmet as unmet, v.status, n.queue, n.type, n.timed, o.priority
         from edge e
         cross join lateral (
             -- One that went on before, as its rule lets it, is not concerned.
@@ -83,12 +91,11 @@ begin
                    - (o.unmet + e.unmet) as open offset 0) c
         cross join lateral (
             select workflow.verdict(n.rule, c.open, o.open - e.ended - c.open, n.total, o.succeeded + e.succeeded,
-                                    o.failed + e.failed, o.unmet + e.unmet) as status offset 0) v;
+                                    o.failed + e.failed, o.unmet + e.unmet) as status offset 0) v
+        order by v.status <> 'pending', e.task_id) x;  -- the pending ones first, in the order of their jobs
         exit when v_next is null;
 
-        v_jobs := workflow.enqueue(array(
-            select row(n.task_id, n.queue, n.type, n.priority, null)::workflow.ready_task
-            from unnest(v_next) n where n.status = 'pending'));
+        v_jobs := case when v_ready is not null then workflow.enqueue(v_ready) end;
 
         update workflow.tasks t set
             open_dependencies = n.open,
@@ -104,11 +111,12 @@ begin
         from unnest(v_next) with ordinality
             as n(task_id, workflow_id, version_id, step_index, open, succeeded, failed, status, queue, type, priority,
                  skipped, unmet, ord)
-        where t.id = any(array(select x.task_id from unnest(v_next) x)) and t.id = n.task_id;
+        where t.id = any(v_tasks) and t.id = n.task_id;
 
         if v_timed is not null then
             perform workflow.set_deadlines(v_timed, p_now, true);
         end if;
+        exit when not v_goes_on;
 
         insert into workflow.events (workflow_id, type, task_id, at, data)
         select n.workflow_id, 'task.' || n.status, n.task_id, p_now,
@@ -119,35 +127,43 @@ begin
             select row(n.task_id, n.workflow_id, n.version_id, n.step_index, n.status,
                        case when n.status = 'failed' then workflow.upstream_failed() end)::workflow.ended_task
             from unnest(v_next) n where n.status in ('failed', 'skipped'));
-        exit when v_wave = '{}';
         v_all := v_all || v_wave;
     end loop;
 
     -- Count down the tasks that nothing open waits for and note the first failure, per workflow and per scope inside one; both
     -- only where there is something to note. They are the final steps, and after a retry also steps whose followers have all
     -- ended before: so the followers are looked at as they are. Those that ended just now (at p_now) count for themselves.
-    with fact as materialized (
-        select e.workflow_id, s.scope, case when s.scope > 0 then e.task_id - e.step_index end as base,
-               s.kind <> 'step' as handler, array_agg(e) filter (where s.kind <> 'step') as handlers,
-               count(*) filter (where not exists (
+    with ended as materialized (
+        select e, e.workflow_id, e.task_id, s.scope, case when s.scope > 0 then e.task_id - e.step_index end as base,
+               s.kind <> 'step' as handler, s.id as step, e.error, f.failed, s.asked,
+               f.failed and e.error ->> 'type' is not distinct from 'upstream_failed' as upstream,
+               not exists (
                    select 1 from unnest(s.followers) x(follower)
                    cross join lateral (
                        select n.finished_at from workflow.tasks n
                        where n.id = e.task_id - e.step_index + x.follower offset 0) n
-                   where n.finished_at is null or n.finished_at = p_now))::integer as final_steps,
-               (array_agg(coalesce(e.error, '{}') || jsonb_build_object('step', s.id, 'task_id', e.task_id::text)
-                          order by (e.error ->> 'type' = 'upstream_failed'), e.task_id)
-                   filter (where e.status = 'failed' and not s.tolerated))[1] as error,
-               -- A failure of now: one that was there before, and what comes of it, must not end what an operator has
-               -- started again. Nor does one that a step behind it asks for: that one is to run.
-               coalesce(bool_or(e.status = 'failed' and not s.tolerated and not s.asked
-                                and e.error ->> 'type' is distinct from 'upstream_failed'), false) as at_once
+                   where n.finished_at is null or n.finished_at = p_now) as final
         from unnest(v_all) e
         cross join lateral (
             select s.id, s.scope, s.kind, coalesce(s.followers, s.successors) as followers, s.tolerated, s.asked
             from workflow.definition_steps s
             where s.version_id = e.version_id and s.step_index = e.step_index offset 0) s
+        cross join lateral (select e.status = 'failed' and not s.tolerated as failed) f
+    ), tally as (
+        select e.workflow_id, e.scope, e.base, e.handler,
+               array_agg(e.e) filter (where e.handler) as handlers,
+               count(*) filter (where e.final)::integer as final_steps,
+               coalesce(min(e.task_id) filter (where e.failed and not e.upstream),
+                        min(e.task_id) filter (where e.failed)) as first_failed,
+               -- A failure of now: one that was there before, and what comes of it, must not end what an operator has
+               -- started again. Nor does one that a step behind it asks for: that one is to run.
+               coalesce(bool_or(e.failed and not e.asked and not e.upstream), false) as at_once
+        from ended e
         group by 1, 2, 3, 4
+    ), fact as materialized (
+        select t.*, case when t.first_failed is not null then
+                   coalesce(e.error, '{}') || jsonb_build_object('step', e.step, 'task_id', e.task_id::text) end as error
+        from tally t left join ended e on e.task_id = t.first_failed
     ), noted as (
         update workflow.workflows w set
             open_tasks = w.open_tasks - f.final_steps,

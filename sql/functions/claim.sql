@@ -2,11 +2,12 @@
 -- any handler starts. Nothing here waits for a lock (SKIP LOCKED throughout), so it may follow settle in one transaction
 -- although it locks jobs before tasks before workflows.
 --
--- Returns {"claims": [...], "again": bool, "registered": bool}: `again` says that something claimable was locked by another
--- transaction, so that an idle worker asks again soon instead of waiting for the next wake-up; without registration
--- nothing is claimed.
+-- Returns claims as JSON objects separated by commas, or null for none, and the jobs that were looked at for them. `again` says that something claimable was locked by
+-- another transaction, so that an idle worker asks again soon instead of waiting for the next wake-up; not `registered`: it
+-- must register first, and nothing is claimed.
 create or replace function workflow.claim(
-    p_worker_id bigint, p_queues text[], p_types text[], p_want integer, p_lease_seconds double precision) returns jsonb
+    p_worker_id bigint, p_queues text[], p_types text[], p_want integer, p_lease_seconds double precision,
+    out claims text, out jobs bigint[], out again boolean, out registered boolean)
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -19,44 +20,48 @@ as $$
 declare
     v_now       timestamptz := workflow.clock();
     v_names     text[] := array(select 'workflow:' || t from unnest(p_types) t);
-    v_jobs      bigint[];
     v_tasks     bigint[];
     v_workflows uuid[];
     v_starting  uuid[];
-    v_claims    jsonb;
+    v_count     bigint;
     v_queue_worker_id bigint;
     v_paused    boolean;
+    v_limited   boolean;    -- some definition names a lock or limit
 begin
     -- procrastinate's own tools may have pruned its row of a worker that stalled.
     select p.id into v_queue_worker_id
     from workflow.workers k join procrastinate_workers p on p.id = k.queue_worker_id
     where k.id = p_worker_id and k.status = 'active';
-    if not found then
-        return jsonb_build_object('claims', '[]'::jsonb, 'again', false, 'registered', false);
+    registered := found;
+    again := false;
+    jobs := '{}';
+    if not registered then
+        return;
     end if;
 
-    v_jobs := workflow.ready_jobs(p_queues, v_names, p_want);
-    if v_jobs = '{}' then
-        return jsonb_build_object('claims', '[]'::jsonb, 'again', false, 'registered', true);
+    jobs := workflow.ready_jobs(p_queues, v_names, p_want);
+    if jobs = '{}' then
+        return;
     end if;
 
-    v_tasks := array(
-        select t.id from workflow.tasks t
+    select coalesce(array_agg(t.id), '{}'), array_agg(distinct t.workflow_id) into v_tasks, v_workflows
+    from (
+        select t.id, t.workflow_id from workflow.tasks t
         where t.id = any(array(
-                  select (j.args ->> 'task_id')::bigint from workflow.jobs j where j.id = any(v_jobs)))
-          and t.job_id = any(v_jobs) and t.status = 'pending'
-        for no key update skip locked);
-    v_workflows := array(select distinct t.workflow_id from workflow.tasks t where t.id = any(v_tasks));
-    v_paused := workflow.is_paused();
-    if exists (select 1 from workflow.resources) then  -- some definition names a lock or limit
-        v_tasks := workflow.take_resources(v_tasks, v_jobs, v_paused, v_now);
+                  select (j.args ->> 'task_id')::bigint from workflow.jobs j where j.id = any(jobs)))
+          and t.job_id = any(jobs) and t.status = 'pending'
+        for no key update skip locked) t;
+    select workflow.is_paused(), exists (select 1 from workflow.resources) into v_paused, v_limited;
+    if v_limited then
+        v_tasks := workflow.take_resources(v_tasks, jobs, v_paused, v_now);
     end if;
 
     -- The first claim of a workflow starts it, unless the engine is paused; one that is being cancelled or started right
     -- now is left for later.
     v_starting := array(
         select w.id from workflow.workflows w
-        where w.id = any(array(select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)))
+        where w.id = any(case when v_limited then array(
+                  select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)) else v_workflows end)
           and w.status = 'pending' and w.paused_at is null and w.queued_at is null and not v_paused
         for no key update skip locked);
     if v_starting <> '{}' then
@@ -89,34 +94,36 @@ begin
         insert into workflow.events (workflow_id, type, task_id, attempt, at)
         select c.workflow_id, 'task.started', c.id, c.attempt, v_now from claimed c
     )
-    select jsonb_agg(jsonb_build_object(
-        'task_id', c.id,
-        'workflow_id', c.workflow_id,
-        'workflow_name', c.name,
-        'workflow_version', c.version,
-        'version_id', c.version_id,
-        'step_index', c.step_index,
-        'attempt', c.attempt,
-        'tries', c.tries,
-        'lease_token', c.lease_token,
-        'wait_seconds', extract(epoch from c.started_at - c.pending_since),
-        'elapsed_seconds', extract(epoch from v_now - c.first_started_at),
-        'timeout', coalesce(c.timeout_override, y.timeout),
-        'timeout_is_override', c.timeout_override is not null,
-        'labels', c.labels,
-        'workflow_started_at', c.workflow_started_at,
-        'input', case when s.uses_input then c.input end,
-        'steps', case when s.refs <> '{}' and s.scope = 0
-                      then workflow.step_results(c.id - c.step_index, c.version_id, s.refs) end)
+    -- Written as text in one go: as jsonb it would be copied for each part that is added, and once more for each wrapping.
+    select string_agg(concat(
+        '{"task_id":', c.id,
+        ',"workflow_id":"', c.workflow_id,
+        '","workflow_name":', to_json(c.name),
+        ',"workflow_version":', c.version,
+        ',"version_id":', c.version_id,
+        ',"step_index":', c.step_index,
+        ',"attempt":', c.attempt,
+        ',"tries":', c.tries,
+        ',"lease_token":"', c.lease_token,
+        '","wait_seconds":', coalesce(extract(epoch from c.started_at - c.pending_since)::text, 'null'),
+        ',"elapsed_seconds":', extract(epoch from v_now - c.first_started_at),
+        ',"timeout":', coalesce(coalesce(c.timeout_override, y.timeout)::text, 'null'),
+        ',"timeout_is_override":', case when c.timeout_override is null then 'false' else 'true' end,
+        ',"labels":', c.labels,
+        ',"workflow_started_at":', to_json(c.workflow_started_at),
+        ',"input":', case when s.uses_input then c.input else 'null' end,
+        case when s.scope > 0 then workflow.more_fields(workflow.scope_of_claim(c.id, c.step_index))
+             when s.refs = '{}' then ',"steps":null'
+             else concat(',"steps":', coalesce(workflow.step_results(c.id - c.step_index, c.version_id, s.refs), 'null')) end,
         -- Absent, not null: workers of the version before know no such field.
-        || case when y.max_attempts is not null then jsonb_build_object('max_attempts', y.max_attempts) else '{}' end
-        || case when s.scope > 0 then workflow.scope_of_claim(c.id, c.step_index) else '{}' end
-        || case when c.awaits is not null then workflow.resumption(c.id) else '{}' end
-        || case when c.parent_id is not null then jsonb_build_object('workflow_parent_id', c.parent_id) else '{}' end
-        || case when c.ending is not null then jsonb_build_object('workflow_status', c.ending) else '{}' end
-        || case when c.ending is not null and c.workflow_error is not null
-                then jsonb_build_object('workflow_error', c.workflow_error) else '{}' end)
-    into v_claims
+        case when y.max_attempts is not null then concat(',"max_attempts":', y.max_attempts) end,
+        case when c.awaits is not null then workflow.more_fields(workflow.resumption(c.id)) end,
+        case when c.parent_id is not null then concat(',"workflow_parent_id":"', c.parent_id, '"') end,
+        case when c.ending is not null then concat(',"workflow_status":"', c.ending, '"') end,
+        case when c.ending is not null and c.workflow_error is not null
+             then concat(',"workflow_error":', c.workflow_error) end,
+        '}'), ','), count(*)
+    into claims, v_count
     from claimed c
     cross join lateral (
         select s.type, s.uses_input, s.refs, s.scope from workflow.definition_steps s
@@ -124,21 +131,26 @@ begin
     left join lateral (
         select y.timeout, y.max_attempts from workflow.task_types y where y.name = s.type offset 0) y on true;
 
-    if coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs) then
+    again := v_count < cardinality(jobs);
+    if again then
         if v_paused or exists (
             select 1 from workflow.workflows w
             where w.id = any(v_workflows) and (w.paused_at is not null or w.queued_at is not null)) then
-            perform workflow.park_paused(v_jobs);
+            perform workflow.park_paused(jobs);
         end if;
-        perform workflow.mend_jobs(v_jobs);
+        perform workflow.mend_jobs(jobs);
     end if;
-    return jsonb_build_object(
-        'claims', coalesce(v_claims, '[]'::jsonb),
-        'again', coalesce(jsonb_array_length(v_claims), 0) < cardinality(v_jobs),
-        'registered', true);
 end
 $$;
 comment on function workflow.claim is 'Internal: lease pending tasks to a worker';
+
+-- The fields of an object, to be added to the text of another one.
+create or replace function workflow.more_fields(p_object jsonb) returns text
+language sql immutable parallel safe
+as $$
+    select case when p_object = '{}' then '' else ',' || substring(p_object::text from 2 for length(p_object::text) - 2) end
+$$;
+comment on function workflow.more_fields is 'Internal: the fields of an object, to be added to the text of another one';
 
 -- What expressions may see of other steps: {"<step id>": {"status", "output"?, "error"?, ...}}. What a step has not got
 -- is absent, not null. p_base is the base of the scope (see workflow.task_base).

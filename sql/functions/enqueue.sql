@@ -1,11 +1,14 @@
 -- One job per task, whose arguments are the task's id; returns the ids of the jobs, in the order of the tasks and growing.
--- Wakes the workers of their queues: Postgres sends the same notification once per transaction.
+-- Wakes the workers of their queues; where the setting workflow.made is a list of jobs (see turn.sql), adds to that instead.
 create or replace function workflow.enqueue(p_tasks workflow.ready_task[]) returns bigint[]
 language plpgsql volatile  -- not sql: its plan would be made anew in every turn
 set search_path = public, pg_temp
 as $$
 declare
-    v_jobs bigint[];
+    v_jobs      bigint[];
+    v_queues    text[];
+    v_queue     text;
+    v_made      text := current_setting('workflow.made', true);
 begin
     if p_tasks = '{}' then
         return '{}';
@@ -15,10 +18,16 @@ begin
         select r.queue, 'workflow:' || r.type, r.priority, jsonb_build_object('task_id', r.task_id), r.scheduled_at
         from unnest(p_tasks) with ordinality as r(task_id, queue, type, priority, scheduled_at, ord)
         order by r.ord
-        returning id
+        returning id, queue_name
     )
-    select array_agg(m.id) into v_jobs from made m;
-    perform workflow.wake_queue(q.queue) from (select distinct r.queue from unnest(p_tasks) r) q;
+    select array_agg(m.id), array_agg(distinct m.queue_name) into v_jobs, v_queues from made m;
+    if v_made <> '' then
+        perform set_config('workflow.made', (v_made::bigint[] || v_jobs)::text, true);
+    else
+        foreach v_queue in array v_queues loop
+            perform workflow.wake_queue(v_queue);
+        end loop;
+    end if;
     return v_jobs;
 end
 $$;

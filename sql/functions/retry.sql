@@ -128,8 +128,8 @@ language plpgsql volatile  -- not sql: its plan would be made anew in every turn
 set search_path = public, pg_temp
 as $$
 begin
-    perform pg_notify('procrastinate_queue_v1#' || p_queue, '{"type": "job_inserted", "job_id": 0}');
-    perform pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}');
+    perform pg_notify('procrastinate_queue_v1#' || p_queue, '{"type": "job_inserted", "job_id": 0}'),
+            pg_notify('procrastinate_any_queue_v1', '{"type": "job_inserted", "job_id": 0}');
 end
 $$;
 comment on function workflow.wake_queue is 'Wake the workers of a queue';

@@ -18,7 +18,7 @@ set jit = off
 as $$
 declare
     v_now       timestamptz;
-    v_tasks     bigint[] := array(select c.task_id from unnest(p_completions) c);
+    v_tasks     bigint[];
     v_workflows uuid[];
     v_settled   integer;
     v_again     workflow.ready_task[];
@@ -29,7 +29,12 @@ declare
     v_effects   workflow.effect[];
     v_given     workflow.completion[];  -- where some were refused: as they came
     v_timed     bigint[];   -- tasks that go on and have deadlines
+    v_rests     boolean;    -- some say what they rest on
+    v_budgeted  boolean;    -- some definition has a budget
+    v_limited   boolean;    -- some definition names a lock, limit or concurrency key
 begin
+    select coalesce(array_agg(c.task_id), '{}'), bool_or(c.effects ?| '{taken,expired}') into v_tasks, v_rests
+    from unnest(p_completions) c;
     -- Workflows first, by id: whoever holds a workflow row owns every transition of its tasks but the claim.
     v_workflows := array(
         select w.id from workflow.workflows w
@@ -38,7 +43,7 @@ begin
         for no key update);
 
     v_now := workflow.clock();
-    if exists (select 1 from unnest(p_completions) c where c.effects ?| '{taken,expired}') then
+    if v_rests then
         v_given := p_completions;
         p_completions := workflow.refuse_unfounded(p_completions);
     end if;
@@ -105,9 +110,9 @@ begin
            array_agg(d.id) filter (where d.outcome = 'lost' and d.wanted is not null)
     into v_settled, v_again, v_ended, v_waiting, v_left, v_effects, v_timed, v_raised
     from done d
-    cross join lateral (
+    left join lateral (
         select s.queue, s.type, s.timeouts from workflow.definition_steps s
-        where s.version_id = d.version_id and s.step_index = d.step_index offset 0) s;
+        where not d.terminal and s.version_id = d.version_id and s.step_index = d.step_index offset 0) s on true;
 
     if v_again is not null then
         update workflow.tasks t set
@@ -147,10 +152,15 @@ begin
     if v_ended is not null then
         v_tasks := v_tasks || workflow.advance(v_ended, v_now);
     end if;
-    if exists (select 1 from workflow.budgets) then  -- some definition has one
+    select exists (select 1 from workflow.budgets),
+           exists (select 1 from workflow.resources) or exists (select 1 from workflow.concurrency_keys)
+    into v_budgeted, v_limited;
+    if v_budgeted then
         perform workflow.count_steps(p_completions, v_workflows, v_now);
     end if;
-    perform workflow.free_resources(v_workflows, v_tasks, v_now);
+    if v_limited then
+        perform workflow.free_resources(v_workflows, v_tasks, v_now);
+    end if;
 
     if v_settled = cardinality(p_completions) and v_given is null then
         return '{}';
