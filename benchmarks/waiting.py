@@ -186,7 +186,7 @@ class _Turns:
         begin = time.perf_counter()
         answer = _value(
             self._database,
-            "select workflow.turn(%s, %s, %s, '{noop}', %s, 60)",
+            "select workflow.take_turn(%s, %s, %s, '{noop}', %s, 60)::jsonb",
             self._id,
             Jsonb(completions),
             [_QUEUE],

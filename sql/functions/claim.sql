@@ -44,7 +44,7 @@ begin
         return;
     end if;
 
-    select coalesce(array_agg(t.id), '{}'), array_agg(distinct t.workflow_id) into v_tasks, v_workflows
+    select coalesce(array_agg(t.id), '{}'), array_agg(t.workflow_id) into v_tasks, v_workflows
     from (
         select t.id, t.workflow_id from workflow.tasks t
         where t.id = any(array(

@@ -20,7 +20,8 @@ begin
         order by r.ord
         returning id, queue_name
     )
-    select array_agg(m.id), array_agg(distinct m.queue_name) into v_jobs, v_queues from made m;
+    -- The queues for themselves: for a distinct aggregate beside theirs, Postgres would sort the ids by them.
+    select array_agg(m.id), (select array_agg(distinct q.queue_name) from made q) into v_jobs, v_queues from made m;
     if v_made <> '' then
         perform set_config('workflow.made', (v_made::bigint[] || v_jobs)::text, true);
     else

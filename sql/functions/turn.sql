@@ -39,13 +39,7 @@ begin
         select c.* into v_claimed from workflow.claim(p_worker_id, p_queues, p_types, p_want, p_lease_seconds) c;
     end if;
     if v_made <> '{}' then
-        -- Others are woken for what is left only. Transactions that notify commit one after the other, and a worker that is
-        -- woken in vain costs a turn: of a chain each step would.
-        if not v_claimed.again then
-            v_made := array(select m from unnest(v_made) m except all select c from unnest(v_claimed.jobs) c);
-        end if;
-        perform workflow.wake_queue(q.queue_name)
-        from (select distinct j.queue_name from workflow.jobs j where j.id = any(v_made)) q;
+        perform workflow.wake_others(v_made, case when not v_claimed.again then v_claimed.jobs end);
     end if;
     return concat(
         '{"claims":[', v_claimed.claims,
@@ -59,6 +53,28 @@ begin
 end
 $$;
 comment on function workflow.take_turn is 'A worker''s round trip: completions in, claims out, one commit';
+
+-- Wakes workers for jobs that a turn made, except those that it claimed itself. Transactions that notify commit one after
+-- the other, and who is woken in vain takes an empty turn: of a chain, for each step.
+create or replace function workflow.wake_others(p_made bigint[], p_claimed bigint[]) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_queue text;
+begin
+    if p_claimed <> '{}' then
+        p_made := array(select m from unnest(p_made) m except select c from unnest(p_claimed) c);
+    end if;
+    if p_made <> '{}' then
+        for v_queue in select distinct j.queue_name from workflow.jobs j where j.id = any(p_made) loop
+            perform workflow.wake_queue(v_queue);
+        end loop;
+    end if;
+end
+$$;
+comment on function workflow.wake_others is 'Internal: wake workers for jobs that a turn made and did not claim';
 
 -- The same for workers of the version before.
 create or replace function workflow.turn(

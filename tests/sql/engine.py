@@ -330,7 +330,7 @@ class Engine:
     ) -> dict[str, Any]:
         document = None if completions is None else Jsonb(list(completions))
         answer: dict[str, Any] = self.value(
-            "select workflow.turn(%s, %s, %s, %s, %s, %s)",
+            "select workflow.take_turn(%s, %s, %s, %s, %s, %s)::jsonb",
             self.worker_id,
             document,
             list(queues),

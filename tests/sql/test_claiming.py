@@ -194,6 +194,35 @@ def test_waking_passes_over_a_task_that_is_being_cancelled(engine: Engine, other
     assert engine.tasks(held) == {"a": "cancelled"}
 
 
+@pytest.mark.parametrize(("want", "told"), [(0, 1), (3, 1), (5, 0)])
+def test_a_turn_tells_other_workers_once_of_the_jobs_that_it_makes_and_leaves(
+    engine: Engine, other: Engine, want: int, told: int
+) -> None:
+    started(engine, {"a": [], **{f"b{n}": ["a"] for n in range(5)}})
+    claim = engine.claim_one("a")
+    other.run('listen "procrastinate_queue_v1#default"')
+    assert len(engine.turn([claim.succeeded()], want=want)["claims"]) == want
+    assert len(list(other.connection.notifies(timeout=0.5))) == told
+
+
+def test_a_turn_that_is_given_older_work_tells_other_workers_of_what_it_makes(engine: Engine, other: Engine) -> None:
+    started(engine, {"a": [], "b": ["a"]})
+    claim = engine.claim_one("a")
+    engine.start()
+    other.run('listen "procrastinate_queue_v1#default"')
+    (older,) = engine.claims_of(engine.turn([claim.succeeded()], want=1))
+    assert older.workflow != claim.workflow
+    assert len(list(other.connection.notifies(timeout=0.5))) == 1
+
+
+def test_work_that_is_made_outside_of_a_turn_tells_the_workers(engine: Engine, other: Engine) -> None:
+    started(engine, {"a": [], "b": ["a"]})
+    claim = engine.claim_one("a")
+    other.run('listen "procrastinate_queue_v1#default"')
+    engine.run("select workflow.complete_task(%s, 1, %s, '1')", claim.task_id, claim.token)
+    assert len(list(other.connection.notifies(timeout=0.5))) == 1
+
+
 def test_waking_tells_the_workers_of_the_queue(engine: Engine, other: Engine) -> None:
     started(engine, {"a": []})
     engine.finish(engine.claim_one().retried(10))

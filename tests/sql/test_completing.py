@@ -260,7 +260,7 @@ def test_output_that_is_not_json_for_postgres_is_refused_and_changes_nothing(eng
     document = f'[{{"task_id": {claim.task_id}, "attempt": 1, "lease_token": "{claim.token}",'
     with pytest.raises(psycopg.DataError):
         engine.value(
-            "select workflow.turn(%s, %s::text::jsonb, '{}', '{}', 0, 30)",
+            "select workflow.take_turn(%s, %s::text::jsonb, '{}', '{}', 0, 30)",
             engine.worker_id,
             f'{document} "outcome": "succeeded", "output": {text}}}]',
         )

@@ -180,6 +180,18 @@ def test_no_function_has_two_forms(engine: Engine) -> None:
     )
 
 
+def test_workers_of_the_version_before_are_answered_as_all_others(engine: Engine) -> None:
+    engine.define({"a": {"refs": ["a"]}})
+    engine.start_many([{"name": "flow"}] * 2)
+    new = engine.turn(want=1)
+    arguments = [engine.worker_id, ["default"], ["noop"]]
+    old = engine.value("select workflow.turn(%s, null, %s, %s, 1, 30)", *arguments)
+    assert old.keys() == new.keys()
+    assert {**old, "claims": None} == {**new, "claims": None}
+    assert old["claims"][0].keys() == new["claims"][0].keys()
+    engine.forget_work()
+
+
 def test_a_claim_has_no_field_that_workers_of_the_first_version_do_not_know(engine: Engine) -> None:
     """They build an object of it and die of one more; while an upgrade is rolled out, they still run."""
     engine.define({"a": {"uses_input": True}, "b": {"after": ["a"], "refs": ["a"]}})

@@ -11,7 +11,7 @@ import orjson
 
 from workflow_engine.records import Claim, Completion, Turn
 
-TURN = "select workflow.turn(%s, %s::text::jsonb, %s::text[], %s::text[], %s, %s)"
+TURN = "select workflow.take_turn(%s, %s::text::jsonb, %s::text[], %s::text[], %s, %s)"
 """Parameters: worker id, `completions_document`, queues and types as `text_array`, free slots, seconds of a lease."""
 
 # In place of `asdict`, which copies every value deeply: 8 us a completion against 0.5.
@@ -30,8 +30,9 @@ def completions_document(completions: Sequence[Completion]) -> str | None:
     return orjson.dumps([_as_json(completion) for completion in completions]).decode() if completions else None
 
 
-def read_turn(answer: dict[str, Any]) -> Turn:
+def read_turn(text: str) -> Turn:
     """The answer of `TURN`."""
+    answer = orjson.loads(text)
     return Turn(
         stale=answer["stale"],
         claims=[Claim(**(claim if claim.keys() <= _CLAIM_FIELDS else _known(claim))) for claim in answer["claims"]],
