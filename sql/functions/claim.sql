@@ -51,6 +51,7 @@ begin
                   select (j.args ->> 'task_id')::bigint from workflow.jobs j where j.id = any(jobs)))
           and t.job_id = any(jobs) and t.status = 'pending'
         for no key update skip locked) t;
+    v_workflows := array(select distinct w from unnest(v_workflows) w);
     select workflow.is_paused(), exists (select 1 from workflow.resources) into v_paused, v_limited;
     if v_limited then
         v_tasks := workflow.take_resources(v_tasks, jobs, v_paused, v_now);
