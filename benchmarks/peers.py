@@ -86,7 +86,7 @@ def _environment(requirement: str) -> Iterator[Path]:
     try:
         if uv := shutil.which("uv"):
             commands = [[uv, "venv", "--python", sys.executable, str(directory / "venv")]]
-            commands.append([uv, "pip", "install", "--python", str(python), requirement])
+            commands.append([uv, "pip", "install", "--compile-bytecode", "--python", str(python), requirement])
         else:
             commands = [[sys.executable, "-m", "venv", str(directory / "venv")]]
             commands.append([str(python), "-m", "pip", "install", requirement])
