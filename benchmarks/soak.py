@@ -13,6 +13,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from itertools import combinations
 from pathlib import Path
 
 import psutil
@@ -218,7 +219,7 @@ def _settled(samples: Sequence[Sample]) -> Sequence[Sample]:
 
 
 def _memory(samples: Sequence[Sample]) -> Table:
-    """How the memory of each process grew after the warm-up, as the slope of a straight line through it."""
+    """How the memory of each process grew after the warm-up."""
     settled = _settled(samples)
     long_enough = (settled[-1].minutes - settled[0].minutes) / 60 >= _LEAST_SLOPE_HOURS
     of_process = {
@@ -236,11 +237,18 @@ def _memory(samples: Sequence[Sample]) -> Table:
         )
         if len(values) < 2:
             continue
-        slope = statistics.linear_regression([s.minutes / 60 for s in settled], values).slope * 2**20 / 1e6
+        slope = _slope([s.minutes / 60 for s in settled], values) * 2**20 / 1e6
         met = slope < _SLOPE_GOAL if long_enough else None
         rows.append(Row(Figure(f"{name}: slope", "MB/h", [slope]), goal=f"< {_SLOPE_GOAL:g} MB/h", met=met))
-    note = "warm-up: the first quarter" + ("" if long_enough else "; too short a run for the goal of the slope")
+    note = "warm-up: the first quarter; slope: the median of those between any two samples"
+    note += "" if long_enough else "; too short a run for its goal"
     return Table("Memory under load, after the warm-up", rows, [note])
+
+
+def _slope(at: Sequence[float], values: Sequence[float]) -> float:
+    """The median of the slopes between any two samples: what comes and goes again is no slope, what stays is one."""
+    points = list(zip(at, values, strict=True))
+    return statistics.median((b[1] - a[1]) / (b[0] - a[0]) for a, b in combinations(points, 2))
 
 
 def _sizes(samples: Sequence[Sample]) -> Table:
