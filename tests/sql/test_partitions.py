@@ -1,5 +1,8 @@
 """Events and attempts are partitioned by the time of their workflow: made ahead, dropped when none of them is kept."""
 
+from collections.abc import Callable
+from concurrent.futures import Future
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -64,6 +67,12 @@ def run_one(engine: Engine, how: str = "succeeded") -> UUID:
     return workflow
 
 
+def rename(engine: Engine, workflow: UUID, to: UUID) -> None:
+    engine.run("update workflow.workflows set id = %s where id = %s", to, workflow)
+    for table in ("tasks", *PARENTS):
+        engine.run(f"update workflow.{table} set workflow_id = %s where workflow_id = %s", to, workflow)
+
+
 def age(engine: Engine, workflow: UUID, days: int) -> UUID:
     """Make a workflow one that was started and ended so many days ago, in a partition of that day."""
     bounds = (
@@ -81,9 +90,7 @@ def age(engine: Engine, workflow: UUID, days: int) -> UUID:
         " from 1 for 14)::uuid",
         str(workflow), days * 24 - 12,
     )  # fmt: skip
-    engine.run("update workflow.workflows set id = %s where id = %s", old, workflow)
-    for table in ("tasks", *PARENTS):
-        engine.run(f"update workflow.{table} set workflow_id = %s where workflow_id = %s", old, workflow)
+    rename(engine, workflow, old)
     engine.run(
         "update workflow.workflows set finished_at = finished_at - make_interval(hours => %s) where id = %s",
         days * 24 - 12, old,
@@ -136,6 +143,17 @@ def test_partitions_that_have_not_begun_follow_a_shorter_retention(engine: Engin
         assert this_week == 168
         assert set(ahead) <= {24}, "at the end of a week there are some, without gaps"
     assert keep(engine, {"succeeded": 4 * DAY, "failed": 4 * DAY})["made"] == 0
+
+
+def test_partitions_stay_that_hold_workflows_of_a_clock_that_was_ahead(engine: Engine) -> None:
+    """As after a failover to a server whose clock is right."""
+    engine.define({"a": []})
+    ahead = engine.value("select workflow.id_at(workflow.time_of(workflow.partitions_end('events')) - interval '1 day')")
+    rename(engine, run_one(engine), ahead)
+    before = engine.events(ahead)
+    keep(engine, {"succeeded": 4 * DAY, "failed": 4 * DAY})
+    assert engine.events(ahead) == before != []
+    assert engine.value("select count(*) from workflow.attempt_history where workflow_id = %s", ahead) == 1
 
 
 def test_two_leaders_at_once_make_partitions_once(engine: Engine, other: Engine) -> None:
@@ -205,6 +223,7 @@ def test_rows_from_before_the_partitions_are_moved_into_one(engine: Engine) -> N
     old = "01000000-0000-7000-8000-000000000000"
     engine.run("insert into workflow.events (workflow_id, type, at) values (%s, 'workflow.created', now())", old)
     assert in_default(engine) == (1, 0)
+    engine.run("create table public.moved (mine text)")  # what others have in their schema is not in the way
     assert keep(engine)["drained"] == 1
     assert in_default(engine) == (0, 0)
     assert partition_of(engine, UUID(old)) != partition_of(engine, workflow)
@@ -280,6 +299,23 @@ def test_a_workflow_begun_in_a_partition_that_is_to_be_dropped_keeps_it(engine: 
     engine.set_clock("1 day")
     assert sweep(engine, {"succeeded": 9 * DAY, "failed": 9 * DAY}) == 1
     assert len(drop_all(engine)) == 2
+
+
+def test_a_workflow_that_is_committed_while_a_drop_waits_keeps_its_events(
+    engine: Engine, other: Engine, blocked: Callable[..., Future[Any]]
+) -> None:
+    engine.define({"a": []})
+    gone = age(engine, run_one(engine), 11)
+    partition = partition_of(engine, gone)
+    sweep(engine, {"succeeded": 9 * DAY, "failed": 9 * DAY})
+    other.run("begin")
+    late = age(other, run_one(other), 11)
+    engine.run("alter function workflow.drop_partition() set lock_timeout = '20s'")
+    drop = blocked(engine, lambda: engine.value("select workflow.drop_partition()"))
+    other.run("commit")
+    assert drop.result() == {"dropped": None, "busy": 1}
+    assert partition_of(engine, late) == partition
+    assert len(engine.events(late)) == 5
 
 
 def executed(engine: Engine, query: str, workflow: UUID) -> dict[str, set[str]]:
