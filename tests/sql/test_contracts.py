@@ -1,9 +1,13 @@
 """What we rely on in procrastinate's schema, and what readers rely on in ours."""
 
+from concurrent.futures import ThreadPoolExecutor
+
 import psycopg
 import pytest
+from support import eventually
 
-from workflow_engine.store.migrate import sql_directory
+from workflow_engine.queue.schema import queue_migrations, queue_schema
+from workflow_engine.store.migrate import migrate, sql_directory
 
 from .engine import Engine
 
@@ -119,6 +123,25 @@ def test_jobs_of_a_version_before_are_moved_and_those_of_others_stay(engine: Eng
         assert [row["task_name"] for row in engine.rows("select task_name from only procrastinate_jobs")] == ["mail"]
         assert engine.value("select count(*) from procrastinate_events") == 1
         raise psycopg.Rollback
+
+
+def test_a_migration_ends_nobodys_transaction_and_is_not_ended_by_one(database_url: str) -> None:
+    """Whoever works takes locks in another order than migrations do."""
+    with (
+        psycopg.connect(database_url, autocommit=True) as migrating,
+        psycopg.connect(database_url) as working,
+        psycopg.connect(database_url, autocommit=True) as watching,
+        ThreadPoolExecutor() as threads,
+    ):
+        migrating.execute("delete from workflow.migrations where name = '0024_turns'")  # it may be applied again
+        working.execute("lock table workflow.tasks in share update exclusive mode")
+        migration = threads.submit(migrate, migrating, queue_schema(), queue_migrations())
+        waits = "select cardinality(pg_blocking_pids(%s)) > 0"
+        eventually(lambda: watching.execute(waits, [migrating.info.backend_pid]).fetchone() == (True,))
+        for table in ("jobs", "workflows", "workflow_list", "attempt_history", "events"):
+            working.execute(f"lock table workflow.{table} in share update exclusive mode")
+        working.commit()
+        assert migration.result() == ["0024_turns"]
 
 
 def test_what_procrastinate_made_is_as_it_made_it(engine: Engine) -> None:

@@ -148,7 +148,8 @@ def test_partitions_that_have_not_begun_follow_a_shorter_retention(engine: Engin
 def test_partitions_stay_that_hold_workflows_of_a_clock_that_was_ahead(engine: Engine) -> None:
     """As after a failover to a server whose clock is right."""
     engine.define({"a": []})
-    ahead = engine.value("select workflow.id_at(workflow.time_of(workflow.partitions_end('events')) - interval '1 day')")
+    last_day = "workflow.time_of(workflow.partitions_end('events')) - interval '1 day'"
+    ahead = engine.value(f"select workflow.id_at({last_day})")
     rename(engine, run_one(engine), ahead)
     before = engine.events(ahead)
     keep(engine, {"succeeded": 4 * DAY, "failed": 4 * DAY})

@@ -7,7 +7,9 @@ changed. Everything happens in one transaction under an advisory lock, so that e
 from __future__ import annotations
 
 import hashlib
+import random
 import secrets
+import time
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
@@ -16,6 +18,7 @@ import psycopg
 from psycopg import sql
 
 _ADVISORY_LOCK = 0x776F726B666C6F77  # "workflow"
+_LOCK_SECONDS = 0.4  # Postgres looks for deadlocks after a second
 
 
 def sql_directory() -> Path:
@@ -48,15 +51,45 @@ def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tu
             " (name text primary key, checksum text not null, applied_at timestamptz not null default now())"
         )
         known: dict[str, str] = dict(connection.execute("select name, checksum from workflow.migrations").fetchall())
+        missing = [path for path in sorted((sql_directory() / "migrations").glob("*.sql")) if path.stem not in known]
+        if missing:
+            _lock_tables(connection)
         applied += _apply_queue(connection, known, schema, list(migrations))
-        for path in sorted((sql_directory() / "migrations").glob("*.sql")):
-            if path.stem not in known:
-                _apply(connection, path.stem, path.read_text())
-                applied.append(path.stem)
+        for path in missing:
+            _apply(connection, path.stem, path.read_text())
+            applied.append(path.stem)
         applied += _apply_current(connection, known)
         applied += _ensure_step_role(connection)
     _make_partitions(connection)
     return applied
+
+
+def _lock_tables(connection: psycopg.Connection) -> None:
+    """Lock what processes of the version before use, all of it, before migrations would do so one after the other.
+
+    Whoever works takes these locks in another order. So they are waited for less long than Postgres waits before it
+    looks for deadlocks, and if one of them is not to be had, all are given back for a moment: no transaction is ended.
+    """
+    tables = connection.execute(
+        "select n.nspname, c.relname from pg_class c join pg_namespace n on n.oid = c.relnamespace"
+        " where n.nspname = 'workflow' and c.relkind in ('r', 'p', 'v') and not c.relispartition"
+        " or c.oid = to_regclass('public.procrastinate_jobs')"
+        # Most transactions begin with workflows: once these are locked, the others are free soon.
+        " order by c.relname <> 'workflow_list', c.relkind <> 'v', c.relname <> 'workflows', c.relname"
+    ).fetchall()
+    lock = sql.SQL("lock table {} in access exclusive mode").format(
+        sql.SQL(", ").join(sql.Identifier(*table) for table in tables)
+    )
+    while True:
+        try:
+            with connection.transaction():
+                connection.execute(f"set local lock_timeout = '{_LOCK_SECONDS}s'")
+                connection.execute(lock)
+                connection.execute("set local lock_timeout to default")
+        except (psycopg.errors.LockNotAvailable, psycopg.errors.DeadlockDetected):
+            time.sleep(random.uniform(0.2, 1))  # noqa: S311
+        else:
+            return
 
 
 def _make_partitions(connection: psycopg.Connection) -> None:
