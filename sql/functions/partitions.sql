@@ -74,7 +74,7 @@ begin
             else
                 v_made := workflow.make_ahead(v_parent, v_hours);
             end if;
-        exception when lock_not_available then
+        exception when lock_not_available or check_violation then  -- the latter: rows came into the default partition just now
             v_busy := 1;
         end;
         exit when v_drained + v_made > 0;  -- not with locks on both tables

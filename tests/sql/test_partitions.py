@@ -202,6 +202,22 @@ def test_what_no_partition_was_there_for_gets_one_and_goes_on(engine: Engine) ->
     assert keep(engine)["made"] == 0
 
 
+def test_what_comes_while_partitions_are_made_is_left_to_the_next_look(
+    engine: Engine, other: Engine, blocked: Callable[..., Future[Any]]
+) -> None:
+    engine.define({"a": []})
+    forget_partitions(engine)
+    engine.run("alter function workflow.keep_partitions(jsonb) set lock_timeout = '20s'")
+    other.run("begin")
+    workflow = other.start()
+    making = blocked(engine, lambda: engine.value("select workflow.keep_partitions()"))
+    other.run("commit")
+    assert making.result()["busy"] == 1
+    keep(engine)
+    assert in_default(engine) == (0, 0)
+    assert engine.events(workflow) == ["workflow.created"]
+
+
 def test_bounds_that_nobody_came_to_the_end_of_are_taken_off(engine: Engine) -> None:
     """They must not refuse what comes later."""
     engine.define({"a": []})

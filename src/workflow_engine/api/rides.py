@@ -47,6 +47,9 @@ class Rides(Generic[T, R]):
     async def _drive(self) -> None:
         while self._waiting:
             riders = [self._waiting.popleft() for _ in range(min(self._most, len(self._waiting)))]
+            riders = [(call, answered) for call, answered in riders if not answered.done()]  # who gave up is not served
+            if not riders:
+                continue
             answers: Sequence[R | Exception]
             try:
                 answers = await self._serve([call for call, _ in riders])
