@@ -3,7 +3,7 @@
 BIN := .venv/bin
 ARGS ?=
 PROFILE ?= short
-JOBS ?= 3
+JOBS ?= 4
 
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test check drill bench soak lock clean
@@ -21,7 +21,7 @@ dev: install ## Start everything on port 3003 and leave it running (ARGS="--work
 	@$(BIN)/workflow-engine dev $(ARGS)
 
 test: install ## Run the tests on real servers (ARGS="tests/unit -k cycle"; JOBS=0: one after the other)
-	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadfile $(ARGS)
+	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadscope $(ARGS)
 
 check: install ## Lint, formatting, types, layers
 	@$(BIN)/ruff check

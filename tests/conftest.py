@@ -11,6 +11,7 @@ import pytest
 from support.backends import Server, choose_postgres, choose_redis
 from support.databases import administer, new_database
 from support.quick_place import make_quick_place
+from support.scheduling import Scheduling, longest_first
 
 from workflow_engine.settings import Settings, load_settings
 
@@ -30,6 +31,15 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure(config: pytest.Config) -> None:
     if place := config.stash.get(_PLACE, None):
         shutil.rmtree(place, ignore_errors=True)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    items[:] = longest_first(items)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> Scheduling:
+    return Scheduling(config, log)
 
 
 def pytest_report_header(config: pytest.Config) -> str:

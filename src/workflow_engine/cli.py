@@ -59,21 +59,11 @@ def serve(
 ) -> None:
     """Run an engine: the API and the maintenance duties."""
     settings = _settings(HOST=host, PORT=port)
-    import uvicorn
-
+    from workflow_engine.api.server import serve
     from workflow_engine.observability.logs import configure_logging
 
     configure_logging(settings, role="engine")
-
-    uvicorn.run(
-        "workflow_engine.asgi:create_app",
-        factory=True,
-        host=settings.host,
-        port=settings.port,
-        access_log=False,  # the application logs its requests itself, with their workflow
-        log_config=None,
-        timeout_graceful_shutdown=10,
-    )
+    serve(settings.host, settings.port)
 
 
 @app.command()

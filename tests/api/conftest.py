@@ -25,7 +25,12 @@ NOWHERE = "http://127.0.0.1:9"  # nothing listens there: connections are refused
 
 @pytest.fixture(autouse=True)
 def _only_warnings_are_logged() -> Iterator[None]:
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    # Rich's tracebacks with all local variables take seconds each, in which the engine's loop does nothing else.
+    renderer = structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback)
+    structlog.configure(
+        processors=[*structlog.get_config()["processors"][:-1], renderer],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+    )
     yield
     structlog.reset_defaults()
 

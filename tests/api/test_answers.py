@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import socket
+from contextlib import ExitStack
 
 import httpx
 import pytest
@@ -123,6 +124,19 @@ def test_a_postgres_that_falls_silent_is_told_within_the_cap_and_not_by_what_was
         }
     assert ready.status_code == 503
     assert health.elapsed.total_seconds() < 2 * CHECK_SECONDS + 0.5
+
+
+def test_an_engine_ends_though_its_postgres_has_fallen_silent(database_url: str, redis_url: str) -> None:
+    with (
+        SilencedPostgres(database_url) as postgres,
+        ExitStack() as silence,
+        running_engine(engine_settings(postgres.url, redis_url)) as api,
+    ):
+        eventually(lambda: "workflow_engine_leader 1.0" in api.get("/metrics").text)
+        eventually(lambda: api.get("/readyz").status_code == 200)
+        silence.enter_context(postgres.silent())
+        assert api.get("/health").status_code == 503
+        # Leaving the block waits for the engine.
 
 
 def test_without_postgres_the_engine_lives_is_not_ready_and_says_so(redis_url: str) -> None:

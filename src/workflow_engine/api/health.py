@@ -14,6 +14,7 @@ from typing import Any
 
 import httpx
 
+from workflow_engine.background import end_tasks
 from workflow_engine.errors import EngineError
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.mirror.probe import problem_of
@@ -78,8 +79,7 @@ class Check:
 
     async def close(self) -> None:
         if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.gather(self._looking, return_exceptions=True)
+            await end_tasks(self._looking)
 
     async def _run(self) -> Finding:
         facts: dict[str, Any] = {}

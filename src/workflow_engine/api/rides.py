@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
 from typing import Generic, TypeVar
+
+from workflow_engine.background import end_tasks
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -40,9 +41,7 @@ class Rides(Generic[T, R]):
     async def close(self) -> None:
         """End the ride that is under way; nobody waits for it any more."""
         if self._driver is not None:
-            self._driver.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._driver
+            await end_tasks(self._driver)
 
     async def _drive(self) -> None:
         while self._waiting:

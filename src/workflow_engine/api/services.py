@@ -17,6 +17,7 @@ from workflow_engine.api.scraping import Scraping
 from workflow_engine.api.starting import Starter
 from workflow_engine.api.trials import Trials
 from workflow_engine.api.waiting import Waiting
+from workflow_engine.background import end_tasks
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.mirror.definitions import DefinitionCache
 from workflow_engine.mirror.locks import OperationLocks
@@ -61,8 +62,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
     try:
         yield
     finally:
-        reading.cancel()
-        await asyncio.gather(reading, return_exceptions=True)
+        await end_tasks(reading)
         await services.operations.close()
         await services.waiting.close()
         await services.starter.close()

@@ -15,6 +15,7 @@ from uuid import UUID
 
 from workflow_engine.api.remembered import Remembered
 from workflow_engine.api.rides import Rides
+from workflow_engine.background import end_tasks
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.queue.listening import listen
@@ -84,9 +85,7 @@ class Waiting:
     async def close(self) -> None:
         """Stop listening and looking."""
         if self._listener is not None:
-            self._listener.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await self._listener
+            await end_tasks(self._listener)
         await self._looks.close()
 
     async def _wait(self, workflow_id: UUID, ended: asyncio.Future[None], until: float) -> tuple[bool, str | None]:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Coroutine, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import psycopg
 from structlog.typing import FilteringBoundLogger
 
+from workflow_engine.background import end_tasks
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.maintenance.budgets import Budgets
 from workflow_engine.maintenance.children import Children
@@ -78,15 +79,16 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
 @asynccontextmanager
 async def run_maintenance(settings: Settings, store: Store, mirror: Mirror) -> AsyncIterator[None]:
     """Take part in leading, in the background, for as long as the context is open."""
-    task = asyncio.create_task(_take_part(settings, store, mirror))
+    running: set[asyncio.Task[None]] = set()  # with the parts of its work, so that each of them is ended for certain
+    running.add(asyncio.create_task(_take_part(settings, store, mirror, running)))
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        if not await end_tasks(*running):
+            get_logger("maintenance").warning("maintenance does not end")
 
 
-async def _take_part(settings: Settings, store: Store, mirror: Mirror) -> None:
+async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: set[asyncio.Task[None]]) -> None:
     log = get_logger("maintenance")
     todo = duties(settings, store)
     options = connection_options("workflow-engine leader")
@@ -98,19 +100,37 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror) -> None:
                 epoch = await _epoch_of_lead(connection, min(settings.sweep_seconds, _TRY_SECONDS))
                 log.info("leading", epoch=epoch)
                 metrics.engine_leader.set(1)
-                async with asyncio.TaskGroup() as group:  # whatever fails in one must not stop the other
-                    group.create_task(_stay(connection))
-                    group.create_task(_work(connected, todo, log))
-                    group.create_task(PendingMirror(settings, store, mirror, epoch).run())
-                    group.create_task(LockMirror(settings, store, mirror, epoch).run())
-                    group.create_task(Webhooks(settings, store).run())
-        except* (psycopg.OperationalError, psycopg.InterfaceError) as errors:
-            log.warning("maintenance interrupted", error="; ".join(str(e).strip() for e in errors.exceptions))
-        except* Exception:  # a bug: lead again, or let another try
+                await _until_one_fails(
+                    running,
+                    _stay(connection),
+                    _work(connected, todo, log),
+                    PendingMirror(settings, store, mirror, epoch).run(),
+                    LockMirror(settings, store, mirror, epoch).run(),
+                    Webhooks(settings, store).run(),
+                )
+        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+            log.warning("maintenance interrupted", error=str(error).strip())
+        except Exception:  # a bug: lead again, or let another try
             log.exception("maintenance failed")
         finally:
             metrics.engine_leader.set(0)
         await asyncio.sleep(1)
+
+
+async def _until_one_fails(running: set[asyncio.Task[None]], *works: Coroutine[Any, Any, None]) -> None:
+    """Do all of it at once until one raises; the others are ended then, and that is raised.
+
+    Not a TaskGroup: it takes a cancellation that arrives while it fails for done.
+    """
+    tasks = [asyncio.create_task(work) for work in works]
+    running.update(tasks)
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        for task in done:
+            task.result()
+    finally:
+        if await end_tasks(*tasks):
+            running.difference_update(tasks)
 
 
 async def _epoch_of_lead(connection: psycopg.AsyncConnection[Any], seconds: float) -> int:

@@ -21,6 +21,7 @@ from urllib.parse import quote
 import httpx
 import orjson
 
+from workflow_engine.background import end_tasks
 from workflow_engine.errors import StoreUnavailable, TaskError
 from workflow_engine.handlers.http import ORIGINAL_URL
 from workflow_engine.handlers.http_client import build_request, check_target, make_http_client, shown, transport_errors
@@ -65,9 +66,7 @@ class Webhooks:
                     else:
                         await asyncio.sleep(self._settings.poll_seconds)
             finally:
-                for task in self._flying:
-                    task.cancel()
-                await asyncio.gather(*self._flying, return_exceptions=True)
+                await end_tasks(*self._flying)
 
     async def send(self, http: httpx.AsyncClient) -> int:
         """Begin to send what is due, as much as there is room for; returns how many."""

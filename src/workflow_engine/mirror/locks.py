@@ -21,6 +21,7 @@ from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID
 
+from workflow_engine.background import end_tasks
 from workflow_engine.errors import RedisUnavailable
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.mirror.pending import EPOCH, MEMORY
@@ -195,9 +196,7 @@ class OperationLocks:
 
     async def close(self) -> None:
         """Let what is shown go."""
-        for showing in self._shown:
-            showing.cancel()
-        await asyncio.gather(*self._shown, return_exceptions=True)
+        await end_tasks(*self._shown)
 
     async def _show(self, workflow_id: UUID, what: str, over: asyncio.Event) -> None:
         key = lock_key(workflow_id)

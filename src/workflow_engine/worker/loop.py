@@ -17,6 +17,7 @@ import time
 
 from structlog.typing import FilteringBoundLogger
 
+from workflow_engine.background import end_tasks
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.execution.offers import offers
 from workflow_engine.handlers.registry import Registry
@@ -102,8 +103,7 @@ class Worker:
                 await self._work(registry)
             finally:
                 if listener:
-                    listener.cancel()
-                    await asyncio.gather(listener, return_exceptions=True)
+                    await end_tasks(listener)
                 await self._leave(registry)
                 self._transitions.close()
 

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from workflow_engine.background import end_tasks
 from workflow_engine.bootstrap import load_handlers, open_store
 from workflow_engine.definition.sandbox import SANDBOX
 from workflow_engine.observability import metrics
@@ -70,5 +71,4 @@ async def _beside(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
     try:
         yield
     finally:
-        task.cancel()
-        await asyncio.gather(task, return_exceptions=True)
+        await end_tasks(task)
