@@ -132,8 +132,14 @@ def test_nothing_in_the_schema_is_open_to_everyone(engine: Engine) -> None:
     )
 
 
-def test_only_complete_task_runs_with_the_rights_of_its_owner(engine: Engine) -> None:
-    assert engine.rows(
+def test_only_complete_task_and_what_makes_and_drops_partitions_runs_with_the_rights_of_its_owner(
+    engine: Engine,
+) -> None:
+    found = engine.rows(
         "select proname, proconfig @> array['search_path=public, pg_temp'] as fixed_path from pg_proc"
         " where pronamespace = 'workflow'::regnamespace and prosecdef"
-    ) == [{"proname": "complete_task", "fixed_path": True}]
+    )
+    assert {row["proname"] for row in found} == {
+        "complete_task", "keep_partitions", "drop_partition", "clean_partition",
+    }  # fmt: skip
+    assert all(row["fixed_path"] for row in found)

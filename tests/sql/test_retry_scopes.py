@@ -10,7 +10,7 @@ from support.invariants import assert_sound
 
 from sql.engine import Claim, Engine, step
 from sql.test_cancel_retry import refused
-from sql.test_scopes import define_block, define_map
+from sql.test_scopes import claimed, define_block, define_map
 
 REFUSED = ("WF409", "invalid-transition")
 
@@ -41,7 +41,7 @@ def failed_map(engine: Engine, failing: set[int], items: int = 4, **options: Any
     """A map some of whose items failed, and with it its workflow; without fail_fast, so that all have ended."""
     workflow = begin(engine, items, fail_fast=False, **options)
     claims: list[Claim] = []
-    while not (batch := engine.claim())[0].raw.get("resumed"):
+    while not (batch := claimed(engine))[0].raw.get("resumed"):
         claims += batch
         engine.finish(*(
             c.failed("broken") if c.raw["variables"]["index"] in failing else c.succeeded(c.raw["path"]) for c in batch
@@ -56,7 +56,7 @@ def test_a_retry_of_a_workflow_redoes_the_failed_items_of_its_map_only(engine: E
     assert engine.retry(workflow) == 2  # the map, and the step behind it
     assert engine.tasks(workflow)["join"] == "blocked"
     assert_sound(engine)
-    again = engine.claim()
+    again = claimed(engine)
     assert paths(again) == ["each[1]", "each[3]"]
     assert [c.attempt for c in again] == [2, 2]
     engine.finish(*(c.succeeded(c.raw["path"] + "!") for c in again))
@@ -67,7 +67,7 @@ def test_items_that_are_redone_are_no_more_at_a_time_than_the_map_is_wide(engine
     workflow, _ = failed_map(engine, {0, 1, 3, 4}, items=5, width=2)
     engine.retry(workflow)
     seen = []
-    while not (claims := engine.claim())[0].raw.get("resumed"):
+    while not (claims := claimed(engine))[0].raw.get("resumed"):
         assert len(claims) <= 2
         seen += paths(claims)[:1]
         engine.finish(*(c.released() if c.raw["path"] != seen[-1] else c.succeeded(c.raw["path"]) for c in claims))
@@ -79,7 +79,7 @@ def test_items_that_are_redone_are_no_more_at_a_time_than_the_map_is_wide(engine
 
 def test_a_retry_goes_on_with_what_was_cancelled_and_what_never_began(engine: Engine) -> None:
     workflow = begin(engine, 5, width=2)
-    items = engine.claim()
+    items = claimed(engine)
     engine.finish(items[0].failed("broken"))
     engine.finish(engine.claim_one("each").failed("broken"))
     assert engine.status(workflow) == "failed"
@@ -87,7 +87,7 @@ def test_a_retry_goes_on_with_what_was_cancelled_and_what_never_began(engine: En
     engine.retry(workflow)
     assert_sound(engine)
     seen = []
-    while not (claims := engine.claim())[0].raw.get("resumed"):
+    while not (claims := claimed(engine))[0].raw.get("resumed"):
         seen += paths(claims)
         engine.finish(*(c.succeeded(c.raw["path"]) for c in claims))
     engine.finish(*(c.released() for c in claims))
@@ -114,7 +114,7 @@ def test_one_failed_item_is_retried_alone_and_the_others_stay_failed(engine: Eng
 
 def test_an_item_is_retried_while_its_map_goes_on(engine: Engine) -> None:
     workflow = begin(engine, 3, fail_fast=False)
-    items = engine.claim()
+    items = claimed(engine)
     engine.finish(items[0].failed("broken"))
     assert engine.retry_task(items[0].task_id) == 1
     assert_sound(engine)
@@ -124,7 +124,7 @@ def test_an_item_is_retried_while_its_map_goes_on(engine: Engine) -> None:
 
 def test_an_item_whose_map_has_gone_on_without_it_is_not_retried(engine: Engine) -> None:
     workflow = begin(engine, 2, tolerated=1)
-    items = engine.claim()
+    items = claimed(engine)
     engine.finish(items[0].failed("broken"), items[1].succeeded())
     assert refused(lambda: engine.retry_task(items[0].task_id)) == REFUSED
     engine.finish(engine.claim_one("each").succeeded([None, None]))
@@ -134,7 +134,7 @@ def test_an_item_whose_map_has_gone_on_without_it_is_not_retried(engine: Engine)
 
 def test_a_map_whose_own_attempt_failed_is_resumed_and_keeps_all_items(engine: Engine) -> None:
     workflow = begin(engine, 2)
-    engine.finish(*(c.succeeded(c.raw["path"]) for c in engine.claim()))
+    engine.finish(*(c.succeeded(c.raw["path"]) for c in claimed(engine)))
     engine.finish(engine.claim_one("each").failed("output_invalid"))
     assert engine.retry(workflow) == 2
     finish_map(engine, workflow, ["each[0]", "each[1]"])
@@ -142,7 +142,7 @@ def test_a_map_whose_own_attempt_failed_is_resumed_and_keeps_all_items(engine: E
 
 def test_a_map_that_the_policy_retried_starts_over_and_items_of_before_are_not_retried(engine: Engine) -> None:
     workflow = begin(engine, 2)
-    items = engine.claim()
+    items = claimed(engine)
     engine.finish(items[0].failed("broken"))
     engine.finish(engine.claim_one("each").retried())
     engine.wake_due()
@@ -157,7 +157,7 @@ def test_a_retry_of_a_failed_block_goes_on_where_it_failed(engine: Engine, alone
     define_block(engine)
     workflow = engine.start()
     engine.finish(engine.claim_one().opens(1))
-    engine.finish(*(c.succeeded(c.step) for c in engine.claim()))
+    engine.finish(*(c.succeeded(c.step) for c in claimed(engine)))
     engine.finish(engine.claim_one("b").opens(2))
     inner = engine.claim_one("inner")
     engine.finish(inner.failed("deep"))
@@ -190,7 +190,7 @@ def test_a_cancelled_workflow_goes_on_inside_its_scopes(engine: Engine) -> None:
     assert_sound(engine)
     engine.retry(workflow, force=True)
     assert_sound(engine)
-    assert paths(engine.claim()) == ["group.b", "group.c"]
+    assert paths(claimed(engine)) == ["group.b", "group.c"]
 
 
 def test_a_map_behind_a_step_that_runs_again_starts_over(engine: Engine) -> None:
@@ -205,7 +205,7 @@ def test_a_map_behind_a_step_that_runs_again_starts_over(engine: Engine) -> None
     workflow = engine.start()
     engine.finish(engine.claim_one("split").failed())
     engine.finish(engine.claim_one("each").opens(1, 2))
-    items = engine.claim()
+    items = claimed(engine)
     engine.finish(items[0].succeeded(), items[1].failed())
     engine.finish(engine.claim_one("each").failed())
     assert engine.retry(workflow) == 2
@@ -213,7 +213,7 @@ def test_a_map_behind_a_step_that_runs_again_starts_over(engine: Engine) -> None
     parent = engine.claim_one("each")
     assert "resumed" not in parent.raw
     engine.finish(parent.opens(1, 1))
-    assert paths(engine.claim()) == ["each[0]"]
+    assert paths(claimed(engine)) == ["each[0]"]
 
 
 def test_a_map_that_goes_on_with_another_version_is_kept_without_its_items(engine: Engine) -> None:
@@ -221,7 +221,7 @@ def test_a_map_that_goes_on_with_another_version_is_kept_without_its_items(engin
     workflow = engine.start("mapping")
     engine.finish(engine.claim_one("split").succeeded())
     engine.finish(engine.claim_one("each").opens(1, 2))
-    engine.finish(*(c.succeeded() for c in engine.claim()))
+    engine.finish(*(c.succeeded() for c in claimed(engine)))
     engine.finish(engine.claim_one("each").succeeded([None, None]))
     engine.finish(engine.claim_one("join").failed())
     define_map(engine, fail_fast=False)
