@@ -5,6 +5,9 @@ ARGS ?=
 PROFILE ?= short
 JOBS ?= 4
 
+# Where images set this, each of the hundreds of processes of a test run would compile everything it imports.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .PHONY: help install demo dev test check drill bench soak lock clean
 

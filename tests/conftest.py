@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -22,6 +23,9 @@ _PLACE = pytest.StashKey[Path | None]()
 
 def pytest_configure(config: pytest.Config) -> None:
     os.environ["LOG_DIR"] = "off"  # no test, nor a process it starts, writes to the machine's own logs
+    # What is imported is compiled once: starting an engine would take twice as long otherwise.
+    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+    sys.dont_write_bytecode = False
     # Chosen here, before anything runs, so that a missing back end fails the whole run.
     config.stash[_POSTGRES] = choose_postgres()
     config.stash[_REDIS] = choose_redis()
