@@ -432,6 +432,9 @@ class Engine:
         )
         return answer
 
+    def concerns(self, events: int | None = None) -> set[str]:
+        return set(self.value("select workflow.concerns(%s)", events))
+
     def wake_rated(self) -> int:
         return int(self.value("select workflow.wake_rated()"))
 

@@ -245,13 +245,10 @@ class Game:
             self.make(self.answer, leader)
             for row in leader.rows("select distinct workflow_id from workflow.signal_waits"):
                 leader.signal(row["workflow_id"], "go")
-            for name in ("sweep_deadlines", "sweep_timed_out", "sweep_children", "sweep_budgets", "wake_rated"):
-                leader.value(f"select workflow.{name}()")
-            leader.deliver_signals()
-            leader.wake_due()
-            leader.sweep_held()
-            leader.sweep_waiters()
-            leader.sweep_places()
+            for duty, sweeps in DUTIES.items():
+                if duty in leader.concerns():  # as the leader: what is not named must not be needed
+                    for sweep in sweeps:
+                        leader.value(f"select workflow.{sweep}()")
             claims = worker.claim()
             worker.finish(*(wild.best_end_of(c) for c in claims))
             if not claims and not break_deadlocks(leader) and not live:
@@ -262,6 +259,16 @@ class Game:
             "workflow.endings", "workflow.compensations", "workflow.children_to_cancel", "workflow.parents_to_wake",
         ):  # fmt: skip
             assert leader.rows(f"select * from {table}") == [], table
+
+
+DUTIES = {
+    "time limits": ("sweep_deadlines", "sweep_timed_out"),
+    "child workflows": ("sweep_children",),
+    "budgets": ("sweep_budgets",),
+    "emitted signals": ("deliver_signals",),
+    "due tasks": ("wake_due",),
+    "held tasks": ("sweep_held", "sweep_waiters", "wake_rated", "sweep_places"),
+}
 
 
 def raise_budget(engine: Engine, workflow: UUID) -> None:

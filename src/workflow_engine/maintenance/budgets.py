@@ -10,6 +10,7 @@ from workflow_engine.store.store import Store
 
 class Budgets:
     name = "budgets"
+    asked = True
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

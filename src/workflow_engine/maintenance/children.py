@@ -11,6 +11,7 @@ class Children:
     children of parents that have failed, timed out, or go on without them."""
 
     name = "child workflows"
+    asked = True
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

@@ -24,6 +24,7 @@ class Deadlocks:
     """
 
     name = "deadlocks"
+    asked = True
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store, now: Callable[[], float] = time.monotonic) -> None:

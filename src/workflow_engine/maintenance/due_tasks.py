@@ -10,6 +10,7 @@ class DueTasks:
     """Workers wake due tasks of their own queues in their turns; this shows them as pending while all are busy."""
 
     name = "due tasks"
+    asked = True
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

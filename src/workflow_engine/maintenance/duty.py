@@ -10,6 +10,7 @@ class Duty(Protocol):
 
     name: str
     every: float  # seconds between the starts of two sweeps
+    asked: bool  # only while workflow.concerns names it
     patience: float  # seconds it waits after the leader's connection was made: Postgres may just have come back
 
     async def sweep_once(self) -> dict[str, int]:

@@ -12,6 +12,7 @@ class EmittedSignals:
     """A signal for a workflow that has ended, or that there never was, becomes a dead letter."""
 
     name = "emitted signals"
+    asked = True
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

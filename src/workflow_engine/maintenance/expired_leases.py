@@ -12,6 +12,7 @@ class ExpiredLeases:
     """Tasks whose lease ran out are tried again, or fail as `worker_lost` after too many lost claims."""
 
     name = "expired leases"
+    asked = False
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.every = settings.sweep_seconds

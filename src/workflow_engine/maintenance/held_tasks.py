@@ -13,6 +13,7 @@ class HeldTasks:
     And when units of a limit's rate are there again, it is this that wakes who waits for them."""
 
     name = "held tasks"
+    asked = True
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

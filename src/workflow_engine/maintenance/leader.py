@@ -23,6 +23,7 @@ from workflow_engine.background import end_tasks
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.maintenance.budgets import Budgets
 from workflow_engine.maintenance.children import Children
+from workflow_engine.maintenance.concerns import Concerns
 from workflow_engine.maintenance.deadlocks import Deadlocks
 from workflow_engine.maintenance.due_tasks import DueTasks
 from workflow_engine.maintenance.duty import Duty
@@ -50,6 +51,7 @@ _ADVISORY_LOCK = 0x776F726B6C656164  # "worklead"
 _IDLE_SECONDS = 10  # a leader that was not heard of for so long is none
 _PING_SECONDS = 3.0
 _TRY_SECONDS = 2.0  # between the tries of those who do not lead
+_TOGETHER_SECONDS = 0.1  # what is due so soon is done now, so that one look serves all
 _SHARE = 20  # a duty that finds nothing may take one part in so many of the time
 
 
@@ -90,7 +92,6 @@ async def run_maintenance(settings: Settings, store: Store, mirror: Mirror) -> A
 
 async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: set[asyncio.Task[None]]) -> None:
     log = get_logger("maintenance")
-    todo = duties(settings, store)
     options = connection_options("workflow-engine leader")
     options["options"] += f" -c idle_session_timeout={_IDLE_SECONDS}s"
     while True:
@@ -100,13 +101,15 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: 
                 epoch = await _epoch_of_lead(connection, min(settings.sweep_seconds, _TRY_SECONDS))
                 log.info("leading", epoch=epoch)
                 metrics.engine_leader.set(1)
+                todo = duties(settings, store)  # made anew: they remember what they told, and another has led meanwhile
+                webhooks = Webhooks(settings, store)
                 await _until_one_fails(
                     running,
                     _stay(connection),
-                    _work(connected, todo, log),
+                    _work(connected, todo, Concerns(store, todo, webhooks), log),
                     PendingMirror(settings, store, mirror, epoch).run(),
                     LockMirror(settings, store, mirror, epoch).run(),
-                    Webhooks(settings, store).run(),
+                    webhooks.run(),
                 )
         except (psycopg.OperationalError, psycopg.InterfaceError) as error:
             log.warning("maintenance interrupted", error=str(error).strip())
@@ -150,25 +153,29 @@ async def _stay(connection: psycopg.AsyncConnection[Any]) -> None:
         await asyncio.sleep(_PING_SECONDS)
 
 
-async def _work(connected: float, todo: Sequence[Duty], log: FilteringBoundLogger) -> None:
+async def _work(connected: float, todo: Sequence[Duty], concerns: Concerns, log: FilteringBoundLogger) -> None:
     due = {duty.name: connected + duty.patience for duty in todo}
     while True:
-        for duty in todo:
-            if due[duty.name] <= time.monotonic():
-                started = time.monotonic()
-                due[duty.name] = started + duty.every
-                try:
-                    done = await duty.sweep_once()
-                except StoreUnavailable as error:  # or its pool is busy: the leader's own connection knows better
-                    log.warning("duty postponed", duty=duty.name, error=error.detail)
-                    continue
-                except Exception:  # a bug in one duty must not end the others
-                    log.exception("duty failed", duty=duty.name)
-                    continue
-                if any(done.values()):
-                    log.info("swept", duty=duty.name, **done)
-                    due[duty.name] = 0.0  # there may be more
-                else:
-                    # Dear while a transaction is held open: then all that has ended is still read.
-                    due[duty.name] = max(due[duty.name], started + _SHARE * (time.monotonic() - started))
+        soon = time.monotonic() + _TOGETHER_SECONDS
+        now = [duty for duty in todo if due[duty.name] <= soon]
+        concerned = await concerns.look() if any(duty.asked for duty in now) else frozenset()
+        for duty in now:
+            started = time.monotonic()
+            due[duty.name] = started + duty.every
+            if duty.asked and duty.name not in concerned:
+                continue
+            try:
+                done = await duty.sweep_once()
+            except StoreUnavailable as error:  # or its pool is busy: the leader's own connection knows better
+                log.warning("duty postponed", duty=duty.name, error=error.detail)
+                continue
+            except Exception:  # a bug in one duty must not end the others
+                log.exception("duty failed", duty=duty.name)
+                continue
+            if any(done.values()):
+                log.info("swept", duty=duty.name, **done)
+                due[duty.name] = 0.0  # there may be more
+            else:
+                # Dear while a transaction is held open: then all that has ended is still read.
+                due[duty.name] = max(due[duty.name], started + _SHARE * (time.monotonic() - started))
         await asyncio.sleep(max(0.05, min(due.values()) - time.monotonic()))

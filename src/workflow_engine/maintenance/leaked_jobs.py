@@ -10,6 +10,7 @@ class LeakedJobs:
     """None should exist; one that does, after tampering with the job table, would count as running for ever."""
 
     name = "leaked jobs"
+    asked = False
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

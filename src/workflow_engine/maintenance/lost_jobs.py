@@ -14,6 +14,7 @@ class LostJobs:
     """None should exist; a foreign procrastinate worker that serves all queues takes jobs it cannot run."""
 
     name = "lost jobs"
+    asked = False
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.every = 2 * settings.sweep_seconds

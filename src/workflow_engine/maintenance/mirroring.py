@@ -23,6 +23,7 @@ MOST_PENDING = 100_000
 """Ids in the list; the gauge of the queue's depth has no bound."""
 _EVERY_SECONDS = 1.0  # claims and due times do not notify
 _DEBOUNCE_SECONDS = 0.25
+_EMPTY_SECONDS = 4.0  # of a list that is empty, while it is told of what becomes pending
 _SHARE = 10  # a snapshot may take one part in so many of the time
 _DEPOSED_SECONDS = 5.0
 _LOCKS_SECONDS = 2.0  # between looks at the keys of held locks
@@ -87,7 +88,7 @@ class PendingMirror:
         if length != 0 or self._inserts is None:
             await asyncio.sleep(seconds)
         elif await self._inserts.begin():  # else one more snapshot, for what came before it listened
-            await self._inserts.heard(seconds)
+            await self._inserts.heard(max(seconds, _EMPTY_SECONDS))
             await asyncio.sleep(_DEBOUNCE_SECONDS)  # more may come; and not more often than this
 
     def _note_full(self, full: bool) -> None:

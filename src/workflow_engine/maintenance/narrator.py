@@ -23,7 +23,6 @@ from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 
 _EVERY_SECONDS = 1.0
-_STALE_SECONDS = 15.0  # of not sweeping: another process has led meanwhile
 _MEMORY_SECONDS = 60.0
 _MEMORY_EVENTS = 50_000
 _TAKEN_BACK = frozenset({"lost", "cancelled"})  # how attempts end without a worker that could say so
@@ -43,28 +42,28 @@ class Narrator:
 
     name = "narrator"
     every = _EVERY_SECONDS
+    asked = True
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._maintenance = store.maintenance
         self._log = get_logger("narrator")
-        self._swept = -_STALE_SECONDS
         self._after: int | None = None  # all up to here is done with
         self._told: set[int] = set()  # of those behind it
         self._marks: deque[_Mark] = deque()
 
+    @property
+    def seen(self) -> int | None:
+        """The last event when all up to it are done with; None while some may still appear before it."""
+        return None if self._marks else self._after
+
     async def sweep_once(self) -> dict[str, int]:
         now = time.monotonic()
-        if now - self._swept > _STALE_SECONDS:
-            self._after = None
-            self._told.clear()
-            self._marks.clear()
         found = await self._maintenance.narrate(self._after, self._told)
         for line in found["lines"]:
             self._tell(line)
         if found["left_out"]:
             self._log.warning("events left out of the log", count=found["left_out"])
-        self._swept = now
         self._remember(found, now)
         return {}
 

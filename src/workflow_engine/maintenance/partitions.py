@@ -16,6 +16,7 @@ class Partitions:
 
     name = "partitions"
     every = _EVERY_SECONDS
+    asked = False
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

@@ -23,6 +23,7 @@ class Retention:
     """A part at each sweep. What a definition says comes before the settings."""
 
     name = "retention"
+    asked = False
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

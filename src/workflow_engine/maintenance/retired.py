@@ -10,6 +10,7 @@ class Retired:
     """Answered idempotency keys, and workers that stopped or died long ago."""
 
     name = "retired rows"
+    asked = False
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

@@ -48,6 +48,7 @@ def what_is_due(schedule: DueSchedule, now: datetime) -> Due:
 
 class Schedules:
     name = "schedules"
+    asked = True
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

@@ -12,6 +12,7 @@ class TimeLimits:
     is for its worker to see to."""
 
     name = "time limits"
+    asked = True
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:

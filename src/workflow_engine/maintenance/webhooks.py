@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import contextlib
 import hashlib
 import hmac
 import random
@@ -36,6 +37,7 @@ TRY_SECONDS = 15.0
 _AT_ONCE = 64
 _EACH = 8  # to one host: one that does not answer must not hold up the others
 _OWN_SECONDS = 4 * TRY_SECONDS  # a webhook is this process' for so long
+_LOOK_SECONDS = 10.0  # it looks that often though nobody says that some are due
 _LONGEST_DELAY = 600.0
 _LONGEST_ERROR = 500
 _FINAL = "validation"  # the error type of a request that can never be sent
@@ -45,11 +47,15 @@ class Webhooks:
     """A target that does not answer with 2xx is tried again after 1, 2, 4, ... seconds, at most ten minutes, or when
     its `Retry-After` says so; after `WORKFLOW_WEBHOOK_TRIES` tries, or 410 Gone, the webhook is a dead letter."""
 
+    name = "webhooks"
+
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._keys = signing_keys(settings.webhook_secret)
         self._outbox = store.outbox
         self._flying: dict[asyncio.Task[None], str] = {}  # with the host of each
+        self.due = asyncio.Event()
+        """Set by whoever knows that some are due."""
         self._log = get_logger("maintenance")
 
     async def run(self) -> None:
@@ -57,14 +63,15 @@ class Webhooks:
         async with make_http_client(self._settings) as http:
             try:
                 while True:
-                    taken = await self.send(http)
-                    # With more to do it goes on when one has landed, else after a poll.
-                    if taken and self._flying:
+                    # With more to do it goes on when one has landed, else when some are due.
+                    if await self.send(http) and self._flying:
                         await asyncio.wait(
                             self._flying, timeout=self._settings.poll_seconds, return_when=asyncio.FIRST_COMPLETED
                         )
                     else:
-                        await asyncio.sleep(self._settings.poll_seconds)
+                        with contextlib.suppress(TimeoutError):
+                            await asyncio.wait_for(self.due.wait(), _LOOK_SECONDS)
+                        self.due.clear()
             finally:
                 await end_tasks(*self._flying)
 

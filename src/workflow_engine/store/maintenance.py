@@ -15,6 +15,10 @@ class Maintenance:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
+    async def concerns(self, events: int | None) -> frozenset[str]:
+        """The names of duties that may have something to do; `events` is the last event that was told, if all were."""
+        return frozenset(await self._pool.value("select workflow.concerns(%s)", [events], repeatable=True))
+
     async def sweep_expired_leases(self, *, max_crashes: int, grace_seconds: float, limit: int = 500) -> dict[str, int]:
         """Take expired leases back.
 

@@ -116,14 +116,29 @@ async def test_a_new_leader_begins_near_the_end(
         connection.execute(old, [WORKFLOW, "workflow.old"])
         connection.execute(INSERT, [WORKFLOW, "workflow.recent"])
         await Narrator(settings, store).sweep_once()
-        assert told(logs) == ["workflow recent"]
+    assert told(logs) == ["workflow recent"]
 
-        # A process that led before, and leads again after others have.
+
+async def test_it_is_asked_for_as_long_as_something_may_be_untold(
+    narrator: Narrator, store: Store, settings: Settings
+) -> None:
+    async def is_asked_for() -> bool:
+        return narrator.name in await store.maintenance.concerns(narrator.seen)
+
+    assert await is_asked_for(), "it has told nothing yet"
+    with (
+        psycopg.connect(settings.database_url) as late,
+        psycopg.connect(settings.database_url, autocommit=True) as other,
+    ):
+        late.execute(INSERT, [WORKFLOW, "workflow.late"])
+        other.execute(INSERT, [WORKFLOW, "workflow.early"])
         await narrator.sweep_once()
-        narrator._swept -= 16
-        connection.execute(old, [WORKFLOW, "workflow.told_by_others"])
+        assert await is_asked_for(), "a transaction of its time is left"
+        late.commit()
         await narrator.sweep_once()
-    assert "workflow told_by_others" not in told(logs)
+        assert not await is_asked_for()
+        other.execute(INSERT, [WORKFLOW, "workflow.next"])
+        assert await is_asked_for()
 
 
 async def test_a_flood_is_bounded_and_failures_are_told_first(
