@@ -96,7 +96,7 @@ class Settings(BaseSettings):
     agent_brain_url: str = _named("AGENT_BRAIN_URL", "http://agent-brain:3001", "Agent Brain executes agents.")
     host: str = _named("HOST", "0.0.0.0", "Address the API and a worker's /metrics listen on.")  # noqa: S104 a service in a container
     port: int = _named("PORT", 3003, "Port the API listens on.", ge=1, le=65535)
-    worker_concurrency: int = _named("WORKER_CONCURRENCY", 10, "Tasks one worker process runs at once.", ge=1, le=1000)
+    worker_concurrency: int = _named("WORKER_CONCURRENCY", 50, "Tasks one worker process runs at once.", ge=1, le=1000)
     worker_metrics_port: int = _named(
         "WORKER_METRICS_PORT", 9464, "Port of a worker's /metrics; 0 = off.", ge=0, le=65535
     )

@@ -319,7 +319,7 @@ WORKER: dict[str, Any] = {
     "task_types": ["agent", "database", "http", "llm_inference", "noop", "transform"],
     "status": "active",
     "status_reason": None,
-    "concurrency": 10,
+    "concurrency": 50,
     "busy": 1,
     "current_tasks": [_TASK],
     "last_heartbeat_at": _CREATED,

@@ -51,7 +51,7 @@ _ADVISORY_LOCK = 0x776F726B6C656164  # "worklead"
 _IDLE_SECONDS = 10  # a leader that was not heard of for so long is none
 _PING_SECONDS = 3.0
 _TRY_SECONDS = 2.0  # between the tries of those who do not lead
-_TOGETHER_SECONDS = 0.1  # what is due so soon is done now, so that one look serves all
+_TOGETHER_SECONDS = 0.2  # what is due so soon is done now, so that one look serves all
 _SHARE = 20  # a duty that finds nothing may take one part in so many of the time
 
 

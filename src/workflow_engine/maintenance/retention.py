@@ -27,7 +27,7 @@ class Retention:
     patience = 0.0
 
     def __init__(self, settings: Settings, store: Store) -> None:
-        self.every = settings.sweep_seconds
+        self.every = 3 * settings.sweep_seconds
         self._defaults = defaults(settings)
         self._maintenance = store.maintenance
         self._log = get_logger("retention")

@@ -47,7 +47,7 @@ def restart(running_stack: Stack) -> Restart:
     with stack.load(BATCH, "graceful") as load:
         seen = Restart(load)
         load.await_accepted(4)
-        burst = stack.start_many([LONG] * 60)  # more than there are slots: some have not begun when the pause comes
+        burst = stack.start_many([LONG] * 130)  # more than there are slots: some have not begun when the pause comes
         load.accepted.update(dict.fromkeys(burst, LONG))
         seen.pids_before = {*stack.pids("engines"), *stack.pids("workers")}
 

@@ -26,7 +26,7 @@ def test_b01_workers_lists_who_is_alive_and_what_each_does(stack: Stack) -> None
 
     for worker in eventually(listed, 20):
         assert worker["status"] == "active"
-        assert worker["concurrency"] == 10
+        assert worker["concurrency"] == 50
         assert "http" in worker["task_types"]  # type: ignore[operator]
         assert worker["queues"] == ["default"]
         assert 0 <= worker["age_s"] < 30  # type: ignore[operator]
