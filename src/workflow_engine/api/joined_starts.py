@@ -65,6 +65,6 @@ def may_join(start: WorkflowStart, document: Mapping[str, Any]) -> bool:
     """Whether nobody would have to wait for this start."""
     return (
         not any(document.get(rule) for rule in _RULED)
-        and len(document["steps"]) <= _MOST_STEPS
+        and 0 < len(document.get("steps", ())) <= _MOST_STEPS  # none: it does not say what it is
         and len(orjson.dumps(start.input)) <= _LARGEST_INPUT
     )

