@@ -12,6 +12,7 @@ create or replace function workflow.take_turn(
     p_lease_seconds double precision) returns text
 language plpgsql volatile
 set search_path = public, pg_temp
+set plan_cache_mode = force_generic_plan  -- of all that a turn calls: planning anew is a fifth of a small turn
 as $$
 declare
     v_stale     integer[] := '{}';
