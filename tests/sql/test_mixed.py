@@ -338,7 +338,7 @@ def test_a_crowd_of_workers_operators_and_leaders_gets_into_no_deadlock_and_leav
     deadline = time.monotonic() + SECONDS / 5
     rounds = 0
     with ThreadPoolExecutor(len(games)) as threads:
-        # Three rounds: a fault that some ten rounds bring out now and then is known and not found yet. Give a seed for more.
+        # Three rounds, for some ten bring out a fault now and then whose cause is not found yet. Give a seed for more.
         while time.monotonic() < deadline and (SEED or rounds < 3):
             for each in engines:
                 each.set_clock(f"{rounds * 20} seconds")
