@@ -47,6 +47,8 @@ begin
         status = 'blocked', tries = 0, crashes = 0, first_started_at = null, finished_at = null, error = null, output = null,
         output_from = null, scheduled_at = null, job_id = null, pending_since = null, timeout_override = null, awaits = null
     where t.id = any(p_tasks);
+    -- Those of before are not theirs any more: they have others when they are pending again.
+    delete from workflow.deadlines d where d.task_id = any(p_tasks);
 
     v_waiting := p_tasks || array(
         select distinct n.id

@@ -235,6 +235,28 @@ def test_tasks_in_scopes_and_in_endings_have_deadlines(engine: Engine) -> None:
     assert engine.workflow(workflow)["error"]["step"] == "on_exit"
 
 
+def test_a_step_that_waits_again_for_the_one_before_has_no_deadline_of_its_first_time(engine: Engine) -> None:
+    define(
+        engine,
+        {
+            "a": step(compensation="undo"),
+            "b": step(["a"], timeouts={"schedule_to_close": 60}),
+            "undo": step(kind="compensation"),
+        },
+    )
+    workflow = engine.start()
+    engine.finish(claim_only(engine, "a").succeeded())
+    engine.finish(claim_only(engine, "b").failed())
+    engine.finish(claim_only(engine, "undo").succeeded())
+    assert engine.status(workflow) == "failed"
+    engine.retry(workflow)
+    engine.set_clock("61 seconds")
+    assert sweep(engine) == 0
+    engine.finish(claim_only(engine, "a").succeeded())
+    engine.set_clock("122 seconds")
+    assert sweep(engine) == 1, "it has its time from when it may run"
+
+
 def test_a_deadline_of_a_workflow_that_is_locked_is_left_for_the_next_sweep(engine: Engine, other: Engine) -> None:
     define(engine, {"a": step(timeouts={"schedule_to_start": 30})}, plan={"timeout": 100})
     workflow = engine.start()

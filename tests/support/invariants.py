@@ -153,6 +153,9 @@ INVARIANTS = {
               and not exists (
                 select 1 from unnest(coalesce(s.followers, s.successors)) x join workflow.tasks n on n.id = c.base + x
                 where n.status in {_OPEN}))""",
+    "a task that waits for others has no deadline": """
+        select d.task_id, d.kind from workflow.deadlines d join workflow.tasks t on t.id = d.task_id
+        where t.status = 'blocked'""",
     "a task that waits for scopes counts those that are open": """
         select g.task_id from workflow.groups g join workflow.tasks t on t.id = g.task_id
         where t.status = 'waiting' and t.awaits ->> 'kind' = 'scope' and (
