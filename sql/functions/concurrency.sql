@@ -184,6 +184,8 @@ begin
     if v_keys <> '{}' then
         perform workflow.lock_concurrency_keys(v_keys);
         delete from workflow.places p where p.workflow_id = any(p_workflows);
+        -- A retry may be one of a version without keys: nobody would let it in.
+        update workflow.workflows w set queued_at = null where w.id = any(p_workflows) and w.queued_at is not null;
         perform workflow.enter_places(v_keys, p_now);
     end if;
 end

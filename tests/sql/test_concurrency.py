@@ -204,6 +204,17 @@ def test_a_retry_gets_in_line_again(engine: Engine) -> None:
     assert end(engine) == [first]
 
 
+def test_a_retry_on_a_version_without_keys_is_not_in_line(engine: Engine) -> None:
+    define(engine, rule())
+    start(engine)
+    second = start(engine)
+    engine.cancel(second)
+    engine.define({"a": []}, plan={})
+    engine.pin(second, 2)
+    engine.retry(second, force=True)
+    assert second in {c.workflow for c in engine.claim()}
+
+
 def test_a_retry_with_reject_is_refused_while_another_runs(engine: Engine) -> None:
     define(engine, rule(on_conflict="reject"))
     first = start(engine)
