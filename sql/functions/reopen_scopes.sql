@@ -21,6 +21,18 @@ declare
 begin
     v_on_path := array(
         select t.id - t.step_index from workflow.tasks t where t.id = any(p_path));
+    -- Where the workflow was ended in the commit in which the last task of a scope succeeded, there is nothing to do again.
+    update workflow.scopes c set status = 'succeeded', open_tasks = 0
+    where c.base = any(array(
+        select c.base
+        from unnest(p_parents) p
+        cross join lateral (select g.round from workflow.groups g where g.task_id = p offset 0) g
+        cross join lateral (
+            select c.base from workflow.scopes c
+            where c.parent_task_id = p and c.round = g.round and not c.replaced
+              and c.status = 'cancelled' and c.started_at is not null offset 0) c
+        where not exists (
+            select 1 from workflow.scope_tasks(c.base) t where t.status in ('cancelled', 'failed'))));
     v_again := array(
         select c.base
         from unnest(p_parents) p

@@ -444,6 +444,20 @@ def test_terminate_works_from_inside_scopes_and_the_ending_follows(engine: Engin
     assert (found["status"], found["output"], found["error"]) == ("succeeded", 7, None)
 
 
+def test_an_item_that_ended_in_the_commit_of_a_terminate_is_kept_by_a_retry(engine: Engine) -> None:
+    define(engine, {"map": step(), "end": step()}, {"map": ("item", {"body": step()})})
+    workflow = engine.start()
+    claims = {c.step: c for c in engine.claim()}
+    engine.finish(claims["map"].opens(1, 2))
+    first, second = engine.claim()
+    engine.finish(second.succeeded(2))
+    engine.finish(terminated(claims["end"], status="failed"), first.succeeded(1))
+    assert engine.status(workflow) == "failed"
+    engine.retry(workflow)
+    (again,) = engine.claim()
+    assert (again.step, again.raw["resumed"]["outputs"]) == ("map", [{"body": 1}, {"body": 2}])
+
+
 def test_terminate_of_a_success_without_an_output_renders_the_template(engine: Engine) -> None:
     define(engine, {"end": step(), "output": step(kind="output")})
     workflow = engine.start()
