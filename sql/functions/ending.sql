@@ -180,8 +180,7 @@ begin
             status = 'pending', priority = excluded.priority, job_id = excluded.job_id, pending_since = p_now, tries = 0,
             crashes = 0, timeout_override = null, scheduled_at = null, first_started_at = null, finished_at = null,
             output = null, error = null, awaits = null;
-        update workflow.scopes c set replaced = true
-        where c.parent_task_id = any(array(select n.task_id from unnest(v_next) n)) and not c.replaced;
+        perform workflow.replace_scopes(array(select n.task_id from unnest(v_next) n));
         update workflow.workflows w set open_tasks = 1
         where w.id = any(array(select n.workflow_id from unnest(v_next) n));
         perform workflow.set_deadlines(array(select n.task_id from unnest(v_next) n), p_now, true);

@@ -50,8 +50,10 @@ begin
     -- Those of before are not theirs any more: they have others when they are pending again.
     delete from workflow.deadlines d where d.task_id = any(p_tasks);
 
-    v_waiting := p_tasks || array(
-        select distinct n.id
+    v_waiting := array(
+        select unnest(p_tasks)
+        union  -- once, though many are both
+        select n.id
         from unnest(p_tasks) x(id)
         cross join lateral (
             select t.id, t.version_id, t.step_index from workflow.tasks t where t.id = x.id offset 0) t
@@ -100,8 +102,7 @@ begin
             where c.parent_task_id = t.id and c.round = g.round and not c.replaced
               and (c.status <> 'succeeded' or d.kind <> 'iteration') offset 0));
     v_parents := array(select x from unnest(v_parents) x where not workflow.was_undone(x));
-    update workflow.scopes c set replaced = true
-    where c.parent_task_id = any(array(select x from unnest(p_tasks) x where not x = any(v_parents))) and not c.replaced;
+    perform workflow.replace_scopes(array(select x from unnest(p_tasks) x where not x = any(v_parents)));
     if v_parents <> '{}' then
         perform workflow.reopen_scopes(v_parents, p_path, p_now);
     end if;

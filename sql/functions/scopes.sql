@@ -236,6 +236,9 @@ begin
             cross join lateral (select g.round from workflow.groups g where g.task_id = c.parent_task_id offset 0) g
             where c.parent_task_id = any(v_over) and c.round = g.round and c.finished_at is null), p_now);
         update workflow.groups g set open = 0 where g.task_id = any(v_over);
+        -- Some that were to start were inside of what was closed just now.
+        v_next := workflow.still_blocked(v_next);
+        v_again := workflow.still_blocked(v_again);
     end if;
     if v_next is not null then
         perform workflow.start_scopes(v_next, p_now);
@@ -250,6 +253,21 @@ begin
 end
 $$;
 comment on function workflow.end_scopes is 'Internal: count down scopes in which tasks have ended';
+
+-- Of scopes those that wait for their turn, in the same order; null if there are none.
+create or replace function workflow.still_blocked(p_bases bigint[]) returns bigint[]
+language sql stable
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+as $$
+    select array_agg(b.base order by b.ord)
+    from unnest(p_bases) with ordinality as b(base, ord)
+    cross join lateral (select c.status from workflow.scopes c where c.base = b.base offset 0) c
+    where c.status = 'blocked'
+$$;
+comment on function workflow.still_blocked is 'Internal: those of these scopes that wait for their turn';
 
 -- Ends scopes and all scopes inside them: tasks that have not ended are cancelled. The caller holds the workflow rows.
 -- Returns those tasks: what they held is for workflow.free_resources.
@@ -321,14 +339,37 @@ begin
         v_cancelled := workflow.close_scopes(v_open, p_now);
     end if;
     -- Of a task that starts over, nothing of before is shown any more.
-    update workflow.scopes c set replaced = true
-    where c.parent_task_id = any(array(
-              select t.id from workflow.tasks t where t.id = any(p_tasks) and t.status = 'scheduled'))
-      and not c.replaced;
+    perform workflow.replace_scopes(array(
+        select t.id from workflow.tasks t where t.id = any(p_tasks) and t.status = 'scheduled'));
     return v_cancelled;
 end
 $$;
 comment on function workflow.stop_awaiting_scope is 'Internal: end the scopes that tasks still wait for';
+
+-- Marks the scopes of tasks that start over, and all scopes inside them: they are history. The caller holds the workflow rows.
+create or replace function workflow.replace_scopes(p_parents bigint[]) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_nestloop = off
+set enable_mergejoin = off
+as $$
+declare
+    v_level bigint[] := array(
+        select c.base from workflow.scopes c where c.parent_task_id = any(p_parents) and not c.replaced);
+begin
+    while v_level <> '{}' loop
+        update workflow.scopes c set replaced = true where c.base = any(v_level);
+        v_level := array(
+            select c.base
+            from unnest(v_level) b
+            cross join lateral (
+                select c.base from workflow.scopes c
+                where c.parent_task_id between b and b + 65535 and not c.replaced offset 0) c);
+    end loop;
+end
+$$;
+comment on function workflow.replace_scopes is 'Internal: mark the scopes of tasks that start over as history';
 
 -- What came of the scopes of a task: {"ended", "status", "position" (of the last), "error"?, "outputs"? (by position, null for
 -- one that failed), "steps"? (results that the parent's own expressions read)}. A scope's output is that of its body, or an object of

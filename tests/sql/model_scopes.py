@@ -58,24 +58,42 @@ class Scope:
             return "failed" if failed > self.steps[name].tolerates else "succeeded"
         return "waiting" if self.steps[name].inside else luck(self.path_of(name))
 
-    def settle(self, ended: Mapping[str, str]) -> bool:
-        """Outcomes of one transaction by path, and what follows; whether a failure now ends the scope at once."""
-        for name, scopes in list(self.inside.items()):
+    def settle(self, ended: Mapping[str, str]) -> None:
+        """Outcomes of one transaction by path, and what follows for the workflow."""
+        at_once = self.end(ended)
+        self.go_on()  # what is to start does so before the workflow ends
+        if at_once:
+            self.cancel()
+        self._close()
+
+    def end(self, ended: Mapping[str, str]) -> bool:
+        """Outcomes by path, here and inside; whether a failure now ends this scope at once."""
+        for name, scopes in self.inside.items():
             if self.status[name] == "waiting":
-                self._settle_inside(name, scopes, ended)
+                self._end_inside(name, scopes, ended)
         mine = {name: ended[self.path_of(name)] for name in self.status if self.path_of(name) in ended}
         for name, outcome in mine.items():
             if self.status[name] == "pending":
                 self._end(name, outcome)
         self._decide()
         failed = [n for n, s in mine.items() if s == "failed" and not self.steps[n].tolerated]
-        at_once = self.fail_fast and any(not asked(self.steps, name) for name in failed)
-        if at_once:
-            self.cancel()
+        return self.fail_fast and any(not asked(self.steps, name) for name in failed)
+
+    def go_on(self) -> None:
+        """Start what there is room for inside steps that still wait, and resume those of which nothing is left."""
+        for name, scopes in self.inside.items():
+            if self.status[name] == "waiting":
+                for scope in scopes:
+                    if scope.state == "running":
+                        scope.go_on()
+                self._start_next(name)
+                if all(scope.state not in {"running", "blocked"} for scope in scopes):
+                    self.status[name] = "pending"
+
+    def _close(self) -> None:
         if all(status in ENDED for status in self.status.values()):
             bad = [n for n, s in self.status.items() if s == "failed" and not self.steps[n].tolerated]
             self.state = "failed" if bad else "succeeded"
-        return at_once
 
     def cancel(self) -> None:
         self.state = "cancelled"
@@ -118,19 +136,18 @@ class Scope:
             ]
             self._start_next(name)
 
-    def _settle_inside(self, name: str, scopes: list[Scope], ended: Mapping[str, str]) -> None:
+    def _end_inside(self, name: str, scopes: list[Scope], ended: Mapping[str, str]) -> None:
         failed_before = sum(scope.state == "failed" for scope in scopes)
         for scope in scopes:
             if scope.state == "running":
-                scope.settle(ended)
+                if scope.end(ended):
+                    scope.cancel()
+                scope._close()
         failed = sum(scope.state == "failed" for scope in scopes)
         if self.fail_fast and failed > max(failed_before, self.steps[name].tolerates):
             for scope in scopes:
                 if scope.state in {"running", "blocked"}:
                     scope.cancel()
-        self._start_next(name)
-        if all(scope.state not in {"running", "blocked"} for scope in scopes):
-            self.status[name] = "pending"
 
     def _start_next(self, name: str) -> None:
         scopes = self.inside[name]

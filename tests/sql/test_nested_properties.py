@@ -67,10 +67,10 @@ def register(engine: Engine, graph: Mapping[str, Nested], *, fail_fast: bool) ->
                 number = len(scopes) + 1
                 scopes.append({"scope": number, "parent_step": first[name], "kind": kind, "depth": depth + 1})
                 levels.append((number, depth + 1, step.inside, kind == "item"))
-    plan = Jsonb({"fail_fast": fail_fast, "scopes": scopes})
+    plan = {"fail_fast": fail_fast, "scopes": scopes}
     version: int = engine.value(
         "select workflow.register_definition('nested', %s, md5(%s::jsonb::text), %s, %s)",
-        plan, Jsonb([rows, fail_fast]), plan, Jsonb(rows),
+        Jsonb(plan), Jsonb([rows, plan]), Jsonb(plan), Jsonb(rows),
     )  # fmt: skip
     return version
 

@@ -8,6 +8,7 @@ from uuid import UUID
 import pytest
 from support.invariants import assert_sound
 
+from sql import nested
 from sql.engine import Claim, Engine, step
 from sql.test_cancel_retry import refused
 from sql.test_scopes import claimed, define_block, define_map
@@ -214,6 +215,26 @@ def test_a_map_behind_a_step_that_runs_again_starts_over(engine: Engine) -> None
     assert "resumed" not in parent.raw
     engine.finish(parent.opens(1, 1))
     assert paths(claimed(engine)) == ["each[0]"]
+
+
+def test_what_was_inside_of_something_inside_a_block_that_starts_over_is_history_too(engine: Engine) -> None:
+    nested.define(
+        engine,
+        {"first": nested.step(), "group": nested.step(["first"], ordering=[0])},
+        {"group": ("block", {"inner": nested.step()}), "inner": ("block", {"leaf": nested.step()})},
+        plan={"fail_fast": False},
+    )
+    workflow = engine.start()
+    engine.finish(engine.claim_one("first").failed())
+    engine.finish(engine.claim_one("group").opens(1))
+    engine.finish(engine.claim_one("inner").opens(2))
+    engine.finish(engine.claim_one("leaf").failed())
+    engine.finish(engine.claim_one("inner").failed())
+    engine.finish(engine.claim_one("group").failed())
+    engine.retry(workflow)
+    shown = engine.rows("select path from workflow.task_list where not replaced order by path")
+    assert [row["path"] for row in shown] == ["first", "group"]
+    assert_sound(engine)
 
 
 def test_a_map_that_goes_on_with_another_version_is_kept_without_its_items(engine: Engine) -> None:

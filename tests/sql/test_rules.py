@@ -8,6 +8,7 @@ from uuid import UUID
 
 import pytest
 from psycopg.types.json import Jsonb
+from support.invariants import assert_sound
 
 from .engine import Engine, Spec, step
 from .model import ENDED, counts_as, verdict
@@ -164,3 +165,12 @@ def test_the_table_of_rules_in_the_documentation_is_what_happens(engine: Engine)
         statuses = engine.tasks(workflow)
         assert {rule: statuses[rule] for rule in table} == {rule: WORDS[row[number]] for rule, row in table.items()}
         engine.cancel(workflow)
+
+
+def test_a_step_that_need_not_wait_for_another_has_one_job_when_both_are_retried(engine: Engine) -> None:
+    engine.define({"a": step(), "b": step(["a"], rule="always")}, fail_fast=False)
+    workflow = engine.start()
+    engine.finish(*(claim.failed() for claim in engine.claim()))
+    assert engine.retry(workflow) == 2
+    assert_sound(engine)
+    assert sorted(claim.step for claim in engine.claim()) == ["a", "b"]

@@ -180,6 +180,30 @@ def test_a_failure_deep_inside_ends_the_scopes_around_it_one_after_the_other(eng
     assert_sound(engine)
 
 
+def test_nothing_starts_inside_an_item_that_is_closed_in_the_same_commit(engine: Engine) -> None:
+    engine.define(
+        {
+            "outer": step(),
+            "item": step(id="outer", scope=1, depth=1, body=True),
+            "leaf": step(id="outer", scope=2, depth=2, body=True),
+        },
+        plan={
+            "scopes": [
+                {"scope": 1, "parent_step": 0, "kind": "item", "depth": 1, "final_steps": 1},
+                {"scope": 2, "parent_step": 1, "kind": "item", "depth": 2, "final_steps": 1},
+            ]
+        },
+    )
+    engine.start()
+    engine.finish(engine.claim_one().opens(1, 2))
+    first, second = claimed(engine)
+    engine.finish(first.opens(2, 2, width=1))
+    leaf = engine.claim_one()
+    engine.finish(leaf.succeeded(), second.failed())  # there is room for the next leaf, but not for its item any more
+    assert_sound(engine)
+    assert engine.claim_one().raw["resumed"]["status"] == "failed"
+
+
 def test_a_block_that_is_tried_again_starts_over_and_its_first_try_is_history(engine: Engine) -> None:
     define_block(engine)
     engine.start()

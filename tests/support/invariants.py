@@ -222,6 +222,9 @@ INVARIANTS = {
         where t.status = 'waiting' and t.awaits ->> 'kind' = 'scope' and g.open < g.width and exists (
             select 1 from workflow.scopes c
             where c.parent_task_id = g.task_id and c.round = g.round and c.status = 'blocked')""",
+    "a scope that has ended says how, and no other does": """
+        select c.base, c.status from workflow.scopes c
+        where (c.finished_at is not null) <> (c.status in ('succeeded', 'failed', 'cancelled'))""",
     "a running scope has an open task": f"""
         select c.base from workflow.scopes c where c.status = 'running' and not exists (
             select 1 from workflow.definition_steps s join workflow.tasks t on t.id = c.base + s.step_index
