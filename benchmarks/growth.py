@@ -105,9 +105,9 @@ def measure(server: Server, profile: Profile) -> list[Table]:
         by_turns = {state.label: urls[state.label] for state in states if state.turns}
         figures = asyncio.run(_measure_turns(by_turns, profile.turns))
         by_load = {state.label: urls[state.label] for state in states if state.load}
-        loaded = _measure_loads(by_load, profile.growth_rounds)
+        loaded = _measure_loads(by_load, profile)
     tables = [_table(title, list(by_state.values())) for title, by_state in figures.items()]
-    return [*tables, _load_table(loaded)]
+    return [*tables, _load_table(loaded, profile)]
 
 
 def _tables(connection: psycopg.Connection) -> list[str]:
@@ -129,26 +129,30 @@ def _table(title: str, figures: list[Figure]) -> Table:
     return Table(title, rows)
 
 
-def _load_table(figures: list[Figure]) -> Table:
+def _load_table(figures: list[Figure], profile: Profile) -> Table:
     empty, *others = figures
     rows = [Row(empty)]
     for figure in others:
         ratio = figure.ratio_to(empty)
         met = ratio >= _THROUGHPUT_GOAL
         rows.append(Row(figure, (("x empty", ratio),), goal=f">= {_THROUGHPUT_GOAL:g} x empty", met=met))
-    return Table(f"Throughput of 1,000 singles and 100 chains of 10, two workers with {_SLOTS} slots", rows)
+    singles, chains = 1000 * profile.load_factor, 100 * profile.load_factor
+    return Table(f"Throughput of {singles:,} singles and {chains} chains of 10, two workers with {_SLOTS} slots", rows)
 
 
-def _measure_loads(urls: Mapping[str, str], rounds: int) -> list[Figure]:
+def _measure_loads(urls: Mapping[str, str], profile: Profile) -> list[Figure]:
     """Two workers for each database; the databases take turns."""
     with ExitStack() as stack:
         for url in urls.values():
             stack.enter_context(workers(url, concurrency=_SLOTS))
-        return asyncio.run(_run_loads(urls, rounds))
+        return asyncio.run(_run_loads(urls, profile))
 
 
-async def _run_loads(urls: Mapping[str, str], rounds: int) -> list[Figure]:
-    loads = [Load.of("", definitions.single(), 1000), Load.of("", definitions.chain(10), 100)]
+async def _run_loads(urls: Mapping[str, str], profile: Profile) -> list[Figure]:
+    loads = [
+        Load.of("", definitions.single(), 1000 * profile.load_factor),
+        Load.of("", definitions.chain(10), 100 * profile.load_factor),
+    ]
     steps = sum(load.steps for load in loads)
     figures = [Figure(label, "steps/s") for label in urls]
     async with AsyncExitStack() as stack:
@@ -160,7 +164,7 @@ async def _run_loads(urls: Mapping[str, str], rounds: int) -> list[Figure]:
             stores.append(Store(pool))
             for load in loads:
                 await stores[-1].definitions.register(load.definition)
-        for repetition in range(1 + rounds):  # the first warms up
+        for repetition in range(1 + profile.growth_rounds):  # the first warms up
             for store, figure in zip(stores, figures, strict=True):
                 cost = await run_loads(store, loads)
                 if repetition:

@@ -19,7 +19,7 @@ from workflow_engine.store.store import Store
 
 _GOAL_MS = 5.0
 _IDLE_GOAL = 5.0
-_IDLE_SECONDS = 5.0
+_IDLE_SECONDS = 30.0  # longer than a visit of autovacuum
 _REPORT_SECONDS = 11.0  # idle sessions report their counts ten seconds late
 _PAUSE_SECONDS = 0.3  # between two chains, so that the workers are idle again
 _LENGTH = 40
