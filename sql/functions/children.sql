@@ -35,11 +35,13 @@ declare
     v_message   text;
 begin
     for v_task in
-        select a.task_id, a.workflow_id, a.awaits, w.labels, w.priority, w.depth, coalesce(w.root_id, w.id) as root_id,
+        select a.task_id, a.workflow_id, a.awaits, w.labels, w.priority, w.depth, w.created_by,
+               coalesce(w.root_id, w.id) as root_id,
                coalesce((a.awaits -> 'wait')::boolean, true) as waits
         from unnest(p_tasks) a
         cross join lateral (
-            select w.id, w.labels, w.priority, w.depth, w.root_id from workflow.workflows w where w.id = a.workflow_id offset 0) w
+            select w.id, w.labels, w.priority, w.depth, w.root_id, w.created_by from workflow.workflows w
+            where w.id = a.workflow_id offset 0) w
         order by a.task_id
     loop
         if v_task.awaits ? 'workflow_id' then
@@ -56,6 +58,7 @@ begin
                 v_started := workflow.start_many(jsonb_build_array(jsonb_build_object(
                     'name', v_task.awaits ->> 'name', 'version', v_task.awaits -> 'version',
                     'input', coalesce(v_task.awaits -> 'input', '{}'), 'labels', v_task.labels, 'priority', v_task.priority,
+                    'created_by', v_task.created_by,
                     'parent_task_id', v_task.task_id, 'parent_id', v_task.workflow_id, 'root_id', v_task.root_id,
                     'depth', v_task.depth + 1, 'on_parent_cancel', coalesce(
                         v_task.awaits ->> 'on_parent_cancel', case when v_task.waits then 'cancel' else 'abandon' end))))

@@ -5,7 +5,7 @@
 -- p_input     of the new workflow; null: that of the old one.
 -- p_version   of the definition; null: that of the old one.
 -- p_dry_run   only say what would be done.
--- p_key       idempotency key, as for workflow.start_many.
+-- p_key       idempotency key, as for workflow.start_many; keys of different principals do not meet.
 --
 -- Returns {"id", "name", "version", "status", "replayed", "again": [{"step", "ran"}], "kept": [{"step", "status"}]}; `ran` says
 -- that the old workflow began it, so that its effects repeat. `id` and `status` are null when p_dry_run.
@@ -13,7 +13,8 @@
 -- workflow.start_many.
 create or replace function workflow.rerun(
     p_workflow_id uuid, p_from text default null, p_input jsonb default null, p_version integer default null,
-    p_dry_run boolean default false, p_key text default null, p_fingerprint text default '') returns jsonb
+    p_dry_run boolean default false, p_key text default null, p_fingerprint text default '', p_principal text default '')
+    returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -51,7 +52,7 @@ begin
         v_start := workflow.start_many(jsonb_build_array(jsonb_build_object(
             'name', v_old.name, 'version', v_version.version, 'hash', v_version.hash,
             'input', coalesce(p_input, v_old.input), 'labels', v_old.labels, 'priority', v_old.priority,
-            'rerun_of', p_workflow_id)), p_key, p_fingerprint);
+            'rerun_of', p_workflow_id)), p_key, p_fingerprint, p_principal);
         v_started := jsonb_build_object(
             'id', v_start -> 'started' -> 0 -> 'id', 'status', v_start -> 'started' -> 0 -> 'status',
             'replayed', v_start -> 'replayed');

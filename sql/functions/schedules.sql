@@ -142,9 +142,12 @@ comment on function workflow.scheduled_start is 'Internal: a start for a due tim
 -- Starts workflows for due times of the past, all or none: those for which the schedule has started none. Unless workflows of
 -- it may overlap they run one after the other.
 --
--- p_times  [{"position", "at"}], in order. Returns as workflow.start_many, with "scheduled_for".
+-- p_times      [{"position", "at"}], in order.
+-- p_principal  who asks.
+--
+-- Returns as workflow.start_many, with "scheduled_for".
 -- Errors: WF404 no such schedule; those of workflow.start_many.
-create or replace function workflow.backfill_schedule(p_name text, p_times jsonb) returns jsonb
+create or replace function workflow.backfill_schedule(p_name text, p_times jsonb, p_principal text default '') returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
 as $$
@@ -160,14 +163,15 @@ begin
     return (
         select coalesce(jsonb_agg(a.started || jsonb_build_object('scheduled_for', v_starts -> a.ord::integer - 1 -> 'labels' -> 'scheduled_for')
                                   order by a.ord), '[]')
-        from jsonb_array_elements(workflow.start_many(v_starts) -> 'started') with ordinality as a(started, ord));
+        from jsonb_array_elements(
+            workflow.start_many(v_starts, p_principal => p_principal) -> 'started') with ordinality as a(started, ord));
 end
 $$;
 comment on function workflow.backfill_schedule is 'Start workflows for due times of the past';
 
 -- Starts one workflow of a schedule now, beside its due times. Returns as an item of workflow.start_many.
 -- Errors: WF404 no such schedule; those of workflow.start_many.
-create or replace function workflow.run_schedule(p_name text) returns jsonb
+create or replace function workflow.run_schedule(p_name text, p_principal text default '') returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
 as $$
@@ -175,7 +179,7 @@ begin
     perform workflow.find_schedule(p_name);
     return workflow.start_many((
         select jsonb_build_array(jsonb_build_object('name', p_name, 'input', coalesce(s.input, '{}')))
-        from workflow.schedules s where s.name = p_name and s.position = 0)) -> 'started' -> 0;
+        from workflow.schedules s where s.name = p_name and s.position = 0), p_principal => p_principal) -> 'started' -> 0;
 end
 $$;
 comment on function workflow.run_schedule is 'Start one workflow of a schedule now';

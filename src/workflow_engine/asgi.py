@@ -27,9 +27,10 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         settings: Default: read from the environment.
 
     Raises:
-        SettingsInvalid: The environment has a wrong value.
+        SettingsInvalid: The environment has a wrong value, or in production does not say whether callers need keys.
     """
     chosen = settings or load_settings()
+    chosen.check_auth_choice()
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -45,7 +46,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await mirror.close()
 
     app = build_app(lifespan)
-    app.include_router(dashboard_router(_store_of))
+    app.include_router(dashboard_router(_store_of, needs_keys=chosen.needs_keys))
     return app
 
 

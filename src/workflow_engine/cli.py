@@ -11,9 +11,12 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from workflow_engine.access import read_key
+from workflow_engine.cli_token import read_duration, token_app
 from workflow_engine.errors import EngineError, ServerUnreachable, SettingsInvalid
 
 if TYPE_CHECKING:
+    from workflow_engine.client.http import Client
     from workflow_engine.settings import Settings
 
 EXIT_FAILED = 1
@@ -31,6 +34,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 
+app.add_typer(token_app, name="token")
+
 DataDirectory = Annotated[Path | None, typer.Option("--data-dir", help="Where the servers keep their data and logs.")]
 Include = Annotated[
     list[str] | None, typer.Option("--include", metavar="MODULE", help="Load handlers from this module; repeatable.")
@@ -39,6 +44,9 @@ Engines = Annotated[int, typer.Option("--engines", min=1, help="Number of engine
 Workers = Annotated[int, typer.Option("--workers", min=0, help="Number of worker processes.")]
 Server = Annotated[
     str | None, typer.Option("--server", metavar="URL", help="The engine to speak to (WORKFLOW_SERVER).")
+]
+Token = Annotated[
+    str | None, typer.Option("--token", metavar="KEY", help="A key of that engine; better by WORKFLOW_TOKEN.")
 ]
 
 
@@ -59,6 +67,7 @@ def serve(
 ) -> None:
     """Run an engine: the API and the maintenance duties."""
     settings = _settings(HOST=host, PORT=port)
+    settings.check_auth_choice()
     from workflow_engine.api.server import serve
     from workflow_engine.observability.logs import configure_logging
 
@@ -94,14 +103,13 @@ def logs(
     workflow_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a workflow.")],
     follow: Annotated[bool, typer.Option("--follow", help="Go on until the workflow has ended.")] = False,
     server: Server = None,
+    token: Token = None,
 ) -> None:
     """Print what happened to a workflow, line by line, whichever process did the work."""
     from urllib.parse import quote
 
-    from workflow_engine.client.http import Client
-
     query = {"format": "text", **({"follow": "true"} if follow else {})}
-    with Client(_settings(WORKFLOW_SERVER=server).server) as client:
+    with _client(server, token) as client:
         for line in client.lines(f"/workflows/{quote(workflow_id, safe='')}/logs", **query):
             if line:  # an empty one only says that the engine is still there
                 typer.echo(line)
@@ -143,7 +151,7 @@ def schema() -> None:
 
 
 @app.command()
-def graph(
+def graph(  # noqa: PLR0917 its options are given by name
     what: Annotated[str, typer.Argument(metavar="FILE|NAME", help="A file, or the name of a registered definition.")],
     form: Annotated[str, typer.Option("--format", help="text, mermaid, dot or svg.")] = "text",
     include: Include = None,
@@ -151,6 +159,7 @@ def graph(
         list[str] | None, typer.Option("--type", metavar="TYPE", help="A task type that workers bring; repeatable.")
     ] = None,
     server: Server = None,
+    token: Token = None,
 ) -> None:
     """Draw the steps of a definition: one in a file, without an engine, or one that an engine has."""
     from workflow_engine.api.offline import FORMS, check_file, is_file, known_types, picture_from
@@ -167,9 +176,7 @@ def graph(
     else:
         from urllib.parse import quote
 
-        from workflow_engine.client.http import Client
-
-        with Client(_settings(WORKFLOW_SERVER=server).server) as client:
+        with _client(server, token) as client:
             picture = picture_from(what, client.get(f"/workflows/{quote(what, safe='')}/dag"))
     try:
         typer.echo(FORMS[form](picture), nl=False)
@@ -189,6 +196,8 @@ def dev(
     mock_http: Annotated[bool, typer.Option("--mock-http", help="A local echo answers every http step.")] = False,
 ) -> None:
     """Run everything on this machine: PostgreSQL, Valkey, engines, workers and stand-ins for the neighbours."""
+    from functools import partial
+
     from workflow_engine.embedded.stack import Stack, StackOptions
     from workflow_engine.embedded.terminal import announce
     from workflow_engine.settings import load_settings
@@ -201,8 +210,10 @@ def dev(
         include=_modules(include),
         mock_http=mock_http,
     )
-    load_settings(PORT=port)  # a wrong value in the environment is told here, once, not by every child
-    Stack(options).run(when_ready=announce)
+    # A wrong value in the environment is told here, once, not by every child.
+    settings = load_settings(PORT=port)
+    settings.check_auth_choice()
+    Stack(options).run(when_ready=partial(announce, needs_keys=settings.needs_keys))
 
 
 @app.command()
@@ -224,14 +235,14 @@ def demo(
 def drain(
     timeout: Annotated[str, typer.Option(help="How long to wait: 90s, 5m.")] = "5m",
     server: Server = None,
+    token: Token = None,
     pause: Annotated[bool, typer.Option("--pause/--no-pause", help="Pause the intake first.")] = True,
 ) -> None:
     """Pause the intake and wait until no workflow runs, before a restart. Exit code 124 when the time was over."""
     from workflow_engine.client.drain import MOST_EXPLAINED, Drain, counted, whether_paused
-    from workflow_engine.client.http import Client
 
-    seconds = _duration(timeout, "--timeout")
-    with Client(_settings(WORKFLOW_SERVER=server).server) as client:
+    seconds = read_duration(timeout, "--timeout")
+    with _client(server, token) as client:
         try:
             left = Drain(client, pause=pause, say=typer.echo).run(seconds)
         except KeyboardInterrupt:
@@ -278,14 +289,13 @@ def _settings(**flags: Any) -> Settings:
     return load_settings(**{name: value for name, value in flags.items() if value is not None})
 
 
-def _duration(text: str, option: str) -> float:
-    from workflow_engine.definition.durations import parse_duration
-    from workflow_engine.errors import InputInvalid
+def _client(server: str | None, token: str | None) -> Client:
+    from workflow_engine.client.http import Client
 
-    try:
-        return parse_duration(text)
-    except InputInvalid as error:
-        raise typer.BadParameter(error.faults[0].message, param_hint=option) from None
+    settings = _settings(WORKFLOW_SERVER=server, WORKFLOW_TOKEN=token)
+    if settings.token and read_key(settings.token) is None:
+        raise SettingsInvalid("WORKFLOW_TOKEN (or --token) is no key: one is wfk_, 12 characters, _ and 43 characters")
+    return Client(settings.server, token=settings.token)
 
 
 def _included(include: list[str] | None) -> list[str]:

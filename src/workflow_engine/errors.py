@@ -7,6 +7,8 @@ EngineError
 │   └── CircularDependency     its steps wait for each other
 ├── InputInvalid               a parameter or body was refused, with the places
 ├── RequestRefused             it cannot be read, or asks for what is not served
+├── Unauthorized               it is not known who asks
+├── Forbidden                  who asks may not do this
 ├── NotFound
 │   ├── DefinitionNotFound
 │   ├── WorkflowNotFound
@@ -127,6 +129,50 @@ class RequestRefused(EngineError):
 
     def __init__(self, code: str, detail: str, *, hint: str | None = None) -> None:
         self.code = code
+        super().__init__(detail, hint=hint)
+
+
+class Unauthorized(EngineError):
+    """It is not known who asks.
+
+    Args:
+        reason: One word for metrics: `missing`, `invalid`, `expired` or `revoked`.
+        detail: One sentence about it.
+        hint: What to do about it.
+        key_id: Of the key that was good once.
+        principal: Its name.
+    """
+
+    code = "unauthorized"
+
+    def __init__(
+        self,
+        reason: str,
+        detail: str,
+        *,
+        hint: str | None = None,
+        key_id: str | None = None,
+        principal: str | None = None,
+    ) -> None:
+        self.reason = reason
+        self.key_id = key_id
+        self.principal = principal
+        super().__init__(detail, hint=hint)
+
+
+class Forbidden(EngineError):
+    """Who asks may not do this.
+
+    Args:
+        detail: One sentence about it.
+        scope: What is missing, where a scope is.
+        hint: What to do about it.
+    """
+
+    code = "forbidden"
+
+    def __init__(self, detail: str, *, scope: str | None = None, hint: str | None = None) -> None:
+        self.scope = scope
         super().__init__(detail, hint=hint)
 
 

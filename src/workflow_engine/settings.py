@@ -130,6 +130,12 @@ class Settings(BaseSettings):
     )
 
     env: Literal["development", "production"] = _named("WORKFLOW_ENV", "development", "Kind of deployment.")
+    auth: Literal["", "none", "token"] = _named(
+        "WORKFLOW_AUTH", "", "token: callers need keys; none: they do not. Production needs one of both to be said."
+    )
+    token: str = _named(
+        "WORKFLOW_TOKEN", "", "Key that commands such as drain show to the engine; also --token.", repr=False
+    )
     lease_seconds: float = _named("WORKFLOW_LEASE_SECONDS", 30.0, "Length of a lease.", gt=0)
     heartbeat_seconds: float = _named(
         "WORKFLOW_HEARTBEAT_SECONDS", 10.0, "Time between heartbeats; less than half a lease.", gt=0
@@ -153,6 +159,12 @@ class Settings(BaseSettings):
         "WORKFLOW_RETENTION_FAILED_SECONDS",
         0.0,
         "The same for those that failed or were cancelled.",
+        ge=0,
+    )
+    retention_audit_seconds: int = _named(
+        "WORKFLOW_RETENTION_AUDIT_SECONDS",
+        90 * 24 * 60 * 60,
+        "How long rows of the audit log are kept; 0 = for ever. The default is 90 days.",
         ge=0,
     )
     listen_notify: bool = _named(
@@ -195,6 +207,24 @@ class Settings(BaseSettings):
     server: str = _named(
         "WORKFLOW_SERVER", "http://localhost:3003", "Engine that commands such as drain speak to; also --server."
     )
+
+    @property
+    def needs_keys(self) -> bool:
+        """Whether callers of the API must show a key."""
+        return self.auth == "token"
+
+    def check_auth_choice(self) -> None:
+        """Called before anything is served.
+
+        Raises:
+            SettingsInvalid: In production nobody said whether callers need keys.
+        """
+        if self.env == "production" and not self.auth:
+            raise SettingsInvalid(
+                "WORKFLOW_AUTH is not set, and with WORKFLOW_ENV=production it must be: token or none",
+                hint="token: callers need keys, which `workflow-engine token create` makes. none: whoever reaches the"
+                " port may do everything, so only where something in front of it decides who does.",
+            )
 
     @property
     def grace_seconds(self) -> float:

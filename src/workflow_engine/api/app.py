@@ -9,12 +9,15 @@ from fastapi_offline import FastAPIOffline
 from starlette.types import Lifespan
 
 from workflow_engine.api.answers import API
+from workflow_engine.api.auditing import Auditing
+from workflow_engine.api.entering import enter
 from workflow_engine.api.envelope import Envelope
 from workflow_engine.api.operating import show_operation
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
     approvals,
+    audit,
     budgets,
     bulk,
     definitions,
@@ -37,6 +40,7 @@ from workflow_engine.api.routes import (
     trace,
     trials,
     versions,
+    whoami,
     why,
     workers,
     workflows,
@@ -45,6 +49,7 @@ from workflow_engine.settings import VERSION
 
 _DESCRIPTION = """A durable workflow engine on Postgres.
 
+Where keys are needed, send one: `Authorization: Bearer wfk_...`; `x-scope` says what it must be allowed to do.
 Errors are problem details (RFC 9457). `?pretty` indents any answer. A definition is started by submitting its steps or
 its name; the answer is 202 with the id of the workflow, and Postgres has it.
 """
@@ -58,6 +63,7 @@ _TAGS = [
     {"name": "schedules", "description": "When definitions start by themselves."},
     {"name": "approvals", "description": "What people are asked, and their answers."},
     {"name": "outbox", "description": "What workflows have emitted, and how far its delivery is."},
+    {"name": "access", "description": "Who may do what, and what was asked by whom."},
     {"name": "engine", "description": "The engine as a whole."},
     {"name": "health", "description": "For people and for probes."},
 ]
@@ -75,6 +81,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         description=_DESCRIPTION,
         openapi_tags=_TAGS,
         lifespan=lifespan,
+        dependencies=[Depends(enter)],
         redoc_url=None,
         redirect_slashes=False,  # a redirected POST loses its body with many clients
     )
@@ -104,11 +111,14 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         signals.router,
         approvals.router,
         outbox.router,
+        audit.router,
+        whoami.router,
     ):
         app.include_router(routes, dependencies=[Depends(show_operation)])
     app.include_router(health.router, prefix=API)
     app.include_router(health.router, include_in_schema=False)
     app.include_router(health.metrics_router)
+    app.add_middleware(Auditing)
     app.add_middleware(Envelope)
     add_problem_handlers(app)
     app.openapi = functools.partial(document, app)  # type: ignore[method-assign]

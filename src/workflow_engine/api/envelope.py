@@ -12,6 +12,7 @@ from starlette.datastructures import Headers, MutableHeaders
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
+from workflow_engine.access import NOBODY, Principal
 from workflow_engine.api.answers import MEDIA_TYPES
 from workflow_engine.api.problems import problem
 from workflow_engine.observability import metrics
@@ -90,6 +91,11 @@ class _Exchange:
         main_type = media_type.split("/")[0]
         return any(part in ("*/*", f"{main_type}/*", "text/plain", media_type) for part in ranges)
 
+    @property
+    def _principal(self) -> str | None:
+        principal: Principal = self.scope.get("principal", NOBODY)
+        return principal.name or None
+
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -117,6 +123,7 @@ class _Exchange:
         log(
             "request",
             workflow_id=self.scope.get("workflow_id"),
+            principal=self._principal,
             method=self.method,
             path=self.scope["path"],
             status=status,

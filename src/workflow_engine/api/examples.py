@@ -47,6 +47,7 @@ SUMMARY: dict[str, Any] = {
     "paused_at": None,
     "ending": None,
     "parent_id": None,
+    "created_by": "ann",
     "links": _LINKS,
 }
 WORKFLOW: dict[str, Any] = {
@@ -443,6 +444,7 @@ HEALTH: dict[str, Any] = {
     "version": "0.1.0",
     "accepting": True,
     "paused": False,
+    "auth": "token",
     "deadlock_detection": "warn",
     "checks": {
         "postgres": {"status": "ok"},

@@ -128,6 +128,7 @@ class Health:
             "version": self._version,
             "accepting": paused is False,
             "paused": paused is True,
+            "auth": "token" if self._settings.needs_keys else "none",
             "deadlock_detection": self._settings.deadlock_detection,
             "checks": {name: finding.as_json() for name, finding in found.items()},
         }

@@ -12,6 +12,7 @@ from fastapi.openapi.utils import get_openapi
 from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
+from workflow_engine.access import X_SCOPE, Scope, declares
 from workflow_engine.api import examples, schemas
 from workflow_engine.api.answers import MEDIA_TYPES
 from workflow_engine.api.parameters import PRETTY, Parameter
@@ -20,6 +21,7 @@ from workflow_engine.api.problems import MEDIA_TYPE, PROBLEMS
 # What can happen to every request.
 _ALWAYS = (406, 422, 500, 503)
 YAML = MEDIA_TYPES["yaml"]
+_KEY = "key"
 _REFERENCE = "#/components/schemas/{model}"
 
 
@@ -69,6 +71,7 @@ def operation(
     *,
     summary: str,
     tag: str,
+    scope: Scope,
     answers: Mapping[int, Answer],
     parameters: Sequence[Parameter] = (),
     headers: Sequence[Mapping[str, Any]] = (),
@@ -81,6 +84,7 @@ def operation(
         operation_id: Stable: generated clients name their functions after it.
         summary: One line.
         tag: The noun it belongs to.
+        scope: What it asks of who calls it.
         answers: What it answers, by status.
         parameters: Those of its query.
         headers: Those it reads, as OpenAPI has parameters.
@@ -90,7 +94,12 @@ def operation(
     _answers[operation_id] = answers
     if body is not None:
         problems = [*problems, 400, 408, 413, 415]
-    extra: dict[str, Any] = {"parameters": [*(p.document() for p in (*parameters, PRETTY)), *headers]}
+    if scope is not Scope.OPEN:
+        problems = [*problems, 401, 403]
+    extra: dict[str, Any] = {
+        **declares(scope),
+        "parameters": [*(p.document() for p in (*parameters, PRETTY)), *headers],
+    }
     if body is not None:
         extra["requestBody"] = _request_body(body)
     return {
@@ -134,8 +143,11 @@ def document(app: FastAPI) -> dict[str, Any]:
         )
         _, definitions = models_json_schema([(model, "validation") for model in models], ref_template=_REFERENCE)
         components.update(definitions["$defs"])
+        made["components"]["securitySchemes"] = {_KEY: {"type": "http", "scheme": "bearer", "bearerFormat": "wfk_..."}}
         for item in made["paths"].values():
             for described in item.values():
+                if described[X_SCOPE] != Scope.OPEN:
+                    described["security"] = [{_KEY: []}]
                 for status, answer in _answers[described["operationId"]].items():
                     described["responses"][str(status)]["content"]["application/json"]["example"] = answer.example
         app.openapi_schema = made

@@ -211,6 +211,12 @@ def _moment(text: str) -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
+def _http_status(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) == 3 and 100 <= int(text) <= 599):
+        raise ValueError("write a number from 100 to 599")
+    return int(text)
+
+
 def _workflow_position(text: str) -> UUID:
     try:
         return UUID(read_cursor(text))
@@ -330,6 +336,13 @@ BEFORE = Parameter(
 LABEL = Parameter("label.*", _text, {}, {"type": "string"}, "Only workflows with this label: `label.team=x`.", "x")
 
 
+PRINCIPAL = Parameter("principal", _text, None, {"type": "string"}, "Only of this principal.", "ann")
+OPERATION = Parameter("operation", _text, None, {"type": "string"}, "Only of this `operationId`.", "workflows_cancel")
+ANSWERED_WITH = Parameter(
+    "status", _http_status, None, {"type": "integer", "minimum": 100, "maximum": 599}, "Only answered with this.", 403
+)
+ASKED_SINCE = Parameter("since", _moment, None, {"type": "string"}, "At or after this time, or so long ago.", "24h")
+ASKED_UNTIL = Parameter("until", _moment, None, {"type": "string"}, "Before this time.", "2026-01-31T12:00:00Z")
 TYPE = Parameter("type", _text, None, {"type": "string"}, "Only tasks of this type.", "llm_inference")
 THRESHOLD = Parameter(
     "threshold",

@@ -21,10 +21,13 @@ from workflow_engine.errors import (
     EngineError,
     EnginePaused,
     Fault,
+    Forbidden,
     InputInvalid,
     StoreUnavailable,
+    Unauthorized,
     WorkflowInTheWay,
 )
+from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
 
 MEDIA_TYPE = "application/problem+json"
@@ -40,6 +43,8 @@ PROBLEMS: dict[str, int] = {
     "malformed-yaml": 400,
     "duplicate-json-key": 400,
     "invalid-idempotency-key": 400,
+    "unauthorized": 401,
+    "forbidden": 403,
     "not-found": 404,
     "workflow-not-found": 404,
     "task-not-found": 404,
@@ -161,9 +166,23 @@ def engine_problem(request: Request, error: EngineError) -> Response:
         extra["workflow_id"] = error.workflow_id
     if isinstance(error, StoreUnavailable):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    if isinstance(error, Unauthorized | Forbidden):
+        headers["WWW-Authenticate"] = _challenge(request, error)
+        metrics.refused_requests.labels(error.reason if isinstance(error, Unauthorized) else "forbidden").inc()
     if isinstance(error, EnginePaused):
         headers["Retry-After"] = str(PAUSED_RETRY_AFTER_SECONDS)
     return problem(request, code, error.detail, hint=error.hint, faults=faults, headers=headers, **extra)
+
+
+def _challenge(request: Request, error: Unauthorized | Forbidden) -> str:
+    """How to be let in (RFC 6750). Browsers ask for a password: the key is one, for pages."""
+    if isinstance(error, Forbidden):
+        scope = f', scope="{error.scope}"' if error.scope else ""
+        return f'Bearer realm="workflow-engine", error="insufficient_scope"{scope}'
+    if "text/html" in request.headers.get("accept", "") and request.method == "GET":
+        return 'Basic realm="workflow-engine: any name, and a key as the password", charset="UTF-8"'
+    fault = "" if error.reason == "missing" else ', error="invalid_token"'
+    return f'Bearer realm="workflow-engine"{fault}'
 
 
 def add_problem_handlers(app: FastAPI) -> None:

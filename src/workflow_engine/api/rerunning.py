@@ -51,9 +51,9 @@ class Reran:
 
 
 async def rerun(
-    store: Store, workflow_id: str, request: RerunRequest, *, dry_run: bool, key: Key | None = None
+    store: Store, workflow_id: str, request: RerunRequest, *, dry_run: bool, key: Key | None = None, by: str = ""
 ) -> Reran:
-    """Start a workflow again, or say what that would come to.
+    """Start a workflow again, or say what that would come to; `by` is the name of the principal.
 
     Raises:
         InputInvalid: There is no such step, or the version does not take the input.
@@ -74,6 +74,7 @@ async def rerun(
         dry_run=dry_run,
         key=key.key if key else None,
         fingerprint=key.fingerprint if key else "",
+        principal=by,
     )
     effects = _repeated_effects(plan, done)
     changed = await _kept_though_changed(store, old, done) if version.version != old.version else []

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 
+from workflow_engine.api.audit_log import AuditLog
+from workflow_engine.api.authentication import Authentication
 from workflow_engine.api.definitions import DefinitionReader
 from workflow_engine.api.health import Health
 from workflow_engine.api.known_names import KnownNames
@@ -22,8 +24,13 @@ from workflow_engine.mirror.client import Mirror
 from workflow_engine.mirror.definitions import DefinitionCache
 from workflow_engine.mirror.locks import OperationLocks
 from workflow_engine.observability import metrics
+from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import VERSION, Settings
+from workflow_engine.store.audit import Audit
+from workflow_engine.store.pool import Pool
 from workflow_engine.store.store import Store
+
+_OPEN = "authentication is off: whoever reaches this port may do everything; WORKFLOW_AUTH=token asks for keys"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,11 +44,17 @@ class Services:
     reloader: Reloader
     scraping: Scraping
     trials: Trials
+    authentication: Authentication
+    audit_log: AuditLog
 
 
 @asynccontextmanager
 async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror) -> AsyncIterator[None]:
     """Give the routes of `app` what they need, for as long as the context is open."""
+    if not settings.needs_keys:
+        get_logger("api").warning(_OPEN, auth="none")
+    audit_pool = Pool(settings.database_url, name="workflow-engine audit", size=1)  # requests must not keep it waiting
+    await audit_pool.open()
     cache = DefinitionCache(mirror)
     names = KnownNames(settings, store)
     reloader = Reloader(settings, store, names, cache)
@@ -55,6 +68,8 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
         reloader,
         Scraping(store),
         Trials(settings),
+        Authentication(settings, store.api_keys),
+        AuditLog(Audit(audit_pool)),
     )
     metrics.build_info.info({"version": VERSION})
     app.state.services = services
@@ -67,6 +82,9 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
         await services.waiting.close()
         await services.starter.close()
         await services.health.close()
+        await services.authentication.close()
+        await services.audit_log.close()
+        await audit_pool.close()
 
 
 def services(request: Request) -> Services:

@@ -75,13 +75,14 @@ class Starter:
         self._compiled: Remembered[tuple[bytes, Known], CompiledDefinition] = Remembered(_COMPILED_BYTES)
 
     async def start(
-        self, requests: Sequence[StartRequest], key: Key | None = None, *, awaited: bool = False
+        self, requests: Sequence[StartRequest], key: Key | None = None, *, by: str = "", awaited: bool = False
     ) -> Started:
         """Start workflows, all or none.
 
         Args:
             requests: What to start.
             key: Of the whole request.
+            by: The name of the principal; keys of different ones do not meet.
             awaited: Somebody is going to wait for their ends.
 
         Raises:
@@ -99,7 +100,7 @@ class Starter:
         versions = await self._known.versions(definitions) if definitions else {}
         if any(_content(c) not in versions for c in definitions):
             if key is not None:
-                await self._store.workflows.check_key(key.key, fingerprint=key.fingerprint)
+                await self._store.workflows.check_key(key.key, fingerprint=key.fingerprint, principal=by)
             await self._store.engine.check_accepting()
         for again in (False, True):
             if again:
@@ -112,10 +113,10 @@ class Starter:
                 start if c is None else replace(start, version=versions[_content(c)], hash=c.hash)
                 for start, c in zip(starts, compiled, strict=True)
             ]
-            if awaited:
-                known = [replace(start, awaited=True) for start in known]
+            if by or awaited:
+                known = [replace(start, created_by=by or None, awaited=awaited) for start in known]
             try:
-                workflows, replayed = await self._send(known, documents, key)
+                workflows, replayed = await self._send(known, documents, key, by)
             except (DefinitionNotFound, DefinitionDisabled):
                 # Remembered, but another content is meant by now, or it is gone: a new version, a pin, a restored
                 # database; or the name was deleted, and submitting it enables it.
@@ -201,12 +202,12 @@ class Starter:
         return seen[which]
 
     async def _send(
-        self, starts: Sequence[WorkflowStart], documents: Sequence[Mapping[str, Any]], key: Key | None
+        self, starts: Sequence[WorkflowStart], documents: Sequence[Mapping[str, Any]], key: Key | None, by: str
     ) -> tuple[Sequence[StartedWorkflow], bool]:
         if len(starts) == 1 and key is None:
             return [await self._joined.start(starts[0], documents[0])], False
         return await self._store.workflows.start(
-            starts, key=key.key if key else None, fingerprint=key.fingerprint if key else ""
+            starts, key=key.key if key else None, fingerprint=key.fingerprint if key else "", principal=by
         )
 
 

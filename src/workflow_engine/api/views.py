@@ -84,6 +84,7 @@ def summary(workflow: Workflow | WorkflowSummary) -> dict[str, Any]:
         "paused_at": workflow.paused_at,
         "ending": workflow.ending,
         "parent_id": _text(workflow.parent_id),
+        "created_by": workflow.created_by,
         "links": links(workflow.id),
     }
 

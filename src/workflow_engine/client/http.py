@@ -22,6 +22,7 @@ class Client:
 
     Args:
         server: Base URL, such as `http://localhost:3003`; the `/api/v1` after it may be left out.
+        token: A key of the engine (`wfk_...`); empty: none.
         timeout: Seconds an answer may take.
 
     Raises:
@@ -29,10 +30,14 @@ class Client:
         ServerRefused: From every request, when the engine answers with any other error.
     """
 
-    def __init__(self, server: str, *, timeout: float = 30.0) -> None:
+    def __init__(self, server: str, *, token: str = "", timeout: float = 30.0) -> None:
         self.server = server.rstrip("/").removesuffix(_API)
         # Proxies of the environment are for the world outside; an engine is in the same network, as its probes are.
-        self._http = httpx.Client(timeout=httpx.Timeout(timeout, connect=_CONNECT_SECONDS), trust_env=False)
+        self._http = httpx.Client(
+            timeout=httpx.Timeout(timeout, connect=_CONNECT_SECONDS),
+            headers={"Authorization": f"Bearer {token}"} if token else None,
+            trust_env=False,
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -9,6 +9,7 @@ from importlib import resources
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
+from workflow_engine.access import Scope, declares
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.records import Gauges, QueueGauges
 from workflow_engine.store.store import Store
@@ -17,6 +18,8 @@ SCALE_AT = 100
 """Pending tasks from which the runbook asks for more workers."""
 
 _REFRESH_SECONDS = 2
+_OPEN, _READ = declares(Scope.OPEN), declares(Scope.ENGINE_READ)
+_NO_KEYS = "Authentication is off: whoever reaches this port may do everything. Set <code>WORKFLOW_AUTH=token</code>."
 _COLUMNS = ("Queue", "Pending", "Running", "Slots", "Scheduled", "Held", "Oldest pending")
 _HEADERS = {
     "Cache-Control": "no-store",
@@ -25,21 +28,22 @@ _HEADERS = {
 }
 
 
-def dashboard_router(store_of: Callable[[Request], Store]) -> APIRouter:
+def dashboard_router(store_of: Callable[[Request], Store], *, needs_keys: bool) -> APIRouter:
     """The pages, as routes.
 
     Args:
         store_of: Gives the store of the engine that serves a request.
+        needs_keys: Whether callers of the API must show one.
     """
     router = APIRouter(include_in_schema=False)
     style_sheet = resources.files(__package__).joinpath("style.css").read_bytes()
 
-    @router.get("/")
-    @router.get("/admin")
+    @router.get("/", openapi_extra=_OPEN)
+    @router.get("/admin", openapi_extra=_OPEN)
     async def start() -> Response:
         return RedirectResponse("/admin/queues", headers=_HEADERS)
 
-    @router.get("/admin/queues")
+    @router.get("/admin/queues", openapi_extra=_READ)
     async def queues(request: Request) -> Response:
         status = 200
         try:
@@ -47,9 +51,11 @@ def dashboard_router(store_of: Callable[[Request], Store]) -> APIRouter:
         except StoreUnavailable as error:
             status = 503
             content = f'<p class="alarm" role="alert">{escape(error.detail)} This page tries again by itself.</p>'
+        if not needs_keys:
+            content = f'<p class="alarm" role="status">{_NO_KEYS}</p>{content}'
         return Response(_page("Queues", content), status, _HEADERS, media_type="text/html")
 
-    @router.get("/admin/style.css")
+    @router.get("/admin/style.css", openapi_extra=_OPEN)
     async def style() -> Response:
         return Response(style_sheet, headers={"Cache-Control": "max-age=60"}, media_type="text/css")
 

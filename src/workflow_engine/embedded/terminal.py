@@ -6,6 +6,9 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
+_MAKE_KEY = "\n  export WORKFLOW_TOKEN=$(DATABASE_URL='{}' workflow-engine token create --role admin --name me)"
+_SHOW_KEY = '-H "Authorization: Bearer $WORKFLOW_TOKEN" '
+
 
 def create_workflow_body(url: str) -> dict[str, Any]:
     """The body of the runbook's "Create Workflow", with a real URL in the place of its dots."""
@@ -19,9 +22,11 @@ def create_workflow_body(url: str) -> dict[str, Any]:
     }
 
 
-def announce(facts: Mapping[str, Any]) -> None:
-    """Print where everything is, and a first command to try."""
+def announce(facts: Mapping[str, Any], *, needs_keys: bool = False) -> None:
+    """Print where everything is, and a first command to try; `needs_keys` says that it takes a key."""
     standins = facts["standins"]
+    make_key = _MAKE_KEY.format(facts["database_url"]) if needs_keys else ""
+    show_key = _SHOW_KEY if needs_keys else ""
     body = create_workflow_body(f"{standins['echo']}/orders").items()
     sample = "{\n" + ",\n".join(f"    {json.dumps(key)}: {_compact(value)}" for key, value in body) + "\n  }"
     print(
@@ -35,8 +40,8 @@ def announce(facts: Mapping[str, Any]) -> None:
                model {standins["llm"]}, echo {standins["echo"]}
   logs         {facts["logs"]}
 
-Try:
-  curl -X POST {facts["url"]}/api/v1/workflows -H "Content-Type: application/json" -d '{sample}'
+Try:{make_key}
+  curl -X POST {facts["url"]}/api/v1/workflows {show_key}-H "Content-Type: application/json" -d '{sample}'
 """,
         flush=True,
     )

@@ -21,6 +21,7 @@ from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.background import end_tasks
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.maintenance.audit import AuditRetention
 from workflow_engine.maintenance.budgets import Budgets
 from workflow_engine.maintenance.children import Children
 from workflow_engine.maintenance.concerns import Concerns
@@ -69,6 +70,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         LeakedJobs(settings, store),
         LostJobs(settings, store),
         Retired(settings, store),
+        AuditRetention(settings, store),
         Partitions(settings, store),
         Retention(settings, store),
         Narrator(settings, store),

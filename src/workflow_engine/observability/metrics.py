@@ -27,6 +27,17 @@ http_request_duration = Histogram(
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
 )
 
+refused_requests = Counter(
+    "workflow_requests_refused_total",
+    "Requests without a good key, or with one that may not do it, by reason",
+    ["reason"],
+)
+for _reason in ("missing", "invalid", "expired", "revoked", "forbidden"):
+    refused_requests.labels(_reason)
+audit_rows_lost = Counter(
+    "workflow_audit_rows_lost_total", "Rows of the audit log that could not be written in time; they are in the log"
+)
+
 orphans_recovered = Counter(
     "workflow_orphans_recovered_total", "Tasks taken back because nobody moved them any more, by reason", ["reason"]
 )

@@ -1,5 +1,6 @@
 """Rows of the database as Python reads them: plain, immutable, one class per noun."""
 
+from workflow_engine.records.access import ApiKey, AuditRow, ListedKey
 from workflow_engine.records.definitions import (
     Definition,
     DefinitionSummary,
@@ -62,8 +63,10 @@ from workflow_engine.records.workflows import (
 
 __all__ = [
     "AnsweredSchedule",
+    "ApiKey",
     "Approval",
     "Attempt",
+    "AuditRow",
     "BackfilledStart",
     "Claim",
     "Completion",
@@ -77,6 +80,7 @@ __all__ = [
     "Gauges",
     "GraphNode",
     "HeldLocks",
+    "ListedKey",
     "LockInUse",
     "LockPlace",
     "LockWait",

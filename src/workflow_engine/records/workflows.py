@@ -20,6 +20,7 @@ class WorkflowStart:
     priority: int | None = None
     hash: str | None = None  # of the content that is meant; another one under that version is refused
     awaited: bool = False  # its end is told by a notification
+    created_by: str | None = None  # the principal that starts it
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +49,7 @@ class WorkflowSummary:
     paused_at: datetime | None  # held back by an operator since then
     ending: str | None  # the status it is going to have, while handlers still run
     parent_id: UUID | None  # of a child: the workflow that started it
+    created_by: str | None  # the principal that started it, or that started what started it
 
 
 @dataclass(frozen=True, slots=True)

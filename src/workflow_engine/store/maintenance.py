@@ -178,6 +178,13 @@ class Maintenance:
         )
         return answer["mended"], UUID(answer["last"]) if answer["last"] else None
 
+    async def sweep_audit(self, keep_seconds: float) -> int:
+        """Delete rows of the audit log that have been kept for so long, some thousand at most; returns how many."""
+        count: int = await self._pool.value(
+            "select workflow.sweep_audit(make_interval(secs => %s::double precision))", [keep_seconds], repeatable=True
+        )
+        return count
+
     async def sweep_retired(self, *, limit: int = 500) -> int:
         """Forget old idempotency keys and long gone workers; returns how many rows."""
         return int(await self._pool.value("select workflow.sweep_retired(p_limit => %s)", [limit], repeatable=True))

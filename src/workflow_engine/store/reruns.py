@@ -26,6 +26,7 @@ class Reruns:
         dry_run: bool = False,
         key: str | None = None,
         fingerprint: str = "",
+        principal: str = "",
     ) -> Rerun:
         """Start a workflow again: a new one that begins with the results of the steps that are not behind `start`.
 
@@ -37,6 +38,7 @@ class Reruns:
             dry_run: Only say what would be done.
             key: Idempotency key.
             fingerprint: Identifies the request that has the key.
+            principal: Who asks; keys of different principals do not meet.
 
         Raises:
             WorkflowNotFound: There is no such workflow.
@@ -48,8 +50,17 @@ class Reruns:
             EnginePaused: The engine accepts nothing new.
         """
         answer: Mapping[str, Any] = await self._pool.value(
-            "select workflow.rerun(%s, %s, %s, %s, %s, %s, %s)",
-            [workflow_id, start, None if input is None else Jsonb(input), version, dry_run, key, fingerprint],
+            "select workflow.rerun(%s, %s, %s, %s, %s, %s, %s, %s)",
+            [
+                workflow_id,
+                start,
+                None if input is None else Jsonb(input),
+                version,
+                dry_run,
+                key,
+                fingerprint,
+                principal,
+            ],
             repeatable=dry_run or key is not None,
         )
         return Rerun(**{**answer, "id": answer["id"] and UUID(answer["id"])})

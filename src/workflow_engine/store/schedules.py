@@ -57,31 +57,36 @@ class Schedules:
         """
         await self._pool.value("select workflow.resume_schedule(%s)", [name], repeatable=True)
 
-    async def run(self, name: str) -> StartedWorkflow:
-        """Start one workflow now, beside the due times.
+    async def run(self, name: str, *, principal: str = "") -> StartedWorkflow:
+        """Start one workflow now, beside the due times; `principal` is who asks.
 
         Raises:
             ScheduleNotFound: There is none.
             EnginePaused: The engine accepts nothing new.
         """
-        started = await self._pool.value("select workflow.run_schedule(%s)", [name])
+        started = await self._pool.value("select workflow.run_schedule(%s, %s)", [name, principal])
         return StartedWorkflow(
             UUID(started["id"]), started["name"], started["version"], started["status"], started.get("existing", False)
         )
 
-    async def backfill(self, name: str, times: Sequence[tuple[int, datetime]]) -> Sequence[BackfilledStart]:
+    async def backfill(
+        self, name: str, times: Sequence[tuple[int, datetime]], *, principal: str = ""
+    ) -> Sequence[BackfilledStart]:
         """Start workflows for due times of the past for which there are none, all or none.
 
         Args:
             name: Of the definition.
             times: Positions in the schedule, with their due times.
+            principal: Who asks.
 
         Raises:
             ScheduleNotFound: There is none.
             EnginePaused: The engine accepts nothing new.
         """
         document = Jsonb([{"position": position, "at": at.isoformat()} for position, at in times])
-        answer = await self._pool.value("select workflow.backfill_schedule(%s, %s)", [name, document], repeatable=True)
+        answer = await self._pool.value(
+            "select workflow.backfill_schedule(%s, %s, %s)", [name, document, principal], repeatable=True
+        )
         return [
             BackfilledStart(UUID(s["id"]), s["status"], s["scheduled_for"], s.get("existing", False)) for s in answer
         ]

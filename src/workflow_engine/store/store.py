@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from workflow_engine.records import Gauges, QueueGauges
+from workflow_engine.store.api_keys import ApiKeys
 from workflow_engine.store.approvals import Approvals
+from workflow_engine.store.audit import Audit
 from workflow_engine.store.definitions import Definitions
 from workflow_engine.store.engine import Engine
 from workflow_engine.store.locks import Locks
@@ -45,6 +47,8 @@ class Store:
         self.locks = Locks(pool)
         self.task_types = TaskTypes(pool)
         self.task_durations = TaskDurations(pool)
+        self.api_keys = ApiKeys(pool)
+        self.audit = Audit(pool)
         self.maintenance = Maintenance(pool)
         self.mirrored = Mirrored(pool)
 
@@ -55,6 +59,15 @@ class Store:
             StoreUnavailable: Postgres did not answer.
         """
         found: bool = await self.pool.value("select to_regclass('workflow.workflows') is not null", repeatable=True)
+        return found
+
+    async def has_api_keys(self) -> bool:
+        """Whether the database is migrated as far as keys of the API.
+
+        Raises:
+            StoreUnavailable: Postgres did not answer.
+        """
+        found: bool = await self.pool.value("select to_regclass('workflow.api_keys') is not null", repeatable=True)
         return found
 
     async def gauges(self) -> Gauges:

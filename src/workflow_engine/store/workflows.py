@@ -29,11 +29,11 @@ from workflow_engine.store.tasks import TASK_COLUMNS
 
 _COLUMNS = (
     "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at,"
-    " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id, rerun_of"
+    " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id, rerun_of, created_by"
 )
 _SUMMARY = (
     "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at, ending,"
-    " parent_id"
+    " parent_id, created_by"
 )
 
 # All look rows up by key, in proportion to the workflow: see "Plans" in sql/README.md.
@@ -124,6 +124,7 @@ class Workflows:
                     "labels": s.labels,
                     "priority": s.priority,
                     "awaited": s.awaited,
+                    "created_by": s.created_by,
                 }
                 for s in starts
             ]

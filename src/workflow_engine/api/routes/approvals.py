@@ -6,15 +6,18 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.bodies import read_fields
+from workflow_engine.api.entering import principal_of
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.problems import clip
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import clipped
 from workflow_engine.definition.input_schema import check_schema, validate_input
-from workflow_engine.errors import ApprovalNotFound, InputInvalid
+from workflow_engine.errors import ApprovalNotFound, Forbidden, InputInvalid
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.records import Approval
 from workflow_engine.store.pool import as_uuid
@@ -52,6 +55,7 @@ ApprovalOfPath = Annotated[Approval, Depends(_approval)]
         "approvals_list",
         summary="What people are asked, newest first",
         tag="approvals",
+        scope=Scope.WORKFLOWS_READ,
         parameters=[parameters.WORKFLOW_ID, parameters.APPROVAL_STATUS, *_PAGE],
         answers={200: Answer("One page.", list[schemas.Approval], [examples.APPROVAL], ("Link",))},
     ),
@@ -73,6 +77,7 @@ async def list_approvals(request: Request) -> Response:
         "approvals_get",
         summary="One approval",
         tag="approvals",
+        scope=Scope.WORKFLOWS_READ,
         answers={200: Answer("The approval.", schemas.Approval, examples.APPROVAL)},
         problems=(404,),
     ),
@@ -89,6 +94,7 @@ async def get(request: Request, approval: ApprovalOfPath) -> Response:
         "approvals_answer",
         summary="Answer an approval; its workflow goes on",
         tag="approvals",
+        scope=Scope.APPROVALS_ANSWER,
         body=Body(schemas.ApprovalAnswer, {"approved": examples.APPROVAL_ANSWER}),
         answers={200: Answer("Answered.", schemas.Approval, examples.APPROVAL_ANSWERED)},
         problems=(404, 409),
@@ -96,9 +102,11 @@ async def get(request: Request, approval: ApprovalOfPath) -> Response:
 )
 async def answer(request: Request, approval: ApprovalOfPath) -> Response:
     """The first answer counts. The same answer again changes nothing; another one is refused, and so is one that comes
-    after the time of the approval."""
+    after the time of the approval. Where keys are needed, only its assignees and admins may answer."""
     read_parameters(request, [parameters.PRETTY])
+    _check_assignee(request, approval)
     outcome, data, by = await _read_answer(request, approval)
+    by = principal_of(request).signed(by)
     approvals = services(request).store.approvals
     repeated = await approvals.answer(approval.id, outcome, data, by)
     if not repeated:
@@ -111,6 +119,15 @@ async def answer(request: Request, approval: ApprovalOfPath) -> Response:
             request_id=request.scope.get("request_id"),
         )
     return json_answer(request, views.approval(await approvals.get(approval.id)))
+
+
+def _check_assignee(request: Request, approval: Approval) -> None:
+    principal = principal_of(request)
+    if not principal.may_answer_for(approval.assignees):
+        raise Forbidden(
+            f"{principal.name} is not among its assignees: {clip(', '.join(approval.assignees), 300)}.",
+            hint="A key is among them by its name or one of its groups: workflow-engine token create --group GROUP.",
+        )
 
 
 async def _read_answer(request: Request, approval: Approval) -> tuple[str, Any, str | None]:

@@ -6,6 +6,7 @@ from dataclasses import asdict
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields
@@ -27,6 +28,7 @@ router = APIRouter(prefix=f"{API}/workflows")
         "workflows_set_budget",
         summary="Give a workflow other bounds for what it may use up",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         body=Body(schemas.BudgetRequest, {"more tokens": examples.BUDGET}),
         answers={200: Answer("The budget as it is now.", schemas.BudgetUsage, examples.BUDGET_USAGE)},
         problems=(404,),

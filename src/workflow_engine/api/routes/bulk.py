@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import bulk_examples as examples
 from workflow_engine.api import parameters, schemas
 from workflow_engine.api.answers import API, json_answer, next_path
@@ -41,6 +42,7 @@ router = APIRouter(prefix=f"{API}/workflows/bulk")
         "workflows_cancel_many",
         summary="End many workflows now",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         parameters=_CANCEL,
         body=Body(schemas.BulkCancelRequest, {"only these": examples.CANCEL}, required=False),
         answers={200: Answer("What became of each.", schemas.Bulk, examples.CANCELLED)},
@@ -72,6 +74,7 @@ async def cancel(request: Request) -> Response:
         "workflows_retry_many",
         summary="Run again what failed, of many workflows",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         parameters=_RETRY,
         body=Body(schemas.BulkRetryRequest, {"only these": examples.RETRY}, required=False),
         answers={200: Answer("What became of each.", schemas.Bulk, examples.RETRIED)},

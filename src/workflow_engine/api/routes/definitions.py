@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import definition_examples as examples
 from workflow_engine.api import definition_views as views
 from workflow_engine.api import parameters, schemas
@@ -61,6 +62,7 @@ Name = Annotated[str, Depends(_read_name)]
         "definitions_list",
         summary="List definitions by name, without their documents",
         tag="definitions",
+        scope=Scope.DEFINITIONS_READ,
         parameters=_PAGE,
         answers={200: Answer("One page.", list[schemas.DefinitionSummary], [examples.SUMMARY], ("Link",))},
     ),
@@ -80,6 +82,7 @@ async def list_definitions(request: Request) -> Response:
         "definitions_register",
         summary="Register a definition without starting it",
         tag="definitions",
+        scope=Scope.DEFINITIONS_WRITE,
         body=_BODY,
         answers={
             201: Answer("A new version.", schemas.RegisteredDefinition, examples.REGISTERED, ("Location",)),
@@ -110,6 +113,7 @@ async def register(request: Request) -> Response:
         "definitions_validate",
         summary="Say what is wrong with a definition; nothing is stored",
         tag="definitions",
+        scope=Scope.DEFINITIONS_READ,
         body=_BODY,
         answers={200: Answer("Whether it would be accepted.", schemas.Validation, examples.VALIDATION)},
     ),
@@ -142,6 +146,7 @@ async def validate(request: Request) -> Response:
         "definitions_get",
         summary="A definition: its latest version, or another one",
         tag="definitions",
+        scope=Scope.DEFINITIONS_READ,
         parameters=[parameters.WHICH_VERSION, _YAML],
         answers=_ONE,
         problems=(404,),
@@ -160,6 +165,7 @@ async def get(request: Request, name: Name) -> Response:
         "definitions_delete",
         summary="Delete a definition: it starts nothing new",
         tag="definitions",
+        scope=Scope.DEFINITIONS_WRITE,
         answers={200: Answer("As it is now.", schemas.DefinitionSummary, examples.DELETED)},
         problems=(404,),
     ),
@@ -180,6 +186,7 @@ async def delete(request: Request, name: Name) -> Response:
         "definitions_list_versions",
         summary="The versions of a definition, newest first, and the live workflows on each",
         tag="definitions",
+        scope=Scope.DEFINITIONS_READ,
         parameters=_VERSION_PAGE,
         answers={200: Answer("One page.", list[schemas.DefinitionVersion], [examples.VERSION], ("Link",))},
         problems=(404,),
@@ -202,6 +209,7 @@ async def list_versions(request: Request, name: Name) -> Response:
         "definitions_get_version",
         summary="One version of a definition",
         tag="definitions",
+        scope=Scope.DEFINITIONS_READ,
         parameters=[_YAML],
         answers=_ONE,
         problems=(404,),
@@ -225,6 +233,7 @@ async def get_version(
         "definitions_diff",
         summary="What changed from one version to another",
         tag="definitions",
+        scope=Scope.DEFINITIONS_READ,
         parameters=[parameters.FROM_VERSION, parameters.TO_VERSION, _TEXT],
         answers={
             200: Answer(

@@ -9,6 +9,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas
 from workflow_engine.api.answers import API, MEDIA_TYPES, json_answer, text_answer
 from workflow_engine.api.dag import Dag
@@ -36,6 +37,7 @@ router = APIRouter(prefix=f"{API}/workflows")
         "workflows_get_dag",
         summary="The graph of a workflow with the states of its steps; with the name of a definition, its graph",
         tag="workflows",
+        scope=Scope.WORKFLOWS_READ,
         parameters=[_FORM],
         answers={200: Answer("The graph.", schemas.Dag, examples.DAG, others=_PICTURES)},
         problems=(404,),

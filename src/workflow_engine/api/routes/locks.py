@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
@@ -21,6 +22,7 @@ router = APIRouter(prefix=API)
         "locks_list",
         summary="Locks and limits in use: who holds them and who waits",
         tag="locks",
+        scope=Scope.WORKFLOWS_READ,
         answers={200: Answer("All of them.", list[schemas.Lock], [examples.LOCK])},
     ),
 )
@@ -36,6 +38,7 @@ async def list_locks(request: Request) -> Response:
         "workflows_release_locks",
         summary="Take the locks of a workflow away from it",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         answers={200: Answer("Released.", schemas.ReleasedLocks, examples.LOCKS_RELEASED)},
         problems=(404,),
     ),

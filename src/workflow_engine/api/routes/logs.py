@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import StreamingResponse
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas
 from workflow_engine.api.answers import API, MEDIA_TYPES, dump, json_answer, next_link
 from workflow_engine.api.log_lines import PAGE, as_logfmt, log_lines, read_log
@@ -28,6 +29,7 @@ router = APIRouter(prefix=f"{API}/workflows")
         "workflows_get_logs",
         summary="What happened to a workflow, line by line",
         tag="workflows",
+        scope=Scope.WORKFLOWS_READ,
         parameters=_PARAMETERS,
         answers={
             200: Answer(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields, read_texts
@@ -25,6 +26,7 @@ router = APIRouter(prefix=f"{API}/workflows")
         "workflows_list_orphaned",
         summary="Live workflows that nobody moves any more, longest first",
         tag="workflows",
+        scope=Scope.WORKFLOWS_READ,
         answers={200: Answer("Those that were found.", list[schemas.OrphanedWorkflow], [examples.ORPHANED])},
     ),
 )
@@ -42,6 +44,7 @@ async def list_orphaned(request: Request) -> Response:
         "workflows_recover_orphaned",
         summary="Make orphaned workflows go on, or cancel them",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         parameters=[parameters.ORPHAN_ACTION, parameters.DRY_RUN],
         body=Body(schemas.RecoverRequest, {"only these": examples.RECOVER}, required=False),
         answers={200: Answer("What was done.", schemas.Recovery, examples.RECOVERY)},

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.operations import Answer, operation
@@ -26,6 +27,7 @@ router = APIRouter(prefix=f"{API}/outbox")
         "outbox_list",
         summary="What workflows have emitted and is not delivered, newest first",
         tag="outbox",
+        scope=Scope.WORKFLOWS_READ,
         parameters=[parameters.WORKFLOW_ID, parameters.DELIVERY_STATUS, *_PAGE],
         answers={200: Answer("One page.", list[schemas.Delivery], [examples.DELIVERY], ("Link",))},
     ),
@@ -47,6 +49,7 @@ async def list_outbox(request: Request) -> Response:
         "outbox_retry",
         summary="Send again what was given up",
         tag="outbox",
+        scope=Scope.WORKFLOWS_CONTROL,
         answers={202: Answer("Due now.", schemas.Delivery, examples.DELIVERY)},
         problems=(404, 409),
     ),

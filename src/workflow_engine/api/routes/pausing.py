@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
@@ -21,6 +22,7 @@ router = APIRouter(prefix=API)
         "engine_pause",
         summary="Accept and start nothing new",
         tag="engine",
+        scope=Scope.ENGINE_CONTROL,
         parameters=[parameters.TTL],
         answers={200: Answer("Paused, on all replicas.", schemas.EngineState, examples.ENGINE_PAUSED)},
     ),
@@ -40,6 +42,7 @@ async def pause(request: Request) -> Response:
         "engine_resume",
         summary="Accept and start new workflows again",
         tag="engine",
+        scope=Scope.ENGINE_CONTROL,
         answers={200: Answer("Not paused.", schemas.EngineState, examples.ENGINE_RESUMED)},
     ),
 )
@@ -57,6 +60,7 @@ async def resume(request: Request) -> Response:
         "workflows_pause",
         summary="Hold a workflow back",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         answers={200: Answer("Paused.", schemas.PausedWorkflow, examples.WORKFLOW_PAUSED)},
         problems=(404, 409),
     ),
@@ -73,6 +77,7 @@ async def pause_workflow(request: Request, workflow_id: WorkflowId) -> Response:
         "workflows_resume",
         summary="Let a paused workflow go on",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         answers={200: Answer("Not paused.", schemas.PausedWorkflow, examples.WORKFLOW_RESUMED)},
         problems=(404, 409),
     ),

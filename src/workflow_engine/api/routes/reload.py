@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
@@ -19,6 +20,7 @@ router = APIRouter(prefix=f"{API}/workflows")
         "workflows_reload",
         summary="Read the definition files, and make every engine and worker read definitions anew",
         tag="workflows",
+        scope=Scope.ENGINE_CONTROL,
         answers={200: Answer("What it brought.", schemas.Reload, examples.RELOAD)},
     ),
 )

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import parameters, schemas, views
 from workflow_engine.api import rerun_examples as examples
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields
+from workflow_engine.api.entering import principal_of
 from workflow_engine.api.idempotency import key_header, read_key
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
@@ -33,6 +35,7 @@ _log = get_logger("api")
         "workflows_rerun",
         summary="Run a workflow again from a step, as a new workflow",
         tag="workflows",
+        scope=Scope.WORKFLOWS_START,
         parameters=[parameters.DRY_RUN],
         headers=[_KEY_HEADER],
         body=Body(schemas.RerunRequest, {"from a step, with another input": examples.RERUN}, required=False),
@@ -58,7 +61,8 @@ async def rerun_workflow(request: Request, workflow_id: WorkflowId) -> Response:
     if fields.faults:
         raise InputInvalid(fields.faults.found)
     key = None if dry_run else Key.of(read_key(request), {"rerun_of": workflow_id, **fields.values})
-    done = await rerun(services(request).store, workflow_id, asked, dry_run=dry_run, key=key)
+    by = principal_of(request).name
+    done = await rerun(services(request).store, workflow_id, asked, dry_run=dry_run, key=key, by=by)
     found = done.rerun
     shown = {
         "id": None if found.id is None else str(found.id),

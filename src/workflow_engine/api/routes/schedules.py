@@ -8,8 +8,10 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schedule_views, schemas, views
 from workflow_engine.api.answers import API, json_answer
+from workflow_engine.api.entering import principal_of
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
@@ -29,6 +31,7 @@ router = APIRouter(prefix=f"{API}/schedules")
         "schedules_list",
         summary="All schedules, by the name of their definition",
         tag="schedules",
+        scope=Scope.WORKFLOWS_READ,
         answers={200: Answer("All of them.", list[schemas.Schedule], [examples.SCHEDULE])},
     ),
 )
@@ -46,6 +49,7 @@ async def list_schedules(request: Request) -> Response:
         "schedules_get",
         summary="The schedule of a definition",
         tag="schedules",
+        scope=Scope.WORKFLOWS_READ,
         answers={200: Answer("The schedule.", schemas.Schedule, examples.SCHEDULE)},
         problems=(404,),
     ),
@@ -62,6 +66,7 @@ async def get(request: Request, name: Name) -> Response:
         "schedules_pause",
         summary="Start nothing more by a schedule",
         tag="schedules",
+        scope=Scope.WORKFLOWS_CONTROL,
         answers={200: Answer("Paused.", schemas.Schedule, examples.SCHEDULE_PAUSED)},
         problems=(404,),
     ),
@@ -79,6 +84,7 @@ async def pause(request: Request, name: Name) -> Response:
         "schedules_resume",
         summary="Let a paused schedule go on",
         tag="schedules",
+        scope=Scope.WORKFLOWS_CONTROL,
         answers={200: Answer("Not paused.", schemas.Schedule, examples.SCHEDULE)},
         problems=(404,),
     ),
@@ -96,6 +102,7 @@ async def resume(request: Request, name: Name) -> Response:
         "schedules_run",
         summary="Start one workflow of a schedule now",
         tag="schedules",
+        scope=Scope.WORKFLOWS_START,
         answers={202: Answer("Accepted.", schemas.Started, examples.STARTED, ("Location",))},
         problems=(404, 409),
     ),
@@ -103,7 +110,7 @@ async def resume(request: Request, name: Name) -> Response:
 async def run(request: Request, name: Name) -> Response:
     """With the input of its first entry. The due times stay as they are, and what overlaps is not looked at."""
     read_parameters(request, [parameters.PRETTY])
-    started = await services(request).store.schedules.run(name)
+    started = await services(request).store.schedules.run(name, principal=principal_of(request).name)
     return json_answer(request, views.started(started, ()), 202, {"Location": views.path_of(started.id)})
 
 
@@ -113,6 +120,7 @@ async def run(request: Request, name: Name) -> Response:
         "schedules_backfill",
         summary=f"Start workflows for up to {_MOST_BACKFILLED:,} due times of the past",
         tag="schedules",
+        scope=Scope.WORKFLOWS_START,
         parameters=[parameters.FROM, parameters.BEFORE],
         answers={202: Answer("Accepted, by due time.", list[schemas.Backfilled], [examples.BACKFILLED])},
         problems=(404, 409),
@@ -135,7 +143,7 @@ async def backfill(request: Request, name: Name) -> Response:
     ]
     if len(times) > _MOST_BACKFILLED:
         raise invalid_parameter("from", f"more than {_MOST_BACKFILLED:,} due times; do it in parts")
-    started = await services(request).store.schedules.backfill(name, times)
+    started = await services(request).store.schedules.backfill(name, times, principal=principal_of(request).name)
     return json_answer(request, [schedule_views.backfilled(one) for one in started], 202)
 
 

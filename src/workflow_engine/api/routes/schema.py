@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import parameters
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
@@ -23,6 +24,7 @@ router = APIRouter(prefix=f"{API}/schema")
         "schema_get_definition",
         summary="The JSON Schema (draft 2020-12) of definitions",
         tag="definitions",
+        scope=Scope.OPEN,
         answers={200: Answer("The schema.", dict[str, Any], _SHOWN)},
     ),
 )

@@ -7,9 +7,11 @@ from typing import Annotated
 
 from fastapi import APIRouter, Path, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.bodies import read_optional_json
+from workflow_engine.api.entering import principal_of
 from workflow_engine.api.idempotency import key_header, read_key
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
@@ -33,6 +35,7 @@ SignalName = Annotated[str, Path(description="The name of the signal, as the wai
         "workflows_signal",
         summary="Send a signal to a workflow",
         tag="workflows",
+        scope=Scope.WORKFLOWS_SIGNAL,
         parameters=[parameters.BY],
         headers=[_KEY_HEADER],
         body=Body(schemas.SignalPayload, {"a payment": examples.SIGNAL_PAYLOAD}, required=False),
@@ -43,7 +46,7 @@ SignalName = Annotated[str, Path(description="The name of the signal, as the wai
 async def send(request: Request, workflow_id: WorkflowId, name: SignalName) -> Response:
     """The body is its payload, any JSON or nothing. It may come before, while or after a step waits for it: it is kept
     with the workflow until a wait takes it, in the order of sending, and each is taken once."""
-    by = read_parameters(request, [parameters.BY, parameters.PRETTY])["by"]
+    by = principal_of(request).signed(read_parameters(request, [parameters.BY, parameters.PRETTY])["by"])
     if not _NAME.fullmatch(name):
         raise invalid_parameter("name", f"{clipped(name)} is not accepted: write 1 to 200 characters")
     key = read_key(request)
@@ -62,6 +65,7 @@ async def send(request: Request, workflow_id: WorkflowId, name: SignalName) -> R
         "workflows_list_signals",
         summary="The signals that were sent to a workflow, in their order",
         tag="workflows",
+        scope=Scope.WORKFLOWS_READ,
         parameters=[parameters.SIGNAL_NAME, *_PAGE],
         answers={200: Answer("One page.", list[schemas.Signal], [examples.SIGNAL], ("Link",))},
         problems=(404,),

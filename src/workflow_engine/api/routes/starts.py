@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import definition_examples, examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_document, read_json
+from workflow_engine.api.entering import principal_of, require
 from workflow_engine.api.idempotency import key_header, read_key
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.services import services
 from workflow_engine.api.starting import Key
-from workflow_engine.api.starts import MAX_BATCH, read_batch, read_start
+from workflow_engine.api.starts import MAX_BATCH, StartRequest, read_batch, read_start
 
 BATCH_BODY_FACTOR = 16
 """How many times larger than a single body a batch may be."""
@@ -34,6 +37,7 @@ router = APIRouter(prefix=f"{API}/workflows")
         "workflows_create",
         summary="Start a workflow, registering its definition when it comes with steps",
         tag="workflows",
+        scope=Scope.WORKFLOWS_START,
         parameters=[parameters.WAIT],
         headers=[_KEY_HEADER],
         body=Body(
@@ -50,14 +54,18 @@ router = APIRouter(prefix=f"{API}/workflows")
 )
 async def create(request: Request) -> Response:
     """With `steps` the body is a definition (with `input`, `labels` and `priority` for this one workflow): a version is
-    registered when its content is new, and started. Without `steps` the registered definition `name` is started."""
+    registered when its content is new, and started; it takes the scope `definitions:write`, too. Without `steps` the
+    registered definition `name` is started."""
     wait = read_parameters(request, [parameters.WAIT, parameters.PRETTY])["wait"] or _preferred_wait(request)
     key_text = read_key(request)
     body = await read_document(request, limit=services(request).settings.max_payload_bytes)
     start = read_start(body)
+    _check_may_define(request, [start])
     if wait:
         services(request).waiting.prepare()
-    begun = await services(request).starter.start([start], Key.of(key_text, body), awaited=bool(wait))
+    begun = await services(request).starter.start(
+        [start], Key.of(key_text, body), by=principal_of(request).name, awaited=bool(wait)
+    )
     started = begun.workflows[0]
     request.scope["workflow_id"] = str(started.id)
     headers = {"Location": views.path_of(started.id)}
@@ -78,6 +86,7 @@ async def create(request: Request) -> Response:
         "workflows_create_batch",
         summary=f"Start up to {MAX_BATCH:,} workflows in one transaction, all or none",
         tag="workflows",
+        scope=Scope.WORKFLOWS_START,
         headers=[_KEY_HEADER],
         body=Body(schemas.StartRequest, {"two": examples.BATCH}, many=True),
         answers={
@@ -97,9 +106,17 @@ async def create_batch(request: Request) -> Response:
     key_text = read_key(request)
     limit = services(request).settings.max_payload_bytes
     body = await read_json(request, limit=limit * BATCH_BODY_FACTOR)
-    begun = await services(request).starter.start(read_batch(body, limit), Key.of(key_text, body))
+    starts = read_batch(body, limit)
+    _check_may_define(request, starts)
+    begun = await services(request).starter.start(starts, Key.of(key_text, body), by=principal_of(request).name)
     headers = {"Idempotency-Replayed": "true"} if begun.replayed else None
     return json_answer(request, [views.started_briefly(started) for started in begun.workflows], 202, headers)
+
+
+def _check_may_define(request: Request, starts: Sequence[StartRequest]) -> None:
+    """Who brings steps says what workers do."""
+    if any(start.document is not None for start in starts):
+        require(request, Scope.DEFINITIONS_WRITE)
 
 
 def _preferred_wait(request: Request) -> float:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
@@ -22,6 +23,7 @@ router = APIRouter(prefix=f"{API}/tasks")
         "tasks_get_stats",
         summary="How long attempts take: mean and percentiles, in all and by task type",
         tag="tasks",
+        scope=Scope.WORKFLOWS_READ,
         parameters=_STATS,
         answers={200: Answer("The statistics.", schemas.TaskStats, examples.TASK_STATS)},
     ),
@@ -39,6 +41,7 @@ async def stats(request: Request) -> Response:
         "tasks_list_slow",
         summary="Attempts that took long or have been running for long, longest first",
         tag="tasks",
+        scope=Scope.WORKFLOWS_READ,
         parameters=_SLOW,
         answers={200: Answer("The longest.", list[schemas.SlowAttempt], [examples.SLOW_ATTEMPT])},
     ),

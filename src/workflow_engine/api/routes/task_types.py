@@ -8,6 +8,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Path, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_optional_json
@@ -45,6 +46,7 @@ TypeName = Annotated[str, Path(description="The name of a task type.")]
         "task_types_list",
         summary="List task types",
         tag="task-types",
+        scope=Scope.ENGINE_READ,
         answers={200: Answer("All of them, by name.", list[schemas.TaskType], [examples.TASK_TYPE])},
     ),
 )
@@ -60,6 +62,7 @@ async def list_types(request: Request) -> Response:
         "task_types_get",
         summary="One task type",
         tag="task-types",
+        scope=Scope.ENGINE_READ,
         answers={200: Answer("The task type.", schemas.TaskType, examples.TASK_TYPE, ("ETag",))},
         problems=(404,),
     ),
@@ -76,6 +79,7 @@ async def get(request: Request, task_type: TypeName) -> Response:
         "task_types_update",
         summary="Change the timeout or the number of tries of a task type",
         tag="task-types",
+        scope=Scope.ENGINE_CONTROL,
         headers=[_IF_MATCH],
         body=Body(schemas.TaskTypePatch, {"a longer timeout": examples.TASK_TYPE_PATCH}, required=False),
         answers={200: Answer("As it is now.", schemas.TaskType, examples.TASK_TYPE, ("ETag",))},

@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 from fastapi import APIRouter, Depends, Path, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, rerun_examples, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields
@@ -48,6 +49,7 @@ TaskOfPath = Annotated[Task, Depends(_task)]
         "tasks_get",
         summary="One task with its output and error",
         tag="tasks",
+        scope=Scope.WORKFLOWS_READ,
         answers={200: Answer("The task.", schemas.Task, examples.TASK)},
         problems=(404,),
     ),
@@ -64,6 +66,7 @@ async def get(request: Request, task: TaskOfPath) -> Response:
         "tasks_retry",
         summary="Run one task again, with another timeout if given",
         tag="tasks",
+        scope=Scope.WORKFLOWS_CONTROL,
         parameters=[parameters.TIMEOUT, parameters.FORCE],
         answers={202: Answer("Reopened.", schemas.Reopened, examples.REOPENED, ("Location",))},
         problems=(404, 409),
@@ -85,6 +88,7 @@ async def retry(request: Request, task: TaskOfPath) -> Response:
         "tasks_skip",
         summary="Let a task succeed with a given output instead of running it",
         tag="tasks",
+        scope=Scope.WORKFLOWS_CONTROL,
         body=Body(schemas.SkipRequest, {"with an output": rerun_examples.SKIP}, required=False),
         answers={200: Answer("The task as it is now.", schemas.Task, rerun_examples.SKIPPED)},
         problems=(404, 409),

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
@@ -27,6 +28,7 @@ router = APIRouter(prefix=f"{API}/workflows")
         "workflows_get_trace",
         summary="Every attempt of a workflow's tasks, in the order they started",
         tag="workflows",
+        scope=Scope.WORKFLOWS_READ,
         parameters=[_FORM],
         answers={
             200: Answer(

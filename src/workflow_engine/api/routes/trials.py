@@ -6,6 +6,7 @@ from typing import Any
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import parameters, schemas
 from workflow_engine.api import trial_examples as examples
 from workflow_engine.api import trial_views as views
@@ -31,6 +32,7 @@ router = APIRouter(prefix=f"{API}/definitions")
         "definitions_test",
         summary="Run a definition with given outputs and a virtual clock; nothing is stored",
         tag="definitions",
+        scope=Scope.DEFINITIONS_WRITE,
         body=Body(schemas.TrialRequest, {"a retry": examples.REQUEST}, yaml={"a retry": examples.YAML}),
         answers={200: Answer("What came of it.", schemas.Trial, examples.TRIAL)},
         problems=(404,),

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from fastapi import APIRouter, Path, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields
@@ -33,6 +34,7 @@ Pinnable = Annotated[str, Path(description="The id of a workflow, or the name of
         "workflows_list_versions",
         summary="The versions of all definitions, and how many live workflows are on each",
         tag="workflows",
+        scope=Scope.DEFINITIONS_READ,
         answers={200: Answer("All of them, by name.", list[schemas.DefinitionVersions], [examples.VERSIONS])},
     ),
 )
@@ -48,6 +50,7 @@ async def list_versions(request: Request) -> Response:
         "workflows_pin",
         summary="Pin a workflow, or all new workflows of a definition, to a version",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         parameters=[parameters.VERSION],
         answers=_PINNED,
         problems=(404, 409),
@@ -77,6 +80,7 @@ async def pin(request: Request, workflow_id: Pinnable) -> Response:
         "workflows_unpin",
         summary="Take a pin back",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         answers=_PINNED,
         problems=(404, 409),
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.operations import Answer, operation
@@ -22,6 +23,7 @@ router = APIRouter(prefix=f"{API}/workflows")
         "workflows_get_why",
         summary="Why each task that has not ended does not go on, since when, until when, and what helps",
         tag="workflows",
+        scope=Scope.WORKFLOWS_READ,
         parameters=_PAGE,
         answers={200: Answer("One page; empty when it has ended.", list[schemas.Reason], [examples.REASON], ("Link",))},
         problems=(404,),

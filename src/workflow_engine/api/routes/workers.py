@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
@@ -19,6 +20,7 @@ router = APIRouter(prefix=f"{API}/workers")
         "workers_list",
         summary="Workers that are alive and what they run",
         tag="workers",
+        scope=Scope.ENGINE_READ,
         answers={200: Answer("All of them.", list[schemas.Worker], [examples.WORKER])},
     ),
 )
@@ -34,6 +36,7 @@ async def list_workers(request: Request) -> Response:
         "workers_list_dead",
         summary="Workers whose heartbeat stopped without a goodbye",
         tag="workers",
+        scope=Scope.ENGINE_READ,
         answers={200: Answer("All of them.", list[schemas.DeadWorker], [examples.DEAD_WORKER])},
     ),
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import APIRouter, Request, Response
 
+from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.bodies import read_fields
@@ -28,6 +29,7 @@ router = APIRouter(prefix=f"{API}/workflows")
         "workflows_list",
         summary="List workflows, newest first, without their inputs and outputs",
         tag="workflows",
+        scope=Scope.WORKFLOWS_READ,
         parameters=_FILTERS,
         answers={200: Answer("One page.", list[schemas.WorkflowSummary], [examples.SUMMARY], ("Link",))},
     ),
@@ -56,6 +58,7 @@ async def list_workflows(request: Request) -> Response:
         "workflows_list_running",
         summary="List all workflows that run: started, not ended, and going on by themselves; oldest first",
         tag="workflows",
+        scope=Scope.WORKFLOWS_READ,
         parameters=[parameters.INCLUDE],
         answers={200: Answer("All of them, never cut short.", list[schemas.WorkflowSummary], [examples.SUMMARY])},
     ),
@@ -74,6 +77,7 @@ async def list_running(request: Request) -> Response:
         "workflows_get",
         summary="One workflow with its input and output",
         tag="workflows",
+        scope=Scope.WORKFLOWS_READ,
         answers={200: Answer("The workflow.", schemas.Workflow, examples.WORKFLOW)},
         problems=(404,),
     ),
@@ -90,6 +94,7 @@ async def get(request: Request, workflow_id: WorkflowId) -> Response:
         "workflows_list_tasks",
         summary="The tasks of a workflow, one for each step, in the order of the definition",
         tag="workflows",
+        scope=Scope.WORKFLOWS_READ,
         parameters=_TASK_PAGE,
         answers={200: Answer("One page.", list[schemas.Task], [examples.TASK], ("Link",))},
         problems=(404,),
@@ -111,6 +116,7 @@ async def list_tasks(request: Request, workflow_id: WorkflowId) -> Response:
         "workflows_cancel",
         summary="End a workflow now",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         body=Body(schemas.CancelRequest, {"with a reason": examples.CANCEL}, required=False),
         answers={
             202: Answer("Cancelled, or its ending has begun.", schemas.Ended, examples.CANCELLED),
@@ -136,6 +142,7 @@ async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
         "workflows_retry",
         summary="Run again what failed, or wake a pending workflow",
         tag="workflows",
+        scope=Scope.WORKFLOWS_CONTROL,
         parameters=[parameters.FORCE],
         answers={202: Answer("Reopened.", schemas.Reopened, examples.REOPENED, ("Location",))},
         problems=(404, 409),

@@ -3,6 +3,7 @@
 Answers are built by `views`; tests hold the two together. Routes name a shape as `schemas.Workflow`.
 """
 
+from workflow_engine.api.schemas.access import AuditRow, WhoAmI
 from workflow_engine.api.schemas.definitions import (
     Change,
     Definition,
@@ -21,6 +22,7 @@ from workflow_engine.api.schemas.definitions import (
     Validation,
 )
 from workflow_engine.api.schemas.engine import (
+    BareHealth,
     DeadWorker,
     Dependency,
     EngineState,
@@ -115,7 +117,9 @@ from workflow_engine.api.schemas.workflows import (
 __all__ = [
     "Approval",
     "ApprovalAnswer",
+    "AuditRow",
     "Backfilled",
+    "BareHealth",
     "BudgetRequest",
     "BudgetUsage",
     "Bulk",
@@ -200,6 +204,7 @@ __all__ = [
     "TypeStats",
     "Validation",
     "Warning",
+    "WhoAmI",
     "Worker",
     "Workflow",
     "WorkflowSummary",

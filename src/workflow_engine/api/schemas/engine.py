@@ -92,8 +92,15 @@ class HealthReport(Shape):
     version: str
     accepting: bool = Field(description="Whether new workflows can be started: Postgres is there, nobody paused it.")
     paused: bool
+    auth: Literal["none", "token"] = Field(description="`none`: whoever reaches the port may do everything.")
     deadlock_detection: Literal["off", "warn", "true"]
     checks: dict[Literal["postgres", "redis", "workers", "agent_mesh", "agent_brain"], Dependency]
+
+
+class BareHealth(Shape):
+    """The same for who is not known, where keys are needed."""
+
+    status: Literal["ok", "degraded"]
 
 
 class Sign(Shape):

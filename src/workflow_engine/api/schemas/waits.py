@@ -48,7 +48,9 @@ class Approval(Shape):
     status: ApprovalStatus
     prompt: str | None
     form_schema: dict[str, Any] | None = Field(description="JSON Schema that `data` of an answer must fit.")
-    assignees: list[str] = Field(description="Whom the definition names; anyone may answer.")
+    assignees: list[str] = Field(
+        description="Principals or groups. Where keys are needed, only they and admins may answer; none: anyone."
+    )
     outcomes: list[str]
     created_at: datetime
     expires_at: datetime | None
@@ -64,7 +66,7 @@ class ApprovalAnswer(Shape):
 
     outcome: str = Field(description="One of its outcomes.")
     data: Any = Field(default=None, description="What its form asks for.")
-    by: str | None = Field(default=None, max_length=200, description="Who answers.")
+    by: str | None = Field(default=None, max_length=200, description="Who answers; a key signs with its own name, too.")
 
 
 class Delivery(Shape):

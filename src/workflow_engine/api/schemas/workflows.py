@@ -79,6 +79,7 @@ class WorkflowSummary(Shape):
     paused_at: datetime | None = Field(description="Nothing more of it is claimed since then.")
     ending: WorkflowStatus | None = Field(description="The status it is going to have, while its ending lasts.")
     parent_id: str | None = Field(description="Of a child: the workflow that started it.")
+    created_by: str | None = Field(description="The principal that started it, or that started what started it.")
     links: dict[str, str]
 
 

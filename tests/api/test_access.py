@@ -1,0 +1,423 @@
+"""With keys: who is let in, who may do what, and what the audit log says of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import psycopg
+import pytest
+from fastapi.routing import iter_route_contexts
+from support.databases import new_database
+from support.eventually import eventually
+
+from workflow_engine.access import ROLES, Role, Scope, make_key
+from workflow_engine.api import audit_log, authentication
+from workflow_engine.api.entering import declared_scope
+from workflow_engine.asgi import create_app
+from workflow_engine.client.http import Client
+from workflow_engine.errors import ServerRefused, SettingsInvalid
+from workflow_engine.settings import load_settings
+
+from .conftest import PlayedWorker, engine_settings, running_engine
+
+APP = create_app(load_settings())
+DOCUMENT: dict[str, Any] = APP.openapi()
+NOBODY = "00000000-0000-0000-0000-000000000007"
+ONE_STEP = [{"id": "a", "type": "noop"}]
+WORKFLOWS = "/api/v1/workflows"
+
+
+class Keyed:
+    """An engine that asks for keys, and a database to make them in."""
+
+    def __init__(self, api: httpx.Client, database_url: str) -> None:
+        self.api = api
+        self.database_url = database_url
+        self.database = psycopg.connect(database_url, autocommit=True)
+        self.ids: dict[str, str] = {}
+
+    def key(self, name: str, *roles: str, groups: tuple[str, ...] = (), **more: Any) -> dict[str, str]:
+        """Make a key; the header that shows it."""
+        key = make_key()
+        self.ids[name] = key.id
+        self.database.execute(
+            "select workflow.create_api_key(%s, %s, %s, %s, %s, %s)",
+            [key.id, name, list(roles), list(groups), key.hash, more.get("lifetime")],
+        )
+        return {"Authorization": f"Bearer {key.text}"}
+
+    def value(self, query: str, *params: Any) -> Any:
+        row = self.database.execute(query.encode(), params).fetchone()
+        return row[0] if row else None
+
+    def audit(self, **wanted: Any) -> list[dict[str, Any]]:
+        """Rows of the audit log, latest first, which have these values."""
+        where = " and ".join(f"{column} = %({column})s" for column in wanted) or "true"
+        cursor = self.database.cursor(row_factory=psycopg.rows.dict_row)
+        cursor.execute(f"select * from workflow.audit where {where} order by id desc".encode(), wanted)
+        return cursor.fetchall()
+
+
+@pytest.fixture(scope="module")
+def keyed(server_url: str, template_database: str, redis_server_url: str) -> Iterator[Keyed]:
+    """One engine for all tests that need nothing but keys."""
+    with new_database(server_url, "keyed", template=template_database) as url:
+        settings = engine_settings(url, redis_server_url, WORKFLOW_AUTH="token")
+        with running_engine(settings) as api:
+            found = Keyed(api, url)
+            yield found
+            found.database.close()
+
+
+@pytest.fixture(scope="module")
+def roles(keyed: Keyed) -> dict[str, dict[str, str]]:
+    """A header for a key of each role."""
+    return {role: keyed.key(f"a-{role}", role) for role in Role}
+
+
+# The matrix -----------------------------------------------------------------------------------------------------------
+
+
+def routes() -> Iterator[tuple[str, str, Scope | None]]:
+    """Each method and path there is, with its scope, also of those that the OpenAPI document does not have."""
+    for context in iter_route_contexts(APP.routes):
+        for method in sorted(getattr(context, "methods", None) or ()):
+            if method in ("GET", "POST", "PUT", "PATCH", "DELETE") and hasattr(context.original_route, "endpoint"):
+                yield method, str(context.path), declared_scope(context.original_route)
+
+
+ROUTES = sorted(set(routes()) - {("GET", "/openapi.json", None)}, key=str)
+
+
+def test_every_route_declares_its_scope() -> None:
+    assert [(method, path) for method, path, scope in ROUTES if scope is None] == []
+    assert len(ROUTES) > 70
+
+
+def test_the_document_says_of_every_operation_which_scope_it_asks_for() -> None:
+    declared = {(method, path): scope for method, path, scope in ROUTES}
+    for path, item in DOCUMENT["paths"].items():
+        for method, described in item.items():
+            scope = Scope(described["x-scope"])
+            assert declared[(method.upper(), path)] is scope
+            assert ("security" in described) is (scope is not Scope.OPEN)
+            assert ({"401", "403"} <= set(described["responses"])) is (scope is not Scope.OPEN)
+
+
+def test_what_only_reads_asks_for_a_scope_that_only_reads() -> None:
+    for method, path, scope in ROUTES:
+        assert scope is not None
+        reads = scope.endswith(":read") or scope in (Scope.OPEN, Scope.ANY_KEY)
+        checks = path.endswith("/definitions/validate")
+        assert (reads == (method == "GET")) or checks, (method, path)
+
+
+def test_each_route_lets_in_the_roles_that_have_its_scope_and_nobody_else(
+    keyed: Keyed, roles: dict[str, dict[str, str]]
+) -> None:
+    wrong = []
+    for method, path, scope in ROUTES:
+        assert scope is not None
+        url = path.replace("{workflow_id}", NOBODY).replace("{approval_id}", NOBODY).replace("{delivery_id}", NOBODY)
+        url = url.replace("{task_id}", "7").replace("{version}", "1")
+        for name in ("name", "task_type"):
+            url = url.replace(f"{{{name}}}", "unknown")
+        for who, headers in {"nobody": {}, **roles}.items():
+            status = keyed.api.request(method, url, headers=headers).status_code
+            if scope is Scope.OPEN:
+                right = status not in (401, 403)
+            elif who == "nobody":
+                right = status == 401
+            elif scope in ROLES[Role(who)]:
+                right = status not in (401, 403)
+            else:
+                right = status == 403
+            if not right or status == 500:
+                wrong.append((method, path, scope.value, who, status))
+    keyed.api.post("/api/v1/resume", headers=roles["admin"])
+    assert wrong == []
+
+
+# Keys -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    "header",
+    [None, "", "Bearer", "Bearer wfk_x", "wfk_x", "Token abc", "Basic", "Basic !!!", "Basic d2ZrOng=", "Bearer ü"],
+)
+def test_without_a_good_key_nobody_is_let_in(keyed: Keyed, header: str | None) -> None:
+    headers = {} if header is None else {"Authorization": header.encode()}
+    answer = keyed.api.get(WORKFLOWS, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (401, "unauthorized")
+    assert answer.headers["www-authenticate"].startswith('Bearer realm="workflow-engine"')
+    assert "Authorization: Bearer" in answer.json()["hint"] or "GET only" in answer.json()["detail"]
+
+
+def test_a_key_is_good_with_its_own_secret_alone(keyed: Keyed) -> None:
+    good = keyed.key("ann", "viewer")["Authorization"]
+    assert keyed.api.get(WORKFLOWS, headers={"Authorization": good}).status_code == 200
+    other = keyed.key("bob", "viewer")["Authorization"]
+    mixed = good[: good.rindex("_")] + other[other.rindex("_") :]
+    for wrong in (mixed, good[:-1], good + "x", f"{good}, {good}"):
+        assert keyed.api.get(WORKFLOWS, headers={"Authorization": wrong}).status_code == 401
+    twice = [("Authorization", good), ("Authorization", good)]
+    assert keyed.api.get(WORKFLOWS, headers=twice).status_code == 401
+    assert keyed.api.get(f"{WORKFLOWS}?token={good[7:]}").status_code == 401, "never in a URL"
+    assert keyed.api.get(WORKFLOWS, headers={"Authorization": good.replace("Bearer", "bearer ")}).status_code == 200
+
+
+def test_a_key_that_was_revoked_or_has_expired_is_told_so_and_is_no_good(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(authentication, "FRESH_SECONDS", 0.0)
+    revoked, expired = keyed.key("gone", "viewer"), keyed.key("old", "viewer", lifetime="1 hour")
+    for headers in (revoked, expired):
+        assert keyed.api.get(WORKFLOWS, headers=headers).status_code == 200
+    keyed.database.execute("select workflow.revoke_api_keys('gone')")
+    keyed.database.execute("update workflow.api_keys set expires_at = now() where name = 'old'")
+    for headers, said, name in ((revoked, "was revoked", "gone"), (expired, "has expired", "old")):
+        answer = keyed.api.get(WORKFLOWS, headers=headers)
+        assert (answer.status_code, said in answer.json()["detail"]) == (401, True)
+        (row,) = keyed.audit(principal=name, status=401)
+        assert (row["operation"], row["key_id"]) == ("workflows_list", keyed.ids[name])
+
+
+def test_a_key_ends_while_it_is_remembered(keyed: Keyed) -> None:
+    headers = keyed.key("brief", "viewer", lifetime="700 milliseconds")
+    assert keyed.api.get(WORKFLOWS, headers=headers).status_code == 200
+    eventually(lambda: keyed.api.get(WORKFLOWS, headers=headers).status_code == 401)
+
+
+def test_that_a_key_is_used_is_noted(keyed: Keyed) -> None:
+    headers = keyed.key("noted", "viewer")
+    used = "select last_used_at from workflow.api_key_list where name = 'noted'"
+    assert keyed.value(used) is None
+    keyed.api.get(WORKFLOWS, headers=headers)
+    assert keyed.value(used) is not None
+
+
+def test_several_roles_add_up(keyed: Keyed) -> None:
+    headers = keyed.key("both", "operator", "author")
+    who = keyed.api.get("/api/v1/whoami", headers=headers).json()
+    assert who["roles"] == ["operator", "author"]
+    assert {"definitions:write", "engine:control"} <= set(who["scopes"])
+    assert "audit:read" not in who["scopes"]
+
+
+def test_the_client_of_the_commands_shows_its_key(keyed: Keyed) -> None:
+    text = keyed.key("commands", "viewer")["Authorization"].removeprefix("Bearer ")
+    with Client(str(keyed.api.base_url), token=text) as client:
+        assert client.get("/whoami")["name"] == "commands"
+    with Client(str(keyed.api.base_url)) as client, pytest.raises(ServerRefused, match="This needs a key") as refused:
+        client.get("/whoami")
+    assert (refused.value.status, "token create" in str(refused.value.hint)) == (401, True)
+
+
+def test_a_refusal_names_what_is_missing(keyed: Keyed, roles: dict[str, dict[str, str]]) -> None:
+    answer = keyed.api.post(f"{WORKFLOWS}/{NOBODY}/cancel", headers=roles["viewer"])
+    assert (answer.status_code, answer.json()["code"]) == (403, "forbidden")
+    assert "workflows:control" in answer.json()["detail"]
+    assert 'scope="workflows:control"' in answer.headers["www-authenticate"]
+
+
+def test_who_brings_steps_needs_the_right_to_define(keyed: Keyed, roles: dict[str, dict[str, str]]) -> None:
+    body = {"name": "mine", "steps": ONE_STEP}
+    for path, given in ((WORKFLOWS, body), (f"{WORKFLOWS}/batch", [body])):
+        refused = keyed.api.post(path, json=given, headers=roles["starter"])
+        assert (refused.status_code, "definitions:write" in refused.json()["detail"]) == (403, True)
+    assert keyed.value("select count(*) from workflow.definitions where name = 'mine'") == 0
+    assert keyed.api.post(WORKFLOWS, json=body, headers=roles["author"]).status_code == 202
+    assert keyed.api.post(WORKFLOWS, json={"name": "mine"}, headers=roles["starter"]).status_code == 202
+
+
+def test_browsers_may_read_with_a_password_and_change_nothing(keyed: Keyed, roles: dict[str, dict[str, str]]) -> None:
+    page = keyed.api.get("/admin/queues", headers={"Accept": "text/html"})
+    assert (page.status_code, page.headers["www-authenticate"].split()[0]) == (401, "Basic")
+    text = roles["admin"]["Authorization"].removeprefix("Bearer ")
+    shown = keyed.api.get("/admin/queues", auth=("ann", text))
+    assert (shown.status_code, "Authentication is off" in shown.text) == (200, False)
+    refused = keyed.api.post("/api/v1/resume", auth=("ann", text))
+    assert (refused.status_code, "GET only" in refused.json()["detail"]) == (401, True)
+
+
+def test_probes_need_no_key_and_strangers_learn_nothing_of_the_installation(
+    keyed: Keyed, roles: dict[str, dict[str, str]]
+) -> None:
+    for path in ("/livez", "/readyz", "/api/v1/livez", "/api/v1/readyz"):
+        assert keyed.api.get(path).json() == {"status": "ok"}
+    for headers in ({}, {"Authorization": "Bearer wfk_x"}):
+        assert keyed.api.get("/health", headers=headers).json() == {"status": "degraded"}
+    whole = keyed.api.get("/health", headers=roles["viewer"]).json()
+    assert (whole["auth"], set(whole["checks"]) >= {"postgres", "workers"}) == ("token", True)
+    assert keyed.api.get("/metrics").status_code == 401
+    assert "workflow_requests_refused_total" in keyed.api.get("/metrics", headers=roles["viewer"]).text
+
+
+# Who is known to the rest ---------------------------------------------------------------------------------------------
+
+
+def test_a_workflow_says_who_started_it_and_keys_of_two_principals_do_not_meet(keyed: Keyed) -> None:
+    ann, bob, ann_too = keyed.key("ann", "author"), keyed.key("bob", "author"), keyed.key("ann", "admin")
+    body = {"name": "whose", "steps": ONE_STEP}
+
+    def start(headers: dict[str, str]) -> httpx.Response:
+        return keyed.api.post(WORKFLOWS, json=body, headers={**headers, "Idempotency-Key": "the same"})
+
+    first, other, again = start(ann), start(bob), start(ann_too)
+    assert first.json()["id"] == again.json()["id"] != other.json()["id"]
+    assert again.headers["idempotency-replayed"] == "true"
+    shown = keyed.api.get(first.headers["location"], headers=bob).json()
+    assert shown["created_by"] == "ann"
+    plain = keyed.api.post(WORKFLOWS, json={"name": "whose"}, headers=bob).headers["location"]
+    assert keyed.api.get(plain, headers=ann).json()["created_by"] == "bob"
+    listed = keyed.api.get(f"{WORKFLOWS}?name=whose", headers=ann).json()
+    assert [workflow["created_by"] for workflow in listed] == ["bob", "bob", "ann"]
+    keyed.api.post(f"{plain}/cancel", headers=ann)
+    rerun = keyed.api.post(f"{plain}/rerun", headers=ann).json()
+    assert keyed.api.get(rerun["links"]["self"], headers=ann).json()["created_by"] == "ann"
+
+
+@pytest.fixture
+def asked(keyed: Keyed, roles: dict[str, dict[str, str]]) -> Iterator[Callable[..., str]]:
+    """Makes a workflow ask; the link of its approval."""
+    worker = PlayedWorker(keyed.database_url, "asker")
+
+    def ask(*assignees: str) -> str:
+        started = keyed.api.post(WORKFLOWS, json={"name": "asks", "steps": ONE_STEP}, headers=roles["author"]).json()
+        while True:
+            for claim in worker.claim():
+                if claim["workflow_id"] == started["id"]:
+                    worker.end(claim, "waiting", next="waiting", awaits={"kind": "approval", "assignees": [*assignees]})
+                    query = f"/api/v1/approvals?workflow_id={started['id']}"
+                    (approval,) = keyed.api.get(query, headers=roles["viewer"]).json()
+                    return str(approval["links"]["self"])
+                worker.end(claim)
+
+    yield ask
+    worker.connection.close()
+
+
+def test_an_approval_is_answered_by_its_assignees_alone(keyed: Keyed, asked: Callable[..., str]) -> None:
+    link = asked("ann", "finance")
+    answer = {"outcome": "approved"}
+    bob = keyed.key("bob", "starter", "operator")
+    refused = keyed.api.post(link, json=answer, headers=bob)
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert "ann, finance" in refused.json()["detail"]
+    assert keyed.api.get(link, headers=bob).json()["status"] == "open"
+    carl = keyed.key("carl", "starter", groups=("finance",))
+    answered = keyed.api.post(link, json=answer, headers=carl).json()
+    assert (answered["status"], answered["by"]) == ("answered", "carl")
+
+
+def test_answers_and_signals_are_signed_by_who_sends_them(keyed: Keyed, asked: Callable[..., str]) -> None:
+    bot = keyed.key("slack-bot", "starter")
+    answered = keyed.api.post(asked(), json={"outcome": "rejected", "by": "ann"}, headers=bot).json()
+    assert answered["by"] == "ann via slack-bot"
+    workflow = answered["links"]["workflow"]
+    keyed.api.post(f"{workflow}/signal/paid?by=shop", headers=bot)
+    keyed.api.post(f"{workflow}/signal/paid", headers=bot)
+    signals = keyed.api.get(f"{workflow}/signals", headers=bot).json()
+    assert [signal["by"] for signal in signals] == ["shop via slack-bot", "slack-bot"]
+
+
+# The audit log --------------------------------------------------------------------------------------------------------
+
+
+def test_what_changes_something_is_in_the_audit_log_before_it_is_answered(keyed: Keyed) -> None:
+    ann = keyed.key("audited", "admin")
+    request_id = "audit-me-1"
+    started = keyed.api.post(
+        f"{WORKFLOWS}?pretty", json={"name": "told", "steps": ONE_STEP}, headers={**ann, "X-Request-Id": request_id}
+    )
+    (row,) = keyed.audit(request_id=request_id)
+    wanted = {
+        "principal": "audited", "key_id": keyed.ids["audited"], "address": "127.0.0.1", "method": "POST",
+        "path": f"{WORKFLOWS}?pretty", "operation": "workflows_create", "status": 202, "times": 1,
+    }  # fmt: skip
+    assert {name: row[name] for name in wanted} == wanted
+    assert str(row["workflow_id"]) == started.json()["id"]
+    keyed.api.post(f"{WORKFLOWS}/{NOBODY}/cancel", headers=ann)
+    keyed.api.post(WORKFLOWS, content=b"{", headers=ann)
+    keyed.api.get(WORKFLOWS, headers=ann)
+    keyed.api.post("/api/v1/definitions/validate", json={}, headers=ann)
+    told = [(row["operation"], row["status"]) for row in keyed.audit(principal="audited")]
+    assert told == [("workflows_create", 415), ("workflows_cancel", 404), ("workflows_create", 202)]
+
+
+def test_the_audit_log_is_read_in_pages_and_by_what_one_looks_for(
+    keyed: Keyed, roles: dict[str, dict[str, str]]
+) -> None:
+    mia = keyed.key("mia", "operator")
+    for number in range(3):
+        keyed.api.post(f"{WORKFLOWS}/{NOBODY[:-1]}{number}/cancel", headers=mia)
+    keyed.api.post("/api/v1/resume", headers=mia)
+
+    def read(query: str) -> httpx.Response:
+        return keyed.api.get(f"/api/v1/audit?{query}", headers=roles["admin"])
+
+    page = read("principal=mia&limit=3")
+    assert [row["operation"] for row in page.json()] == ["engine_resume", "workflows_cancel", "workflows_cancel"]
+    following = keyed.api.get(page.headers["link"].split(";")[0].strip("<>"), headers=roles["admin"])
+    assert [row["path"] for row in following.json()] == [f"{WORKFLOWS}/{NOBODY[:-1]}0/cancel"]
+    assert "link" not in following.headers
+    assert len(read("principal=mia&operation=workflows_cancel&status=404&since=1h").json()) == 3
+    assert len(read(f"principal=mia&workflow_id={NOBODY[:-1]}1").json()) == 1
+    assert read("principal=mia&until=1h").json() == []
+    assert read("status=99").status_code == read("state=1").status_code == 422
+
+
+def test_keys_in_urls_are_hidden_in_the_audit_log(keyed: Keyed) -> None:
+    key = keyed.key("leaky", "viewer")["Authorization"].removeprefix("Bearer ")
+    keyed.api.post(f"{WORKFLOWS}?leak&token={key}")
+    (row,) = [row for row in keyed.audit(status=401) if "leak" in row["path"]] or [None]
+    assert row is None or key not in row["path"]
+    assert keyed.value("select count(*) from workflow.audit where position(%s in path) > 0", key[20:]) == 0
+
+
+def test_who_is_refused_again_and_again_does_not_fill_the_audit_log(
+    keyed: Keyed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(audit_log, "WINDOW_SECONDS", 1.0)
+    eve = keyed.key("eve", "viewer")
+    for _ in range(50):
+        assert keyed.api.post("/api/v1/pause", headers=eve).status_code == 403
+    eventually(lambda: sum(row["times"] for row in keyed.audit(principal="eve", status=403)) == 50)
+    assert len(keyed.audit(principal="eve", status=403)) < 10
+
+
+def test_what_could_not_be_written_is_written_later(keyed: Keyed, roles: dict[str, dict[str, str]]) -> None:
+    keyed.database.execute("alter function workflow.add_audit(jsonb) rename to hidden")
+    try:
+        assert keyed.api.post("/api/v1/resume", headers={**roles["admin"], "X-Request-Id": "late"}).status_code == 200
+        assert keyed.audit(request_id="late") == []
+    finally:
+        keyed.database.execute("alter function workflow.hidden(jsonb) rename to add_audit")
+    eventually(lambda: [row["status"] for row in keyed.audit(request_id="late")] == [200])
+
+
+# Without keys ---------------------------------------------------------------------------------------------------------
+
+
+def test_without_authentication_anyone_may_do_everything_and_is_warned(
+    api: httpx.Client, database_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    who = api.get("/api/v1/whoami", headers={"Authorization": "Bearer nonsense"}).json()
+    assert (who["auth"], who["name"], who["roles"], len(who["scopes"])) == ("none", None, [], 11)
+    assert api.get("/health").json()["auth"] == "none"
+    assert "Authentication is off" in api.get("/admin/queues").text
+    started = api.post(WORKFLOWS, json={"name": "free", "steps": ONE_STEP})
+    assert api.get(started.headers["location"]).json()["created_by"] is None
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("select principal, address, operation, status from workflow.audit").fetchall()
+    assert rows == [(None, "127.0.0.1", "workflows_create", 202)]
+
+
+def test_production_does_not_start_before_somebody_says_whether_keys_are_needed() -> None:
+    with pytest.raises(SettingsInvalid, match="WORKFLOW_AUTH is not set") as refused:
+        create_app(load_settings(WORKFLOW_ENV="production"))
+    assert "token create" in str(refused.value.hint)
+    for said in ("none", "token"):
+        create_app(load_settings(WORKFLOW_ENV="production", WORKFLOW_AUTH=said))
