@@ -66,7 +66,11 @@ async def load_handlers(settings: Settings) -> AsyncIterator[Registry]:
     from workflow_engine.handlers.connections import Connections
     from workflow_engine.handlers.registry import Registry
 
-    connections = Connections(settings.connections, engine=lambda: step_connection(settings.database_url))
+    connections = Connections(
+        settings.connections,
+        engine=lambda: step_connection(settings.database_url),
+        strict=settings.env != "development",
+    )
     async with make_http_client(settings) as http, connections:
         registry = Registry(
             builtin_handlers(settings, http=http, connections=connections),

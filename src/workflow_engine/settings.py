@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import binascii
+import json
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
-from pydantic_settings import BaseSettings, SettingsConfigDict
+from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
+from workflow_engine.egress import Egress, parse_allowed
 from workflow_engine.errors import SettingsInvalid
 
 VERSION = version("workflow-engine")
@@ -65,11 +67,17 @@ def signing_keys(secrets: str) -> list[bytes]:
     return keys
 
 
+def _egress_allow(value: str) -> str:
+    parse_allowed(value)
+    return value
+
+
 DeadlockDetection = Annotated[Literal["off", "warn", "true"], BeforeValidator(_deadlock_detection)]
 
 
 Switch = Annotated[bool, BeforeValidator(_switch)]
 WebhookSecrets = Annotated[str, AfterValidator(_webhook_secrets)]
+EgressAllow = Annotated[str, AfterValidator(_egress_allow)]
 
 
 class McpServer(BaseModel):
@@ -81,8 +89,36 @@ class McpServer(BaseModel):
     headers: dict[str, str] = Field(default={}, repr=False)
 
 
-def _mcp_server(value: object) -> object:
+class DatabaseConnection(BaseModel):
+    """Where a database of `database` steps is, and how far steps may go there."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    url: str = Field(repr=False)
+    read_only: bool = False
+    statement_seconds: float | None = Field(default=None, gt=0)
+    max_rows: int | None = Field(default=None, ge=1)
+    size: int = Field(default=4, ge=1, le=100)
+
+
+def _by_url(value: object) -> object:
     return {"url": value} if isinstance(value, str) else value
+
+
+def _json(value: object) -> object:
+    if not isinstance(value, str):
+        return value
+    try:
+        return json.loads(value)
+    except ValueError as error:
+        raise ValueError(f"must be a JSON object ({error})") from None
+
+
+# Decoded by us: the library's own error names no variable.
+DatabaseConnections = Annotated[
+    dict[str, Annotated[DatabaseConnection, BeforeValidator(_by_url)]], NoDecode, BeforeValidator(_json)
+]
+McpServers = Annotated[dict[str, Annotated[McpServer, BeforeValidator(_by_url)]], NoDecode, BeforeValidator(_json)]
 
 
 class Settings(BaseSettings):
@@ -90,8 +126,10 @@ class Settings(BaseSettings):
 
     model_config = SettingsConfigDict(extra="ignore", frozen=True, env_ignore_empty=True)
 
-    database_url: str = _named("DATABASE_URL", "postgresql://postgres:5432/workflow", "Postgres, the truth.")
-    redis_url: str = _named("REDIS_URL", "redis://redis:6379/0", "Redis or Valkey, the hint.")
+    database_url: str = _named(
+        "DATABASE_URL", "postgresql://postgres:5432/workflow", "Postgres, the truth.", repr=False
+    )
+    redis_url: str = _named("REDIS_URL", "redis://redis:6379/0", "Redis or Valkey, the hint.", repr=False)
     agent_mesh_url: str = _named("AGENT_MESH_URL", "http://agent-mesh:3000", "Agent Mesh resolves agents.")
     agent_brain_url: str = _named("AGENT_BRAIN_URL", "http://agent-brain:3001", "Agent Brain executes agents.")
     host: str = _named("HOST", "0.0.0.0", "Address the API and a worker's /metrics listen on.")  # noqa: S104 a service in a container
@@ -176,13 +214,21 @@ class Settings(BaseSettings):
     definitions_dir: str = _named(
         "WORKFLOW_DEFINITIONS_DIR", "", "Directory whose .json, .yaml and .yml files are definitions."
     )
-    connections: dict[str, str] = _named(
-        "WORKFLOW_CONNECTIONS", {}, 'Named connections of database steps, as JSON: {"reports": "postgresql://..."}.'
+    connections: DatabaseConnections = _named(
+        "WORKFLOW_CONNECTIONS",
+        {},
+        'Databases of database steps, as JSON: a URL each, or {"url": "...", "read_only": true}.',
     )
-    mcp_servers: dict[str, Annotated[McpServer, BeforeValidator(_mcp_server)]] = _named(
+    mcp_servers: McpServers = _named(
         "WORKFLOW_MCP_SERVERS",
         {},
         'MCP servers of tool steps, as JSON: a URL each, or {"url": "...", "headers": {"Authorization": "..."}}.',
+    )
+    egress: Literal["open", "guarded"] | None = _named(
+        "WORKFLOW_EGRESS", None, "open or guarded; default: open in development, guarded in production."
+    )
+    egress_allow: EgressAllow = _named(
+        "WORKFLOW_EGRESS_ALLOW", "", "Hosts, domains, networks and ports that are open though egress is guarded."
     )
     secrets_dir: str = _named(
         "WORKFLOW_SECRETS_DIR", "", "Directory whose files are secrets, each named like its secret."
@@ -232,6 +278,19 @@ class Settings(BaseSettings):
         return 2 * self.heartbeat_seconds
 
     @property
+    def egress_policy(self) -> Egress:
+        """What may be called that an author, a model or a target names."""
+        guarded = self.egress == "guarded" or (self.egress is None and self.env != "development")
+        return Egress(guarded, parse_allowed(self.egress_allow))
+
+    @property
+    def credentials(self) -> list[str]:
+        """What proves to others who we are, beside what stands in URLs; for whoever must not show it."""
+        headers = [value for server in self.mcp_servers.values() for value in server.headers.values()]
+        keys = [key for secret in self.webhook_secret.split() for key in (secret, secret.removeprefix("whsec_"))]
+        return [self.llm_api_key, *keys, *headers, *(header.partition(" ")[2] for header in headers)]
+
+    @property
     def queue_names(self) -> list[str]:
         """The queues a worker serves, in order, each once."""
         return list(dict.fromkeys(name.strip() for name in self.queues.split(",") if name.strip()))
@@ -239,6 +298,13 @@ class Settings(BaseSettings):
     @property
     def include_modules(self) -> list[str]:
         return [name.strip() for name in self.include.split(",") if name.strip()]
+
+
+_NOT_SHOWN = frozenset(
+    {"DATABASE_URL", "REDIS_URL", "WORKFLOW_CONNECTIONS", "WORKFLOW_MCP_SERVERS", "WORKFLOW_LLM_API_KEY"}
+    | {"WORKFLOW_WEBHOOK_SECRET"}
+)
+"""Settings whose values hold credentials: not repeated when they are wrong."""
 
 
 def load_settings(**overrides: Any) -> Settings:
@@ -256,8 +322,18 @@ def load_settings(**overrides: Any) -> Settings:
         lines = []
         for problem in error.errors():
             name = str(problem["loc"][0]) if problem["loc"] else "settings"
-            lines.append(f"{name}={problem.get('input')!r}: {problem['msg'].removeprefix('Value error, ')}")
+            message = problem["msg"].removeprefix("Value error, ")
+            if name in _NOT_SHOWN:
+                place = "".join(f"/{part}" for part in problem["loc"][1:])
+                lines.append(f"{name}: {place and f'at {place}: '}{message}")
+            else:
+                lines.append(f"{name}={problem.get('input')!r}: {message}")
         raise SettingsInvalid("; ".join(lines)) from error
+    if settings.egress == "open" and settings.env != "development":
+        raise SettingsInvalid(
+            f"WORKFLOW_EGRESS=open: only for WORKFLOW_ENV=development, not {settings.env}; name what workflows may "
+            "reach beside the public internet in WORKFLOW_EGRESS_ALLOW"
+        )
     if settings.heartbeat_seconds * 2 > settings.lease_seconds:
         raise SettingsInvalid(
             f"WORKFLOW_HEARTBEAT_SECONDS={settings.heartbeat_seconds:g}: must be at most half of "

@@ -20,7 +20,7 @@ def variable(field: FieldInfo) -> str:
 
 
 def as_written(value: Any) -> str:
-    if value in ("", {}):
+    if value in ("", {}, None):
         return "none"
     if isinstance(value, bool):
         return str(value).lower()
@@ -74,3 +74,29 @@ def test_deadlock_detection_takes_the_usual_spellings(
 ) -> None:
     monkeypatch.setenv("DEADLOCK_DETECTION", written)
     assert load_settings().deadlock_detection == meant
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("WORKFLOW_CONNECTIONS", '{"a": {"url": "postgresql://me:s3cret@db/x", "colour": "blue"}}'),
+        ("WORKFLOW_CONNECTIONS", '{"a": "postgresql://me:s3cret@db/x"'),
+        ("WORKFLOW_MCP_SERVERS", '{"a": {"url": "ftp://x", "headers": {"Authorization": "s3cret"}}}'),
+        ("WORKFLOW_WEBHOOK_SECRET", "whsec_s3cret!"),
+    ],
+)
+def test_a_bad_value_that_holds_credentials_is_not_repeated(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: str
+) -> None:
+    monkeypatch.setenv(name, value)
+    with pytest.raises(SettingsInvalid, match=name) as refused:
+        load_settings()
+    assert "s3cret" not in refused.value.detail
+
+
+def test_settings_do_not_show_their_credentials(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABASE_URL", "postgresql://me:s3cret@db/x")
+    monkeypatch.setenv("REDIS_URL", "redis://:s3cret@redis")
+    monkeypatch.setenv("WORKFLOW_CONNECTIONS", '{"a": "postgresql://me:s3cret@db/x"}')
+    monkeypatch.setenv("WORKFLOW_LLM_API_KEY", "s3cret")
+    assert "s3cret" not in repr(load_settings())

@@ -169,6 +169,21 @@ def test_what_can_never_be_delivered_is_given_up_at_once(database_url: str, url:
     asyncio.run(run())
 
 
+def test_a_webhook_to_a_private_address_is_given_up_where_egress_is_guarded(database_url: str) -> None:
+    async def run() -> None:
+        async with sending(database_url, WORKFLOW_EGRESS="guarded") as (sender, target):
+            sender.emit(target.url)
+            (letter,) = await sender.round()
+            assert (letter["status"], letter["error"].split(":")[0]) == ("dead", "egress_denied")
+            assert target.requests == []
+        allowed = {"WORKFLOW_EGRESS": "guarded", "WORKFLOW_EGRESS_ALLOW": "127.0.0.0/8"}
+        async with sending(database_url, **allowed) as (sender, target):
+            sender.emit(target.url)
+            assert [letter["status"] for letter in await sender.round()] == ["dead", "delivered"]
+
+    asyncio.run(run())
+
+
 def test_a_target_that_hangs_does_not_hold_up_another(database_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     async def run() -> None:
         async with sending(database_url) as (sender, slow), sending(database_url) as (_, quick):

@@ -101,6 +101,27 @@ def test_libraries_and_tracebacks_come_in_the_same_form(capsys: pytest.CaptureFi
     assert "careful" in lines[1]["msg"]
 
 
+def test_no_line_tells_a_secret_of_the_process(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    (tmp_path / "MOUNTED").write_text("mounted-s3cret\n")
+    monkeypatch.setenv("WORKFLOW_SECRET_GIVEN", "given-s3cret")
+    monkeypatch.setenv("WORKFLOW_SECRETS_DIR", str(tmp_path))
+    monkeypatch.setenv("WORKFLOW_LLM_API_KEY", "model-s3cret")
+    monkeypatch.setenv("WORKFLOW_MCP_SERVERS", '{"a": {"url": "http://a", "headers": {"X-Key": "Bearer tool-s3cret"}}}')
+    _configure()
+    get_logger("test").info("mounted-s3cret", a="given-s3cret", b={"c": ["model-s3cret"]}, token="any")
+    try:
+        raise ValueError("tool-s3cret")
+    except ValueError:
+        logging.getLogger("some.library").exception("broke with %s", "postgresql://me:hunter2@db/x")
+    out = capsys.readouterr().out
+    assert out.count("***") == 7
+    assert "s3cret" not in out
+    assert "hunter2" not in out
+    assert "token=***" in out
+
+
 def test_the_level_is_obeyed_by_ours_and_by_libraries(capsys: pytest.CaptureFixture[str]) -> None:
     _configure(level="warning")
 

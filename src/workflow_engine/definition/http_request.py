@@ -6,8 +6,8 @@ import re
 from typing import Any
 from urllib.parse import urlsplit
 
-from workflow_engine.definition.egress import forbidden_host
 from workflow_engine.definition.faults import Faults, clipped, did_you_mean, join
+from workflow_engine.egress import forbidden_host
 
 METHODS = ("GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS")
 

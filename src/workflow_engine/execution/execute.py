@@ -15,7 +15,7 @@ from workflow_engine.execution.failing import failed, failed_for_good
 from workflow_engine.execution.handling import handle
 from workflow_engine.execution.orchestration import ORCHESTRATED, Orchestrated, Register, steps_inside
 from workflow_engine.execution.outputs import succeeded
-from workflow_engine.execution.revealing import Revealed, reads_secrets
+from workflow_engine.execution.revealing import Revealed
 from workflow_engine.handlers.base import Handler
 from workflow_engine.handlers.failures import as_task_error
 from workflow_engine.handlers.registry import Registry
@@ -62,11 +62,11 @@ async def execute(
         return catching.after_steps(attempt, resumed)
     if orchestrated := ORCHESTRATED.get(attempt.step.type):
         return await _orchestrate(attempt, orchestrated, resumed, register)
-    return await _handle(attempt, handlers, Revealed(secrets) if reads_secrets(attempt.step) else None, log)
+    return await _handle(attempt, handlers, Revealed(secrets), log)
 
 
 async def _handle(
-    attempt: Attempt, handlers: Registry, secrets: Revealed | None, log: FilteringBoundLogger
+    attempt: Attempt, handlers: Registry, secrets: Revealed, log: FilteringBoundLogger
 ) -> Completion | None:
     """Run a handler."""
     handler: Handler | None = None
@@ -79,7 +79,7 @@ async def _handle(
     except Exception as error:  # whatever a handler raises ends its attempt, never the worker
         told = as_task_error(error)
         default = handler.max_attempts if handler is not None else None
-        return failed(attempt, told if secrets is None else secrets.redacted(told), _policy(attempt, default))
+        return failed(attempt, secrets.redacted(told), _policy(attempt, default))
 
 
 async def _orchestrate(

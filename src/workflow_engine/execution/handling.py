@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from structlog.typing import FilteringBoundLogger
@@ -12,13 +13,13 @@ from workflow_engine.definition.expressions import holds
 from workflow_engine.errors import TIMEOUT_MESSAGE, TaskError
 from workflow_engine.execution.attempt import Attempt
 from workflow_engine.execution.names import outputs_of_dependencies
-from workflow_engine.execution.revealing import Revealed
+from workflow_engine.execution.revealing import Revealed, reads_secrets
 from workflow_engine.execution.time_limits import TimeLimit
 from workflow_engine.handlers.base import Handler, Outcome, TaskContext, unheard
 from workflow_engine.observability.logs import REDACTOR
 
 
-async def handle(attempt: Attempt, handler: Handler, secrets: Revealed | None, log: FilteringBoundLogger) -> Outcome:
+async def handle(attempt: Attempt, handler: Handler, secrets: Revealed, log: FilteringBoundLogger) -> Outcome:
     """Render the inputs and call the handler.
 
     Raises:
@@ -44,11 +45,19 @@ async def handle(attempt: Attempt, handler: Handler, secrets: Revealed | None, l
         timeout=timeout,
         dependencies=outputs_of_dependencies(claim, attempt.plan, step),
         lease_token=claim.lease_token,
-        log=log if secrets is None else log.bind(**{REDACTOR: secrets.redact}),
+        log=log.bind(**{REDACTOR: secrets.told}) if secrets.any else log,
         heartbeat=unheard if silent is None else _heartbeat(silent),
         usage=attempt.usage,
         accepts=_acceptance(attempt),
+        redact=secrets.stored,
     )
+
+    def conceal(*values: str) -> None:
+        if not secrets.any:
+            context.log = log.bind(**{REDACTOR: secrets.told})
+        secrets.conceal(*values)
+
+    context.conceal = conceal
     whole = attempt.limits.time.limit(timeout)
     try:
         with whole:
@@ -61,16 +70,19 @@ async def handle(attempt: Attempt, handler: Handler, secrets: Revealed | None, l
         if (told := _timed_out(whole, silent)) is None:
             raise
         raise told from error
-    return result if isinstance(result, Outcome) else Outcome(result)
+    outcome = result if isinstance(result, Outcome) else Outcome(result)
+    if not secrets.any:
+        return outcome
+    return replace(outcome, output=secrets.stored(outcome.output), record=secrets.stored(outcome.record))
 
 
-def _inputs(attempt: Attempt, secrets: Revealed | None) -> Any:
+def _inputs(attempt: Attempt, secrets: Revealed) -> Any:
     template = attempt.step.inputs
     if template is None:
         return {}
     if template.static:  # no need to put names together
         return template.render({})
-    return template.render(attempt.names if secrets is None else {**attempt.names, "secrets": secrets})
+    return template.render({**attempt.names, "secrets": secrets} if reads_secrets(attempt.step) else attempt.names)
 
 
 def _acceptance(attempt: Attempt) -> Callable[[Any], bool] | None:

@@ -35,6 +35,8 @@ def succeeded(
         steps = {**attempt.names["steps"], **(inside or {})}
         output = template.render({**attempt.names, "steps": steps, "result": output})
     encoded = encode_output(output, attempt.limits.payload_bytes)
+    if result.record is not None:
+        encode_output(result.record, attempt.limits.payload_bytes, what="record")
     if attempt.step.output_schema is not None:
         _check(attempt.step.output_schema, output)
     return completion(attempt, AttemptOutcome.SUCCEEDED, output=encoded, record=result.record, effects=result.effects)

@@ -1,30 +1,26 @@
-"""Secrets in the inputs of one attempt: read when an expression asks for them, and taken out of what is told of it."""
+"""Secrets of one attempt: read when its inputs ask for them, and taken out of what is told and stored of it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
-from urllib.parse import quote, quote_plus
 
 from workflow_engine.definition.plan import PlanStep
 from workflow_engine.errors import TaskError
-from workflow_engine.handlers.output import storable_text
+from workflow_engine.redaction import SHORTEST, SHORTEST_TOLD, concealed, forms_of, without
 from workflow_engine.secrets import Secrets
-
-REDACTED = "***"
-SHORTEST = 4
-"""Characters of a secret that is taken out of texts; a shorter one would tear holes into words."""
 
 
 class Revealed(dict[str, Any]):
     """`secrets` as expressions see it: a mapping that knows a secret once it was asked for.
 
-    A dict, because expressions walk and copy only those.
+    A dict, because expressions walk and copy only those. For any thread.
     """
 
     def __init__(self, secrets: Secrets) -> None:
         super().__init__()
         self._secrets = secrets
+        self._concealed: frozenset[str] = frozenset()
 
     def __contains__(self, name: object) -> bool:
         return True
@@ -39,44 +35,38 @@ class Revealed(dict[str, Any]):
                     retryable=False,
                 )
             self[name] = value
+            self.conceal(value)
+            concealed.conceal(value)  # whoever logs it, from now on
         return str(super().__getitem__(name))
 
+    def conceal(self, *values: str) -> None:
+        """Treat other values as secrets of this attempt, too."""
+        self._concealed = self._concealed.union(values)
+
+    @property
+    def any(self) -> bool:
+        """Whether there is anything to take out."""
+        return bool(self._concealed)
+
     def redacted(self, error: TaskError) -> TaskError:
-        """The error without the revealed secrets."""
-        return TaskError(
-            self.redact(error.type),
-            self.redact(error.message),
-            retryable=error.retryable,
-            retry_after=error.retry_after,
-            details=self.redact(error.details),
-        )
+        """The error without secrets: those of this attempt and all others that the process knows."""
+        told = concealed.told([error.type, error.message, error.details], self._forms(SHORTEST_TOLD))
+        if told == [error.type, error.message, error.details]:
+            return error
+        return TaskError(told[0], told[1], retryable=error.retryable, retry_after=error.retry_after, details=told[2])
 
-    def redact(self, value: Any) -> Any:
-        """JSON data, or what is logged, with the revealed secrets taken out of its texts."""
-        shown = self._forms()
-        return _redacted(value, shown) if shown else value
+    def told(self, fields: Any) -> Any:
+        """What is logged, without the secrets of this attempt."""
+        return without(fields, self._forms(SHORTEST_TOLD))
 
-    def _forms(self) -> list[str]:
-        """Each secret as it is and as it stands in URLs; the longest first, for one may hold another."""
-        values = {value for value in self.values() if len(value) >= SHORTEST}
-        return sorted({form for v in values for form in (v, quote(v, safe=""), quote_plus(v))}, key=len, reverse=True)
+    def stored(self, value: Any) -> Any:
+        """An output or a record without the secrets of this attempt: a target may have repeated them."""
+        return without(value, self._forms(SHORTEST)) if self._concealed else value
+
+    def _forms(self, shortest: int) -> Sequence[str]:
+        return forms_of(self._concealed, shortest)
 
 
 def reads_secrets(step: PlanStep) -> bool:
     """Whether the inputs of a step name a secret."""
     return step.inputs is not None and step.inputs.mentions_secrets
-
-
-def _redacted(value: Any, forms: list[str]) -> Any:
-    if isinstance(value, str):
-        for form in forms:
-            value = value.replace(form, REDACTED)
-        return value
-    if isinstance(value, Mapping):
-        return {_redacted(key, forms): _redacted(item, forms) for key, item in value.items()}
-    if isinstance(value, list | tuple):
-        return [_redacted(item, forms) for item in value]
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    text = storable_text(value)  # as a log would write it
-    return _redacted(text, forms) if any(form in text for form in forms) else value

@@ -13,7 +13,7 @@ from pydantic import BaseModel, Field, ValidationError
 
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.base import Handle, TaskContext
-from workflow_engine.handlers.http_client import build_request, exchange, response_invalid
+from workflow_engine.handlers.http_client import as_header, build_request, exchange, response_invalid, same_origin
 from workflow_engine.handlers.inputs import Inputs, parse_inputs
 from workflow_engine.handlers.output import storable_text
 from workflow_engine.settings import Settings
@@ -56,7 +56,7 @@ def agent_handler(settings: Settings, http: httpx.AsyncClient) -> Handle:
 
 async def _resolve(name: str, settings: Settings, http: httpx.AsyncClient) -> MeshAgent:
     request = build_request(http, "GET", f"{settings.agent_mesh_url.rstrip('/')}/api/v1/agents/{quote(name, safe='')}")
-    reply = await exchange(http, request, max_bytes=settings.max_payload_bytes)
+    reply = await exchange(http, request, max_bytes=settings.max_payload_bytes, trusted=True)
     if reply.status == httpx.codes.NOT_FOUND:
         raise TaskError("agent_not_found", f"Agent Mesh knows no agent {storable_text(name, 200)!r}.", retryable=False)
     reply.require_success()
@@ -95,7 +95,7 @@ async def _execute(
         http,
         "POST",
         f"{base}/api/v1/agents/{quote(agent.name, safe='')}/execute",
-        headers={"Idempotency-Key": ctx.idempotency_key},
+        headers={"Idempotency-Key": as_header(ctx.idempotency_key)},
         json={
             "agent": agent.name,
             "input": wanted.input,
@@ -106,7 +106,9 @@ async def _execute(
             "task_id": ctx.task_id,
         },
     )
-    reply = await exchange(http, request, max_bytes=settings.max_payload_bytes)
+    # What Agent Mesh tells is what somebody registered there: only Agent Brain is where the operator says.
+    trusted = same_origin(request.url, httpx.URL(settings.agent_brain_url))
+    reply = await exchange(http, request, max_bytes=settings.max_payload_bytes, trusted=trusted)
     reply.require_success()
     result = reply.json()
     if not isinstance(result, dict) or "output" not in result:

@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from structlog.typing import FilteringBoundLogger
 
 
+_ABSURD = 1e15  # of tokens or dollars
+
+
 @dataclass(slots=True)
 class Usage:
     """What an attempt used up. It counts into the workflow's budget, however the attempt ends."""
@@ -28,10 +31,17 @@ class Usage:
     cost_usd: float = 0.0
 
     def add(self, *, input_tokens: int | None = 0, output_tokens: int | None = 0, cost_usd: float | None = 0.0) -> None:
-        """Count something more; None counts as nothing, as some models do not tell."""
-        self.input_tokens += input_tokens or 0
-        self.output_tokens += output_tokens or 0
-        self.cost_usd += cost_usd or 0.0
+        """Count something more; None counts as nothing, as some models do not tell.
+
+        Raises:
+            ValueError: One of them is no number that can be counted.
+        """
+        counted = int(input_tokens or 0), int(output_tokens or 0), float(cost_usd or 0.0)
+        if not all(0 <= amount < _ABSURD for amount in counted):
+            raise ValueError("usage must be numbers of 0 and above")
+        self.input_tokens += counted[0]
+        self.output_tokens += counted[1]
+        self.cost_usd += counted[2]
 
     def as_json(self) -> dict[str, int | float]:
         """What was used; empty when nothing was."""
@@ -46,6 +56,14 @@ _making_event = Lock()
 
 def unheard() -> None:
     """A heartbeat that nobody listens for."""
+
+
+def _conceal_nothing(*values: str) -> None:
+    """Where nothing is kept of an attempt."""
+
+
+def _as_it_is(value: Any) -> Any:
+    return value
 
 
 @dataclass(slots=True)
@@ -67,6 +85,8 @@ class TaskContext:
     heartbeat: Callable[[], None] = unheard  # call it now and then where the step has `timeouts.heartbeat`
     usage: Usage = field(default_factory=Usage)  # `usage.add(input_tokens=.., output_tokens=.., cost_usd=..)`
     accepts: Callable[[Any], bool] | None = None  # the step's `success_when`; only the `http` handler needs it
+    conceal: Callable[..., None] = _conceal_nothing  # `conceal(token)`: keep this out of all that is stored and logged
+    redact: Callable[[Any], Any] = _as_it_is  # does so to an output; only the `database` handler needs it
     _cancelled: Event | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

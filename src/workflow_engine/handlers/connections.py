@@ -12,14 +12,29 @@ import psycopg
 from psycopg.pq import TransactionStatus
 
 from workflow_engine.handlers.inputs import invalid
+from workflow_engine.observability.logs import get_logger
+from workflow_engine.settings import DatabaseConnection
 
 ENGINE = "engine"
 """The connection to the engine's own database, as a role that may complete tasks and nothing else of the engine."""
 
 FindEngine: TypeAlias = Callable[[], Awaitable[str | None]]
 Connection: TypeAlias = psycopg.AsyncConnection[Any]
+Judge: TypeAlias = Callable[[Connection, str], Awaitable[None]]
 
 _CONNECT_TIMEOUT = 10  # seconds
+# Of the role that logged in: what a statement is allowed by SET ROLE, RESET ROLE undoes.
+_TOO_MUCH = """
+select case
+    when exists (select from pg_roles r where pg_has_role(session_user, r.oid, 'member') and (r.rolsuper or r.rolname in
+        ('pg_execute_server_program', 'pg_read_server_files', 'pg_write_server_files')))
+    then 'run programs or read files on the server'
+    when exists (select from pg_class c where c.relnamespace = to_regnamespace('workflow') and c.relname = 'tasks'
+        and has_table_privilege(session_user, c.oid, 'update'))
+    then 'change the tables of the engine'
+end"""
+
+_log = get_logger("connections")
 
 
 class Connections:
@@ -31,15 +46,17 @@ class Connections:
     Use it as an async context manager; leaving it closes what is idle. Belongs to one event loop.
 
     Args:
-        dsns: Name to libpq URL, as the operator set them.
+        named: As the operator set them.
         engine: Tells the DSN of the connection `engine` when it is first needed; None when there is none.
-        size: Most connections of one name at once; further steps wait for one.
+        strict: Refuse a connection whose role may do what no step should; else there is a warning.
     """
 
-    def __init__(self, dsns: Mapping[str, str], *, engine: FindEngine | None = None, size: int = 4) -> None:
-        self._dsns = dict(dsns)
+    def __init__(
+        self, named: Mapping[str, DatabaseConnection], *, engine: FindEngine | None = None, strict: bool = False
+    ) -> None:
+        self._named = dict(named)
         self._engine = engine
-        self._size = size
+        self._strict = strict
         self._pools: dict[str, _Pool] = {}
 
     async def __aenter__(self) -> Connections:
@@ -65,27 +82,50 @@ class Connections:
         pool = self._pools.get(name)
         if pool is None:
             # Asked before the pool is stored: finding the engine's DSN may take a while, and fail.
-            pool = self._pools.setdefault(name, _Pool(await self._dsn(name), name, self._size))
-        async with pool.lend() as connection:
-            yield connection
+            connection = await self._find(name)
+            judge = self._judge if name in self._named else None
+            pool = self._pools.setdefault(name, _Pool(connection, name, judge))
+        async with pool.lend() as connected:
+            yield connected
 
-    async def _dsn(self, name: str) -> str:
-        dsn = self._dsns.get(name)
-        if dsn is None and name == ENGINE and self._engine is not None:
-            dsn = await self._engine()
-            if dsn is None:
-                raise invalid("The connection `engine` does not exist: `migrate` was not allowed to create its role.")
-        if dsn is None:
-            known = sorted({*self._dsns, *([ENGINE] if self._engine else [])})
+    def bounds(self, name: str) -> DatabaseConnection | None:
+        """How far steps may go on a connection, where the operator has said so."""
+        return self._named.get(name)
+
+    async def _find(self, name: str) -> DatabaseConnection:
+        if (named := self._named.get(name)) is not None:
+            return named
+        if name != ENGINE or self._engine is None:
+            known = sorted({*self._named, *([ENGINE] if self._engine else [])})
             raise invalid(f"There is no connection {name!r}. Known: {', '.join(known) or 'none'}.")
-        return dsn
+        dsn = await self._engine()
+        if dsn is None:
+            raise invalid("The connection `engine` does not exist: `migrate` was not allowed to create its role.")
+        return DatabaseConnection(url=dsn)
+
+    async def _judge(self, connection: Connection, name: str) -> None:
+        """Look at the role of a connection: what it may do, anybody may who writes a definition.
+
+        Raises:
+            TaskError: `validation`: it may do too much.
+        """
+        row = await (await connection.execute(_TOO_MUCH)).fetchone()
+        if row is None or row[0] is None:
+            return
+        if self._strict:
+            raise invalid(
+                f"The role of the connection {name!r} may {row[0]}: give WORKFLOW_CONNECTIONS one that may do only "
+                "what its steps need."
+            )
+        _log.warning("connection may do too much", connection=name, may=row[0], hint="It is refused in production.")
 
 
 class _Pool:
-    def __init__(self, dsn: str, name: str, size: int) -> None:
-        self._dsn = dsn
+    def __init__(self, database: DatabaseConnection, name: str, judge: Judge | None) -> None:
+        self._url = database.url
         self._name = name
-        self._free = asyncio.Semaphore(size)
+        self._judge = judge
+        self._free = asyncio.Semaphore(database.size)
         self._idle: list[Connection] = []
         self._closed = False
 
@@ -112,13 +152,21 @@ class _Pool:
                 await connection.close()
             else:
                 return connection
-        return await psycopg.AsyncConnection.connect(
-            self._dsn,
+        connection = await psycopg.AsyncConnection.connect(
+            self._url,
             autocommit=True,
             prepare_threshold=None,  # DISCARD ALL would drop them
             connect_timeout=_CONNECT_TIMEOUT,
             application_name=f"workflow-engine step ({self._name})",
         )
+        if self._judge is not None:
+            try:
+                await self._judge(connection, self._name)
+            except BaseException:
+                await connection.close()
+                raise
+            self._judge = None  # once is enough: they are all alike
+        return connection
 
     async def _give_back(self, connection: Connection) -> None:
         if not self._closed and connection.info.transaction_status == TransactionStatus.IDLE:

@@ -20,11 +20,12 @@ from workflow_engine.handlers.connections import ENGINE, Connection, Connections
 from workflow_engine.handlers.inputs import Inputs, invalid, parse_inputs
 from workflow_engine.handlers.output import encode_output
 from workflow_engine.handlers.sql_values import as_database_error, as_json, as_parameter
-from workflow_engine.settings import Settings
+from workflow_engine.settings import DatabaseConnection, Settings
 
 _COMPLETE = "SELECT workflow.complete_task(%s::bigint, %s::integer, %s::uuid, %s::jsonb)"
 _LIMIT_TIME = """SELECT set_config('statement_timeout', %(ms)s, true),
-                        set_config('idle_in_transaction_session_timeout', %(ms)s, true)"""
+                        set_config('idle_in_transaction_session_timeout', %(idle_ms)s, true)"""
+_IDLE_MILLISECONDS = 1000
 _GAP = re.compile(r"[\s;]+|--[^\n]*")
 _COMMENT_EDGE = re.compile(r"/\*|\*/")
 _WORD = re.compile(r"[A-Za-z]+")
@@ -101,7 +102,10 @@ def database_handler(settings: Settings, connections: Connections) -> Handle:
         if inputs.get("statement") is None and inputs.get("statements") is None:
             return _record(inputs, ctx)
         wanted = parse_inputs(DatabaseInputs, inputs)
-        run = _Run(wanted, ctx, settings.max_payload_bytes, deadline=time.monotonic() + ctx.timeout)
+        bounds = connections.bounds(wanted.connection)
+        if bounds is not None and bounds.read_only and wanted.writes:
+            raise invalid(f"The connection {wanted.connection!r} is for reading only.")
+        run = _Run(wanted, ctx, settings.max_payload_bytes, bounds, deadline=time.monotonic() + ctx.timeout)
         try:
             async with connections.lend(wanted.connection) as connection:
                 return await run.on(connection)
@@ -131,6 +135,7 @@ class _Run:
     wanted: DatabaseInputs
     ctx: TaskContext
     max_bytes: int
+    bounds: DatabaseConnection | None  # of its connection
     deadline: float  # of time.monotonic()
 
     async def on(self, connection: Connection) -> Outcome:
@@ -141,7 +146,7 @@ class _Run:
                 results.append(await self._result(connection, statement))
             output = results[0] if self.wanted.statements is None else {"results": results}
             if self.wanted.transactional:
-                encoded = encode_output(output, self.max_bytes).decode()
+                encoded = encode_output(self.ctx.redact(output), self.max_bytes).decode()
                 await self._limit_time(connection)
                 task = (self.ctx.task_id, self.ctx.attempt, self.ctx.lease_token, encoded)
                 await connection.execute(_COMPLETE, task)
@@ -168,7 +173,12 @@ class _Run:
     async def _limit_time(self, connection: Connection) -> None:
         """Bound the next statement. It also takes the snapshot, after which a transaction stays read-only."""
         remaining = self.deadline - time.monotonic()
-        await connection.execute(_LIMIT_TIME, {"ms": str(max(1, int(remaining * 1000)))})
+        if self.bounds is not None and self.bounds.statement_seconds is not None:
+            remaining = min(remaining, self.bounds.statement_seconds)
+        milliseconds = max(1, int(remaining * 1000))
+        # A worker that stands still for longer than that holds locks for nothing; one on a busy machine does not.
+        idle = milliseconds + _IDLE_MILLISECONDS
+        await connection.execute(_LIMIT_TIME, {"ms": str(milliseconds), "idle_ms": str(idle)})
 
     async def _result(self, connection: Connection, statement: Statement) -> dict[str, Any]:
         cursor: psycopg.AsyncCursor[Any]
@@ -202,12 +212,13 @@ class _Run:
     async def _rows(self, cursor: psycopg.AsyncCursor[Any], source: AsyncIterator[Any]) -> list[dict[str, Any]]:
         rows: list[dict[str, Any]] = []
         size = 0
+        most, advice = self.wanted.max_rows, "add a LIMIT, or raise `max_rows`"
+        if self.bounds is not None and self.bounds.max_rows is not None and self.bounds.max_rows < most:
+            most, advice = self.bounds.max_rows, f"the connection {self.wanted.connection!r} gives no more"
         async for values in source:
-            if len(rows) == self.wanted.max_rows:
+            if len(rows) == most:
                 raise TaskError(
-                    "result_too_large",
-                    f"The result has more than {self.wanted.max_rows:,} rows: add a LIMIT, or raise `max_rows`.",
-                    retryable=False,
+                    "result_too_large", f"The result has more than {most:,} rows: {advice}.", retryable=False
                 )
             row = dict(zip(_column_names(cursor), map(as_json, values), strict=True))
             size += len(orjson.dumps(row))

@@ -14,7 +14,7 @@ from pydantic import AfterValidator, Field, model_validator
 from workflow_engine.definition.faults import Faults
 from workflow_engine.definition.http_request import METHODS, check_headers
 from workflow_engine.handlers.base import Handle, TaskContext
-from workflow_engine.handlers.http_client import CONNECT_TIMEOUT, Reply, build_request, exchange
+from workflow_engine.handlers.http_client import CONNECT_TIMEOUT, Reply, as_header, build_request, exchange
 from workflow_engine.handlers.inputs import Inputs, Seconds, invalid, parse_inputs
 from workflow_engine.settings import Settings
 
@@ -96,7 +96,8 @@ def http_handler(settings: Settings, http: httpx.AsyncClient) -> Handle:
 
     async def handle(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, Any]:
         request = _request(http, parse_inputs(HttpInputs, inputs), ctx, settings.mock_http_url)
-        reply = await exchange(http, request, max_bytes=settings.max_payload_bytes)
+        trusted = bool(settings.mock_http_url)
+        reply = await exchange(http, request, max_bytes=settings.max_payload_bytes, trusted=trusted)
         ctx.log.debug("http answered", status=reply.status, bytes=len(reply.content))
         if ctx.accepts is None:
             reply.require_success()
@@ -110,13 +111,14 @@ def http_handler(settings: Settings, http: httpx.AsyncClient) -> Handle:
 
 
 def _request(http: httpx.AsyncClient, wanted: HttpInputs, ctx: TaskContext, mock_url: str) -> httpx.Request:
-    headers = httpx.Headers({"Idempotency-Key": ctx.idempotency_key})
-    content, content_type = _encoded(wanted.body, httpx.Headers(wanted.headers).get("Content-Type"))
+    headers = httpx.Headers({"Idempotency-Key": as_header(ctx.idempotency_key)})
+    own = httpx.Headers(wanted.headers, encoding="utf-8")
+    content, content_type = _encoded(wanted.body, own.get("Content-Type"))
     if content_type is not None:
         headers["Content-Type"] = content_type
     if wanted.auth is not None:
-        headers["Authorization"] = wanted.auth.header
-    headers.update(wanted.headers)  # what the author set wins
+        headers.update(httpx.Headers({"Authorization": wanted.auth.header}, encoding="utf-8"))
+    headers.update(own)  # what the author set wins
     if mock_url:
         headers[ORIGINAL_URL] = quote(wanted.url, safe=_URL_CHARACTERS)
     request = build_request(

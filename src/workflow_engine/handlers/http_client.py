@@ -1,7 +1,8 @@
 """HTTP as handlers use it: one client, one way to send a request, one set of errors. All egress goes through here.
 
-What the plain client would do and a worker cannot afford: read a body of any size, inflate a bomb, follow a redirect
-from https to http, keep one task's cookies for the next, or take a proxy from the environment.
+What the plain client would do and a worker cannot afford: call the machine's own surroundings, read a body of any size,
+inflate a bomb, follow a redirect from https to http, keep one task's cookies for the next, or take a proxy from the
+environment.
 """
 
 from __future__ import annotations
@@ -15,14 +16,16 @@ from email.utils import parsedate_to_datetime
 from http import HTTPStatus
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Any
+from urllib.parse import quote
 
 import httpx
 import orjson
 
-from workflow_engine.definition.egress import forbidden_host
+from workflow_engine.egress import forbidden_host
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.inputs import invalid
 from workflow_engine.handlers.output import storable_text
+from workflow_engine.handlers.transport import Transport, denied, distrust, is_trusted, trust
 from workflow_engine.settings import VERSION, Settings
 
 MAX_REDIRECTS = 5
@@ -31,6 +34,12 @@ _RETRYABLE = frozenset({HTTPStatus.REQUEST_TIMEOUT, HTTPStatus.TOO_EARLY, HTTPSt
 _CLIENT_ERROR = 4  # first digit of a status
 _HIGHEST_PORT = 65535
 _ERROR_EXCERPT = 2000  # characters of a refusing answer kept in the error
+_VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
+# What follows a redirect to another origin. All else that an author set may be a credential.
+_PUBLIC_HEADERS = frozenset(
+    {"host", "user-agent", "accept", "accept-encoding", "accept-language", "content-type", "content-length"}
+    | {"content-encoding", "transfer-encoding", "idempotency-key"}
+)
 
 
 def make_http_client(settings: Settings) -> httpx.AsyncClient:
@@ -39,16 +48,17 @@ def make_http_client(settings: Settings) -> httpx.AsyncClient:
     It has no overall timeout: an attempt is bounded by its own. It asks for gzip only, which `exchange` inflates
     within bounds.
     """
+    # An agent step holds two connections at most; idle ones are kept short, so that DNS changes are noticed.
+    limits = httpx.Limits(
+        max_connections=max(100, 2 * settings.worker_concurrency),
+        max_keepalive_connections=max(20, settings.worker_concurrency),
+        keepalive_expiry=30.0,
+    )
     return httpx.AsyncClient(
+        transport=Transport(settings.egress_policy, limits),
         trust_env=False,
         follow_redirects=False,
         timeout=httpx.Timeout(None, connect=CONNECT_TIMEOUT),
-        # An agent step holds two connections at most; idle ones are kept short, so that DNS changes are noticed.
-        limits=httpx.Limits(
-            max_connections=max(100, 2 * settings.worker_concurrency),
-            max_keepalive_connections=max(20, settings.worker_concurrency),
-            keepalive_expiry=30.0,
-        ),
         cookies=CookieJar(DefaultCookiePolicy(allowed_domains=[])),
         headers={"User-Agent": f"workflow-engine/{VERSION}", "Accept-Encoding": "gzip"},
     )
@@ -105,6 +115,11 @@ class Reply:
         )
 
 
+def as_header(text: str) -> str:
+    """Any text as the value of a header: what is not visible ASCII is percent-encoded, always in the same way."""
+    return quote(text, safe=_VISIBLE, errors="replace")
+
+
 def build_request(http: httpx.AsyncClient, method: str, url: str, **options: Any) -> httpx.Request:
     """A request, with the options of `httpx.AsyncClient.build_request`.
 
@@ -120,19 +135,23 @@ def build_request(http: httpx.AsyncClient, method: str, url: str, **options: Any
     return request
 
 
-async def exchange(http: httpx.AsyncClient, request: httpx.Request, *, max_bytes: int) -> Reply:
+async def exchange(http: httpx.AsyncClient, request: httpx.Request, *, max_bytes: int, trusted: bool = False) -> Reply:
     """Send a request, follow up to five redirects, and read the answer.
 
-    `Authorization` and cookies do not follow a redirect to another origin; nothing follows one from https to http.
+    To another origin no header follows that could be a credential; nothing follows a redirect from https to http.
 
     Args:
         max_bytes: Longest body, counted as it arrives and again as it is inflated.
+        trusted: The operator's settings say where it goes: the policy for egress has no say, unless it is redirected
+            elsewhere.
 
     Raises:
         TaskError: `connection` and `timeout` are retryable; so is `response_invalid`, an answer that breaks HTTP or
             its own encoding. `response_too_large`, `too_many_redirects`, `redirect_refused` and `egress_denied` are
             not.
     """
+    if trusted:
+        trust(request)
     for _ in range(MAX_REDIRECTS + 1):
         check_target(request)
         with transport_errors(request):
@@ -167,8 +186,11 @@ def transport_errors(request: httpx.Request) -> Iterator[None]:
     except httpx.TimeoutException as error:
         what = {httpx.ConnectTimeout: "did not accept a connection", httpx.PoolTimeout: "had no free connection"}
         raise TaskError("timeout", f"{where} {what.get(type(error), 'did not answer')} in time.") from error
-    except (httpx.UnsupportedProtocol, httpx.LocalProtocolError) as error:
+    except httpx.UnsupportedProtocol as error:
         raise invalid(f"{where} cannot be requested: {error}") from error
+    except httpx.LocalProtocolError as error:
+        # Its text repeats the header, which may be a credential.
+        raise invalid(f"{where} cannot be requested: a header has characters that HTTP does not allow.") from error
     except httpx.TransportError as error:
         reason = storable_text(error, 500) or type(error).__name__
         raise TaskError("connection", f"The connection to {where} failed: {reason}") from error
@@ -177,11 +199,21 @@ def transport_errors(request: httpx.Request) -> Iterator[None]:
 def check_target(request: httpx.Request) -> None:
     """Refuse a host that no step may call. What is refused at submit may still come from an expression or a redirect.
 
+    Where the host leads is judged with the connection.
+
     Raises:
         TaskError: `egress_denied`, not retryable.
     """
-    if reason := forbidden_host(request.url.host):
-        raise TaskError("egress_denied", f"The host of {shown(request.url)} {reason}.", retryable=False)
+    if not is_trusted(request) and (reason := forbidden_host(request.url.host)):
+        raise denied(request.url.host, reason)
+
+
+def same_origin(url: httpx.URL, other: httpx.URL) -> bool:
+    return (url.scheme, url.host, _port(url)) == (other.scheme, other.host, _port(other))
+
+
+def _port(url: httpx.URL) -> int | None:
+    return url.port or {"http": 80, "https": 443}.get(url.scheme)
 
 
 def _redirected(request: httpx.Request, following: httpx.Request) -> httpx.Request:
@@ -191,6 +223,10 @@ def _redirected(request: httpx.Request, following: httpx.Request) -> httpx.Reque
             f"{shown(request.url)} redirects from https to http ({shown(following.url)}).",
             retryable=False,
         )
+    if not same_origin(request.url, following.url):
+        distrust(following)
+        for name in {*following.headers} - _PUBLIC_HEADERS:
+            del following.headers[name]
     return following
 
 

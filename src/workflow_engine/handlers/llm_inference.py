@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.base import Handle, TaskContext
-from workflow_engine.handlers.http_client import Reply, build_request, exchange, response_invalid
+from workflow_engine.handlers.http_client import Reply, as_header, build_request, exchange, response_invalid
 from workflow_engine.handlers.inputs import Inputs, invalid, parse_inputs
 from workflow_engine.settings import Settings
 
@@ -42,12 +42,13 @@ def llm_inference_handler(settings: Settings, http: httpx.AsyncClient) -> Handle
         wanted = parse_inputs(LlmInputs, inputs)
         if not settings.llm_base_url:
             raise invalid("No model endpoint is configured: set WORKFLOW_LLM_BASE_URL.")
-        headers = {"Idempotency-Key": ctx.idempotency_key}
+        headers = {"Idempotency-Key": as_header(ctx.idempotency_key)}
         if settings.llm_api_key:
+            ctx.conceal(settings.llm_api_key)
             headers["Authorization"] = f"Bearer {settings.llm_api_key}"
         url = f"{settings.llm_base_url.rstrip('/')}/chat/completions"
         request = build_request(http, "POST", url, headers=headers, json=_question(wanted, settings.llm_model))
-        reply = await exchange(http, request, max_bytes=settings.max_payload_bytes)
+        reply = await exchange(http, request, max_bytes=settings.max_payload_bytes, trusted=True)
         reply.require_success()
         answer = _answer(reply)
         ctx.usage.add(**answer["usage"])  # also when what follows finds fault with it: the tokens are spent
@@ -113,4 +114,4 @@ def _usage(usage: Any) -> dict[str, Any]:
 
 
 def _number(told: Any) -> Any:
-    return told if isinstance(told, int | float) and not isinstance(told, bool) and told >= 0 else None
+    return told if isinstance(told, int | float) and not isinstance(told, bool) and 0 <= told < 1e12 else None

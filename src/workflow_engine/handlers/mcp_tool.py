@@ -27,7 +27,7 @@ from pydantic import ValidationError
 
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.base import TaskContext
-from workflow_engine.handlers.http_client import Reply, build_request, exchange, response_invalid
+from workflow_engine.handlers.http_client import Reply, build_request, exchange, response_invalid, same_origin
 from workflow_engine.handlers.output import storable_text
 
 _PASSES_BY_ITSELF = frozenset({CONNECTION_CLOSED, INTERNAL_ERROR, PARSE_ERROR})
@@ -45,6 +45,7 @@ async def call_mcp_tool(
     arguments: dict[str, Any],
     *,
     headers: Mapping[str, str],
+    trusted: bool,
     ctx: TaskContext,
     http: httpx.AsyncClient,
     max_bytes: int,
@@ -56,7 +57,8 @@ async def call_mcp_tool(
 
     Args:
         url: The server's endpoint.
-        headers: Sent with every request to it, such as `Authorization`.
+        headers: Sent with every request to it, such as `Authorization`. Concealed: the server may repeat them.
+        trusted: Whether the operator gave the URL; see `exchange`.
         max_bytes: Longest answer.
 
     Returns:
@@ -66,7 +68,8 @@ async def call_mcp_tool(
         TaskError: `tool_failed` (retryable) when the tool says that it failed; `tool_error` for an error of the
             protocol, retryable where another attempt may help; and those of `exchange` and `Reply.require_success`.
     """
-    transport = _Exchange(http, headers, max_bytes)
+    ctx.conceal(*headers.values(), *(value.partition(" ")[2] for value in headers.values()))  # behind `Bearer`
+    transport = _Exchange(http, headers, max_bytes, trusted_url=httpx.URL(url) if trusted else None)
     try:
         async with httpx2.AsyncClient(transport=transport, trust_env=False) as bridge:
             # The answer is bounded as a whole; one of its events may be all of it.
@@ -86,10 +89,13 @@ async def call_mcp_tool(
 class _Exchange(httpx2.AsyncBaseTransport):
     """Lets the MCP client speak through the engine's own: same bounds, same egress, same errors."""
 
-    def __init__(self, http: httpx.AsyncClient, headers: Mapping[str, str], max_bytes: int) -> None:
+    def __init__(
+        self, http: httpx.AsyncClient, headers: Mapping[str, str], max_bytes: int, *, trusted_url: httpx.URL | None
+    ) -> None:
         self._http = http
         self._headers = headers
         self._max_bytes = max_bytes
+        self._trusted_url = trusted_url
         self._last: Reply | None = None
         self.failure: TaskError | None = None
 
@@ -121,7 +127,8 @@ class _Exchange(httpx2.AsyncBaseTransport):
                 ],
                 content=await request.aread(),
             )
-            reply = await exchange(self._http, ours, max_bytes=self._max_bytes)
+            trusted = self._trusted_url is not None and same_origin(ours.url, self._trusted_url)
+            reply = await exchange(self._http, ours, max_bytes=self._max_bytes, trusted=trusted)
         except TaskError as error:
             self.failure = error
             raise httpx2.TransportError(error.message) from error

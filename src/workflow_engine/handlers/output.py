@@ -23,7 +23,7 @@ _MANY_DIGITS = re.compile(rb"\d{19}")
 _SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def encode_output(output: Any, limit: int) -> bytes:
+def encode_output(output: Any, limit: int, *, what: str = "output") -> bytes:
     """Encode a handler's output.
 
     The usual case costs one pass of orjson; the walk through the value happens only when something looks wrong.
@@ -31,6 +31,7 @@ def encode_output(output: Any, limit: int) -> bytes:
     Args:
         output: What the handler returned.
         limit: Most bytes of JSON.
+        what: How the error calls it.
 
     Raises:
         TaskError: Not retryable. `serialization_error` names the JSON Pointer of the first value that is not JSON;
@@ -40,13 +41,13 @@ def encode_output(output: Any, limit: int) -> bytes:
         encoded = orjson.dumps(output)
     except TypeError as error:
         pointer, reason = _first_fault(output) or ("", f"is not JSON: {error}")
-        raise _not_json(pointer, reason) from error
+        raise _not_json(what, pointer, reason) from error
     if _suspicious(encoded, output) and (fault := _first_fault(output)) is not None:
-        raise _not_json(*fault)
+        raise _not_json(what, *fault)
     if len(encoded) > limit:
         raise TaskError(
             "payload_too_large",
-            f"The output is {len(encoded):,} bytes of JSON; the limit is {limit:,}. Store it and return a reference.",
+            f"The {what} is {len(encoded):,} bytes of JSON; the limit is {limit:,}. Store it and return a reference.",
             retryable=False,
             details={"bytes": len(encoded), "limit": limit},
         )
@@ -70,8 +71,8 @@ def _suspicious(encoded: bytes, output: Any) -> bool:
     return b"null" in encoded and orjson.loads(encoded) != output
 
 
-def _not_json(pointer: str, reason: str) -> TaskError:
-    place = f"The output at {pointer}" if pointer else "The output"
+def _not_json(what: str, pointer: str, reason: str) -> TaskError:
+    place = f"The {what} at {pointer}" if pointer else f"The {what}"
     return TaskError(
         "serialization_error", f"{place} {reason}.", retryable=False, details={"pointer": pointer, "reason": reason}
     )

@@ -25,7 +25,7 @@ def tool_handler(settings: Settings, http: httpx.AsyncClient) -> Handle:
 
     async def handle(inputs: dict[str, Any], ctx: TaskContext) -> Any:
         wanted = parse_inputs(ToolInputs, inputs)
-        server = _find(wanted.server, settings)
+        server, trusted = _find(wanted.server, settings)
         try:
             from workflow_engine.handlers.mcp_tool import call_mcp_tool
         except ImportError as error:
@@ -39,6 +39,7 @@ def tool_handler(settings: Settings, http: httpx.AsyncClient) -> Handle:
             wanted.tool,
             wanted.arguments,
             headers=server.headers,
+            trusted=trusted,
             ctx=ctx,
             http=http,
             max_bytes=settings.max_payload_bytes,
@@ -47,13 +48,14 @@ def tool_handler(settings: Settings, http: httpx.AsyncClient) -> Handle:
     return handle
 
 
-def _find(name: str, settings: Settings) -> McpServer:
+def _find(name: str, settings: Settings) -> tuple[McpServer, bool]:
+    """The server, and whether the operator says where it is."""
     if name.startswith(("http://", "https://")):
-        return McpServer(url=name)
+        return McpServer(url=name), False
     server = settings.mcp_servers.get(name)
     if server is None:
         known = ", ".join(sorted(settings.mcp_servers)) or "none"
         raise invalid(
             f"There is no MCP server {storable_text(name, 200)!r}. Known: {known}. WORKFLOW_MCP_SERVERS names them."
         )
-    return server
+    return server, True

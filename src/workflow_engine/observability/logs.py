@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import re
 from collections.abc import Mapping, MutableMapping
 from datetime import UTC, datetime
@@ -24,6 +25,8 @@ from structlog.typing import FilteringBoundLogger, Processor
 
 from workflow_engine.observability.log_files import LogFile, open_log_files
 from workflow_engine.observability.output import LogFormat, Output
+from workflow_engine.redaction import concealed
+from workflow_engine.secrets import Secrets
 from workflow_engine.settings import NO_LOG_DIRECTORY, Settings
 
 _LEVELS = {"debug": logging.DEBUG, "info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
@@ -47,7 +50,8 @@ REDACTOR = "_redactor"
 def configure_logging(settings: Settings, *, role: str) -> None:
     """Send everything this process logs to stdout and the log files in the form and from the level of `settings`.
 
-    Called once at start, before anything is logged; calling it again replaces the earlier configuration. When the files
+    No line tells a secret that this process has by now. Called once at start, before anything is logged;
+    calling it again replaces the earlier configuration. When the files
     cannot be made, one warning says so.
 
     Args:
@@ -55,6 +59,8 @@ def configure_logging(settings: Settings, *, role: str) -> None:
         role: What this process is, `engine` or `worker`; each line carries it.
     """
     global _output
+    known = Secrets(os.environ, settings.secrets_dir)
+    concealed.conceal(*settings.credentials, *filter(None, map(known.get, known.names())))
     level = _LEVELS[settings.log_level]
     render = _render_json if settings.log_format == "json" else _render_logfmt
     files, refusal = _open_files(settings)
@@ -174,10 +180,10 @@ def _add_time_and_role(role: str) -> Processor:
 
 
 def _redact(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    if redact := event.pop(REDACTOR, None):
-        keeper = event.pop(KEEPER, None)
-        return {**redact(dict(event)), KEEPER: keeper}
-    return event
+    redact = event.pop(REDACTOR, None)
+    own = {name: event[name] for name in event if name.startswith("_")}  # objects that are not logged
+    fields = {name: event[name] for name in event if name not in own}
+    return {**concealed.told(fields if redact is None else redact(fields)), **own}
 
 
 def _hand_to_keeper(logger: Any, method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

@@ -18,6 +18,10 @@ disable_created_metrics()  # type: ignore[no-untyped-call]  # of each counter a 
 
 build_info = Info("workflow_build", "Version of the engine that runs")
 
+egress_denied = Counter(
+    "workflow_egress_denied_total", "Connections that were not made because the policy for egress closes their target"
+)
+
 # Engines (port 3003) ------------------------------------------------------------------------------------------------
 
 http_request_duration = Histogram(

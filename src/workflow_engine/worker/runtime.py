@@ -38,6 +38,8 @@ def run_worker(settings: Settings) -> None:
 
 async def _run(settings: Settings) -> Worker:
     log = get_logger("worker")
+    if not settings.egress_policy.guarded:
+        log.info("egress is open", hint="Steps may call private addresses; WORKFLOW_EGRESS=guarded closes them.")
     limit = memory_limit(settings.memory_limit_bytes)
     profiler = None
     if settings.memory_profiler:  # before handlers are loaded, to see them too

@@ -12,6 +12,7 @@ from collections.abc import Callable, Collection, Sequence
 from dataclasses import replace
 from typing import Any
 
+import orjson
 import psycopg
 from psycopg.rows import tuple_row
 from structlog.typing import FilteringBoundLogger
@@ -80,7 +81,7 @@ class Turns:
         parameters = [text_array(tuple(queues)), text_array(tuple(types)), want, self._lease_seconds]
         try:
             return await self._send(worker_id, completions, parameters)
-        except psycopg.Error as error:
+        except (psycopg.Error, orjson.JSONEncodeError) as error:
             if len(completions) == 1 and want == 0:
                 refused = completions[0]
                 self._log.exception(
@@ -99,6 +100,7 @@ class Turns:
 
         Raises:
             psycopg.Error: Postgres refuses the completions; sending them again would not help.
+            orjson.JSONEncodeError: One of them is not JSON, which is a bug of ours.
         """
         document = completions_document(completions)
         delay = 0.05
@@ -148,11 +150,10 @@ def _may_pass(error: psycopg.Error) -> bool:
     return (error.sqlstate or "").startswith(("53", "55", "57", "58"))
 
 
-def _unfit(completion: Completion, error: psycopg.Error) -> Completion:
+def _unfit(completion: Completion, error: Exception) -> Completion:
     """Postgres refuses what the task wants stored: that is the task's failure, not the batch's."""
-    reason = TaskError(
-        "serialization_error", f"Postgres refuses the result: {error.diag.message_primary}", retryable=False
-    )
+    said = error.diag.message_primary if isinstance(error, psycopg.Error) else error
+    reason = TaskError("serialization_error", f"Postgres refuses the result: {said}", retryable=False)
     return Completion(
         completion.task_id,
         completion.attempt,

@@ -13,7 +13,7 @@ from support.eventually import eventually_async
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.builtin import builtin_handlers
 from workflow_engine.handlers.connections import Connections
-from workflow_engine.settings import load_settings
+from workflow_engine.settings import DatabaseConnection, load_settings
 from workflow_engine.testing import task_context
 
 
@@ -33,7 +33,7 @@ def admin(shop_url):
 
 @pytest.fixture
 async def connections(shop_url):
-    async with Connections({"shop": shop_url}, size=2) as connections:
+    async with Connections({"shop": DatabaseConnection(url=shop_url, size=2)}) as connections:
         yield connections
 
 
@@ -313,12 +313,62 @@ async def test_a_database_that_cannot_be_reached_is_told_at_once(http, database_
         unused.bind(("127.0.0.1", 0))
         nowhere = make_conninfo(database_url, host="127.0.0.1", port=unused.getsockname()[1])
         wrong = make_conninfo(database_url, user="nobody", password="wrong")
-        async with Connections({"nowhere": nowhere, "wrong": wrong}) as connections:
+        named = {"nowhere": DatabaseConnection(url=nowhere), "wrong": DatabaseConnection(url=wrong)}
+        async with Connections(named) as connections:
             handle = builtin_handlers(load_settings(), http=http, connections=connections)["database"].handle
             for name, reason in (("nowhere", "refused"), ("wrong", "nobody")):
                 error = await failure(handle({"connection": name, "statement": "SELECT 1"}, task_context()))
                 assert (error.type, error.retryable) == ("connection", True)
                 assert reason in error.message
+
+
+@pytest.fixture
+def bounded(http, admin, shop_url):
+    """Runs a step on a connection with these bounds."""
+
+    async def bounded(statement, bounds, *, strict=False, url=shop_url, **inputs):
+        async with Connections({"shop": DatabaseConnection(url=url, **bounds)}, strict=strict) as connections:
+            handlers = builtin_handlers(load_settings(), http=http, connections=connections)
+            inputs = {"connection": "shop", "statement": statement, **inputs}
+            return (await handlers["database"].handle(inputs, task_context())).output
+
+    return bounded
+
+
+async def test_the_operator_bounds_what_steps_do_on_a_connection(bounded, admin):
+    many = "SELECT n FROM generate_series(1, 100) n"
+    assert (await bounded(many, {"max_rows": 100}))["row_count"] == 100
+    error = await failure(bounded(many, {"max_rows": 10}, max_rows=1000))
+    assert (error.type, "'shop' gives no more" in error.message) == ("result_too_large", True)
+    error = await failure(bounded("SELECT pg_sleep(30)", {"statement_seconds": 0.1}))
+    assert (error.type, error.retryable) == ("timeout", True)
+    error = await failure(bounded("DELETE FROM orders", {"read_only": True}, mode="execute"))
+    assert (error.type, "for reading only" in error.message) == ("validation", True)
+
+
+async def test_a_role_that_may_do_too_much_is_refused_in_production_and_told_in_development(
+    bounded, admin, shop_url, capsys
+):
+    admin.execute("CREATE ROLE careful LOGIN PASSWORD 'careful'")
+    try:
+        admin.execute("GRANT SELECT ON orders TO careful")
+        careful = make_conninfo(shop_url, user="careful", password="careful")
+        assert await bounded("SELECT id FROM orders", {}, strict=True, url=careful) == {"rows": [], "row_count": 0}
+        superuser = await failure(bounded("SELECT 1 AS n", {}, strict=True))
+        admin.execute("GRANT pg_read_server_files TO careful")
+        reader = await failure(bounded("SELECT 1 AS n", {}, strict=True, url=careful))
+        admin.execute("REVOKE pg_read_server_files FROM careful")
+        admin.execute("GRANT UPDATE ON workflow.tasks TO careful")
+        owner = await failure(bounded("SELECT 1 AS n", {}, strict=True, url=careful))
+        assert [error.type for error in (superuser, reader, owner)] == ["validation"] * 3
+        for error in (superuser, reader):
+            assert "run programs or read files on the server" in error.message
+        assert "change the tables of the engine" in owner.message
+        assert (await bounded("SELECT 1 AS n", {}, url=careful))["row_count"] == 1
+        assert "connection may do too much" in capsys.readouterr().out
+    finally:
+        admin.execute("DROP OWNED BY careful")
+        admin.execute("DROP ROLE careful")
 
 
 async def test_an_unknown_connection_is_refused_with_the_known_ones(run):

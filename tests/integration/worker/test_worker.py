@@ -113,8 +113,14 @@ async def test_an_output_that_is_not_json_fails_its_task_with_the_place(
     async def unfit(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, Any]:
         return {"deep": [1, object()]}
 
-    async with start_worker({"unfit": unfit}):
+    async def meddles(inputs: dict[str, Any], ctx: TaskContext) -> None:
+        ctx.usage.cost_usd = object()  # type: ignore[assignment]
+
+    async with start_worker({"unfit": unfit, "meddles": meddles}):
         workflow = await engine.ended(await engine.start(chain({"id": "a", "type": "unfit"})))
+        other = await engine.ended(await engine.start(chain({"id": "a", "type": "meddles"}, name="other")))
+    assert other.error is not None
+    assert other.error["type"] == "serialization_error"
     assert workflow.error is not None
     assert workflow.error["type"] == "serialization_error"
     assert workflow.error["details"]["pointer"] == "/deep/1"

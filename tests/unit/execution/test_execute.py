@@ -1,6 +1,7 @@
 """What surrounds a handler: names, conditions, schemas, heartbeats, usage, secrets."""
 
 import asyncio
+import base64
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ from support.logging import configured_logging
 from workflow_engine.definition.step_plan import Timeouts
 from workflow_engine.errors import TaskError
 from workflow_engine.execution.offers import offers
-from workflow_engine.handlers.base import Handler
+from workflow_engine.handlers.base import Handler, Outcome
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.observability.logs import KEEPER, get_logger
 from workflow_engine.secrets import Secrets
@@ -144,6 +145,60 @@ async def test_what_a_handler_logs_has_no_secrets(capsys: pytest.CaptureFixture[
     shown = capsys.readouterr().out
     assert "***" in shown
     assert "s3cr3t" not in shown
+
+
+@pytest.mark.parametrize("record", [{"a": {1}}, {"a": float("nan")}, "\x00", "x" * 5000])
+async def test_a_record_that_cannot_be_stored_is_the_failure_of_its_task(record: Any) -> None:
+    async def stores(inputs: dict[str, Any], ctx: Any) -> Any:
+        return Outcome(1, record=record)
+
+    ended = await run(step(), claim(), stores, payload_bytes=2000)
+    assert ended.outcome == "failed"
+    assert error(ended)["message"].startswith("The record")
+
+
+@pytest.mark.parametrize("amount", [float("nan"), float("inf"), -1, 1e300])
+async def test_usage_that_is_no_number_is_an_error_of_its_handler(amount: float) -> None:
+    async def uses(inputs: dict[str, Any], ctx: Any) -> Any:
+        ctx.usage.add(cost_usd=amount)
+
+    assert error(await run(step(), claim(), uses))["type"] == "user.ValueError"
+
+
+async def test_a_secret_that_comes_back_is_not_stored() -> None:
+    encoded = base64.b64encode(b"me:s3cr3t/t0ken").decode()
+
+    async def repeats(inputs: dict[str, Any], ctx: Any) -> Any:
+        return Outcome({"said": inputs, "basic": encoded, "n": 1}, record=[inputs["auth"]])
+
+    reads = step(inputs={"auth": "Bearer ${ secrets.TOKEN }", "pin": "${ secrets.PIN }"}, output="${ result }")
+    ended = await run(reads, claim(), repeats, secrets=SECRETS)
+    stored = output(ended)
+    assert stored["said"] == {"auth": "Bearer ***", "pin": "12"}
+    assert stored["n"] == 1
+    assert stored["basic"] != encoded
+    assert "***" in stored["basic"]
+    assert ended.record == ["Bearer ***"]
+
+
+async def test_a_handler_conceals_what_it_fetched_itself(capsys: pytest.CaptureFixture[str]) -> None:
+    kept = TaskLog()
+
+    async def fetches(inputs: dict[str, Any], ctx: Any) -> Any:
+        token = "fetched-from-a-vault"
+        ctx.conceal(token)
+        ctx.log.info("fetched", got=token)
+        if inputs["fails"]:
+            raise ValueError(f"refused {token}")
+        assert ctx.redact([token]) == ["***"]
+        return {"echo": token}
+
+    with configured_logging("worker"):
+        log = get_logger("test").bind(**{KEEPER: kept})
+        assert output(await run(step(inputs={"fails": False}), claim(), fetches, log=log)) == {"echo": "***"}
+        assert error(await run(step(inputs={"fails": True}), claim(), fetches, log=log))["message"] == "refused ***"
+    assert [line["fields"] for line in kept.lines() or []] == [{"got": "***"}] * 2
+    assert "vault" not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("place", ["output", "when"])
