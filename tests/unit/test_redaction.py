@@ -1,6 +1,7 @@
 """Secrets are found in what is told in every form in which they come back."""
 
 import base64
+import html
 import json
 from urllib.parse import quote, quote_plus
 
@@ -18,6 +19,11 @@ FORMS = forms_of([SECRET], SHORTEST)
         SECRET,
         json.dumps(SECRET),
         json.dumps({"k": [SECRET]}, ensure_ascii=False),
+        json.dumps(json.dumps(SECRET)),
+        json.dumps(SECRET.encode().decode("latin-1")),
+        SECRET.encode().decode("latin-1"),
+        html.escape(SECRET),
+        quote(SECRET, safe='/$\\"+').lower(),
         repr(SECRET),
         repr(SECRET.encode()),
         quote(SECRET),

@@ -7,7 +7,7 @@ from typing import Any
 
 from workflow_engine.definition.plan import PlanStep
 from workflow_engine.errors import TaskError
-from workflow_engine.redaction import SHORTEST, SHORTEST_TOLD, concealed, forms_of, without
+from workflow_engine.redaction import SHORTEST, SHORTEST_TOLD, Form, concealed, forms_of, without
 from workflow_engine.secrets import Secrets
 
 
@@ -63,7 +63,7 @@ class Revealed(dict[str, Any]):
         """An output or a record without the secrets of this attempt: a target may have repeated them."""
         return without(value, self._forms(SHORTEST)) if self._concealed else value
 
-    def _forms(self, shortest: int) -> Sequence[str]:
+    def _forms(self, shortest: int) -> Sequence[Form]:
         return forms_of(self._concealed, shortest)
 
 
