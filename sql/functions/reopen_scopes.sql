@@ -214,10 +214,10 @@ begin
                 errcode = 'WF409', detail = 'invalid-transition',
                 hint = case when v_parent.status = 'succeeded' then 'Start the workflow anew to run it again.'
                             else 'Wait until that step has ended.' end;
-        elsif v_scope.finished_at is null then
+        elsif v_scope.status = 'running' then
             perform workflow.reopen_tasks(workflow.retried_with(array[v_task.id]), v_path, p_now);
             exit;
-        elsif v_parent.status = 'waiting' then
+        elsif v_parent.status = 'waiting' then  -- one that waits for its turn to go on, too
             perform workflow.reopen_scopes(array[v_parent.id], v_path, p_now);
             exit;
         end if;

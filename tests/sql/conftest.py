@@ -11,12 +11,22 @@ from support.invariants import assert_sound
 
 from .connections import Connection, Janitor, is_as_new, open_connection
 from .engine import Engine
+from .stepping import install
 
 
 @pytest.fixture(scope="session")
 def shared_database(server_url: str, template_database: str) -> Iterator[str]:
     """URL of a migrated database for all tests that do not ask for a fresh one: making one takes longer than a test."""
     with new_database(server_url, "sql", template=template_database) as url:
+        yield url
+
+
+@pytest.fixture(scope="session")
+def stepped_database(server_url: str, template_database: str) -> Iterator[str]:
+    """URL of a migrated database whose functions can be stopped between their statements."""
+    with new_database(server_url, "stepped", template=template_database) as url:
+        with open_connection(url) as connection:
+            install(connection)
         yield url
 
 

@@ -120,6 +120,12 @@ def test_release_of_forgotten_claims_visits_what_the_worker_holds(grown: Engine)
     grown.finish(*(c.released() for c in claims[1:]))
 
 
+def test_a_sample_of_the_invariants_visits_the_workflows_that_it_looks_at(grown: Engine) -> None:
+    with rows_visited(grown, 400 * BATCH):
+        answer = grown.value("select workflow.sample_invariants(null, %s)", BATCH)
+    assert (answer["violations"], answer["workflows"]) == ([], BATCH)
+
+
 def test_sweeps_visit_what_runs(grown: Engine) -> None:
     claims = grown.claim(BATCH)
     with rows_visited(grown, 4 * BATCH):

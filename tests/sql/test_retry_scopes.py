@@ -64,6 +64,18 @@ def test_a_retry_of_a_workflow_redoes_the_failed_items_of_its_map_only(engine: E
     finish_map(engine, workflow, ["each[0]", "each[1]!", "each[2]", "each[3]!"])
 
 
+def test_a_retried_item_that_waits_for_its_turn_starts_at_once_when_it_is_retried_itself(engine: Engine) -> None:
+    workflow, claims = failed_map(engine, {0, 1}, items=3, width=1)
+    engine.retry(workflow)
+    (waits,) = [c.task_id for c in claims if c.raw["path"] == "each[1]"]
+    assert engine.retry_task(waits) == 1
+    assert_sound(engine)
+    again = claimed(engine)
+    assert paths(again) == ["each[0]", "each[1]"]
+    engine.finish(*(c.succeeded(c.raw["path"]) for c in again))
+    finish_map(engine, workflow, ["each[0]", "each[1]", "each[2]"])
+
+
 def test_items_that_are_redone_are_no_more_at_a_time_than_the_map_is_wide(engine: Engine) -> None:
     workflow, _ = failed_map(engine, {0, 1, 3, 4}, items=5, width=2)
     engine.retry(workflow)

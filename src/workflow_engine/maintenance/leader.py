@@ -31,6 +31,7 @@ from workflow_engine.maintenance.duty import Duty
 from workflow_engine.maintenance.emitted_signals import EmittedSignals
 from workflow_engine.maintenance.expired_leases import ExpiredLeases
 from workflow_engine.maintenance.held_tasks import HeldTasks
+from workflow_engine.maintenance.invariants import Invariants
 from workflow_engine.maintenance.leaked_jobs import LeakedJobs
 from workflow_engine.maintenance.lost_jobs import LostJobs
 from workflow_engine.maintenance.mirroring import LockMirror, PendingMirror
@@ -69,6 +70,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         EmittedSignals(settings, store),
         LeakedJobs(settings, store),
         LostJobs(settings, store),
+        Invariants(settings, store),
         Retired(settings, store),
         AuditRetention(settings, store),
         Partitions(settings, store),

@@ -14,6 +14,7 @@ from workflow_engine.records.engine import (
     PendingQueue,
     QueueGauges,
     TaskType,
+    Violation,
     Worker,
 )
 from workflow_engine.records.locks import (
@@ -103,6 +104,7 @@ __all__ = [
     "TaskType",
     "Turn",
     "Version",
+    "Violation",
     "Webhook",
     "Worker",
     "Workflow",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,6 +15,17 @@ class EngineState:
     since: datetime | None
     until: datetime | None  # None: until someone resumes it
     running: int
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """Something that must hold of the data and does not: a row of `workflow.invariant_violations`."""
+
+    invariant: str
+    instant: bool  # it holds in every snapshot; else somebody is to see to it within a minute, and does not
+    workflow_id: str | None
+    task_id: int | None
+    found: dict[str, Any]
 
 
 @dataclass(frozen=True, slots=True)

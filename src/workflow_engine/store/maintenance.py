@@ -8,6 +8,7 @@ from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
+from workflow_engine.records import Violation
 from workflow_engine.store.pool import Pool
 
 
@@ -184,6 +185,16 @@ class Maintenance:
             "select workflow.sweep_audit(make_interval(secs => %s::double precision))", [keep_seconds], repeatable=True
         )
         return count
+
+    async def sample_invariants(self, after: UUID | None, *, limit: int = 50) -> tuple[list[Violation], UUID | None]:
+        """Look whether all that must hold does, in the next `limit` live or recent workflows by id.
+
+        Returns:
+            What is broken, and the `after` to go on with; None when all of them were seen.
+        """
+        answer = await self._pool.value("select workflow.sample_invariants(%s, %s)", [after, limit], repeatable=True)
+        violations = [Violation(**violation) for violation in answer["violations"]]
+        return violations, UUID(answer["last"]) if answer["last"] else None
 
     async def sweep_retired(self, *, limit: int = 500) -> int:
         """Forget old idempotency keys and long gone workers; returns how many rows."""
