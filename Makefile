@@ -9,7 +9,7 @@ JOBS ?= 4
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check drill bench soak lock clean
+.PHONY: help install demo dev test check drill bench soak chaos lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -41,10 +41,13 @@ bench: install ## Measure throughput, latency and growth beside stock procrastin
 soak: install ## An engine and two workers under steady load for an hour: sizes, turns, memory (ARGS="--minutes 10 --rate 200")
 	@$(BIN)/python -m benchmarks.soak $(ARGS)
 
+chaos: install ## Real processes under load while faults are inflicted, for 3 minutes; then what is still true (ARGS="--minutes 30 --seed 7")
+	@$(BIN)/python -m chaos $(ARGS)
+
 lock: ## Resolve requirements.lock anew; needs uv (ARGS=--upgrade takes the newest versions)
 	@uv pip compile --quiet --no-config --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
 		--no-header --no-annotate --no-emit-index-url $(ARGS) --output-file requirements.lock pyproject.toml
 
 clean: ## Remove .venv and caches; the data of `make dev` in .workflow-engine stays
 	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
-	find src tests benchmarks drills -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks drills chaos -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -67,6 +67,11 @@ class Program:
     def alive(self) -> bool:
         return self.pid is not None
 
+    @property
+    def exit_code(self) -> int | None:
+        """How it ended last; None while it runs. Negative: the signal that ended it."""
+        return self._child.exit_code if self._child else None
+
     def start(self) -> None:
         if not self.alive:
             self._child = Child(self._command, env=self._env, log=self._log)
