@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 from types import FrameType
@@ -29,6 +30,8 @@ def serve(host: str, port: int) -> None:
             timeout_graceful_shutdown=_REQUEST_SECONDS,
         )
     )
+    # In the end uvicorn raises the signal again that it was stopped by; by default that would look like a crash.
+    signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     try:
         server.run()
     except KeyboardInterrupt:
