@@ -29,7 +29,8 @@ AWAY = (psycopg.OperationalError, psycopg.InterfaceError)
 """What a question ends with while Postgres is away."""
 
 _HELD = """
-select w.pid, w.id as worker, array_agg(t.id) as tasks, array_agg(t.attempt) as attempts
+select w.pid, w.id as worker, array_agg(t.id) as tasks, array_agg(t.attempt) as attempts,
+       count(*) filter (where t.started_at < now() - interval '0.2 s') as slow
 from workflow.tasks t join workflow.workers w on w.id = t.worker_id
 where t.status = 'running' and w.host = %s group by 1, 2
 """
@@ -54,6 +55,7 @@ class Held:
     worker: int
     tasks: list[int]
     attempts: list[int]
+    slow: int  # of them run for a while already
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +125,7 @@ class World:
         """What each worker that runs something is running."""
         by_pid = {worker.pid: worker for worker in self.cluster.workers if worker.pid is not None}
         return [
-            Held(by_pid[row["pid"]], row["pid"], row["worker"], row["tasks"], row["attempts"])
+            Held(by_pid[row["pid"]], row["pid"], row["worker"], row["tasks"], row["attempts"], row["slow"])
             for row in await self.rows(_HELD, this_host())
             if row["pid"] in by_pid
         ]
@@ -136,11 +138,11 @@ class World:
         return [row["id"] for row in found], [row["attempt"] for row in found]
 
     async def busy_worker(self) -> Held | None:
-        """A worker that is running several tasks; None if there is none for ten seconds."""
+        """A worker that is running several tasks that take their time; None if there is none for ten seconds."""
         return await self.find(self._busiest, 10)
 
     async def _busiest(self) -> Held | None:
-        busy = [held for held in await self.held() if len(held.tasks) >= 2]
+        busy = [held for held in await self.held() if held.slow >= 2]
         return self.chance.choice(sorted(busy, key=lambda held: held.process.name)) if busy else None
 
     async def next_attempts(self, tasks: Sequence[int], attempts: Sequence[int]) -> list[Next]:
