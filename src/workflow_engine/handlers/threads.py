@@ -1,4 +1,4 @@
-"""Threads for sync handlers: bounded, reused, and never in the way of a process that wants to end."""
+"""Threads for what blocks, such as sync handlers: bounded, reused, never in the way of a process that wants to end."""
 
 from __future__ import annotations
 
@@ -32,10 +32,12 @@ class Threads:
     Args:
         limit: Threads for calls that somebody waits for; further calls queue. Up to as many more may be busy with
             abandoned calls; beyond that, new calls wait until one of those ends.
+        name: Of each thread, for whoever looks at the process.
     """
 
-    def __init__(self, limit: int) -> None:
+    def __init__(self, limit: int, *, name: str = "workflow-handler") -> None:
         self._limit = limit
+        self._name = name
         self._calls: SimpleQueue[_Call | None] = SimpleQueue()
         self._lock = threading.Lock()
         self._threads = 0
@@ -89,7 +91,7 @@ class Threads:
 
     def _start_thread(self, *, unless_idle: int) -> None:
         if self._idle < unless_idle and self._threads < self._limit + min(self._abandoned, self._limit):
-            threading.Thread(target=self._work, name="workflow-handler", daemon=True).start()
+            threading.Thread(target=self._work, name=self._name, daemon=True).start()
             self._threads += 1
             self._idle += 1
 

@@ -7,8 +7,11 @@ of its own: a connection that was never judged must not be there for a step that
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import ipaddress
 import socket
 from collections.abc import Iterable, Sequence
+from functools import partial
 from typing import Any
 
 import httpcore
@@ -17,12 +20,14 @@ import httpx
 from workflow_engine.egress import Egress
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.output import storable_text
+from workflow_engine.handlers.threads import Threads
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
 
 _TRUSTED = "workflow_engine.trusted"
 _NEXT_ADDRESS_SECONDS = 0.5  # until the next address of a host is tried
 _MOST_ADDRESSES = 8
+_MOST_LOOKUPS = 16
 
 _log = get_logger("egress")
 
@@ -57,18 +62,22 @@ class Transport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, egress: Egress, limits: httpx.Limits) -> None:
+        self._resolvers = Threads(_MOST_LOOKUPS, name="resolver")
+        self._trusted = self._pool(None, limits)
+        self._judged = self._pool(egress, limits)
+
+    def _pool(self, egress: Egress | None, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
         # From the environment only SSL_CERT_FILE and SSL_CERT_DIR are read, an operator's own authorities; no proxies.
         certificates = httpx.create_ssl_context(trust_env=True)
-        self._trusted = httpx.AsyncHTTPTransport(verify=certificates, trust_env=False, limits=limits)
-        self._judged = httpx.AsyncHTTPTransport(verify=certificates, trust_env=False, limits=limits)
-        # httpx offers no parameter for it.
-        self._judged._pool = httpcore.AsyncConnectionPool(
+        transport = httpx.AsyncHTTPTransport(verify=certificates, trust_env=False)
+        transport._pool = httpcore.AsyncConnectionPool(  # httpx has no parameter for the network
             ssl_context=certificates,
             max_connections=limits.max_connections,
             max_keepalive_connections=limits.max_keepalive_connections,
             keepalive_expiry=limits.keepalive_expiry,
-            network_backend=_JudgedNetwork(egress),
+            network_backend=_Network(self._resolvers, egress),
         )
+        return transport
 
     async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
         return await (self._trusted if is_trusted(request) else self._judged).handle_async_request(request)
@@ -76,15 +85,22 @@ class Transport(httpx.AsyncBaseTransport):
     async def aclose(self) -> None:
         await self._trusted.aclose()
         await self._judged.aclose()
+        self._resolvers.close()
 
 
-class _JudgedNetwork(httpcore.AsyncNetworkBackend):
+class _Network(httpcore.AsyncNetworkBackend):
     """Resolves a host once, judges all that comes of it, and connects to those very addresses.
 
     TLS and the `Host` header know the name alone, as ever.
+
+    Args:
+        resolvers: For questions to a name server. Not the event loop's own threads: one that does not answer would
+            hold up the connections to Postgres, and the end of the process.
+        egress: Who judges; None = nobody.
     """
 
-    def __init__(self, egress: Egress) -> None:
+    def __init__(self, resolvers: Threads, egress: Egress | None) -> None:
+        self._resolvers = resolvers
         self._egress = egress
         self._network = httpcore.AnyIOBackend()
 
@@ -98,8 +114,8 @@ class _JudgedNetwork(httpcore.AsyncNetworkBackend):
     ) -> httpcore.AsyncNetworkStream:
         loop = asyncio.get_running_loop()
         end = None if timeout is None else loop.time() + timeout
-        addresses = await _resolve(host, port, timeout)
-        if reason := self._egress.refusal(host, port, addresses):
+        addresses = await self._resolve(host, port, timeout)
+        if self._egress is not None and (reason := self._egress.refusal(host, port, addresses)):
             raise denied(host, reason, port=port, addresses=addresses)
         *others, last = addresses[:_MOST_ADDRESSES]
         for address in others:
@@ -111,23 +127,25 @@ class _JudgedNetwork(httpcore.AsyncNetworkBackend):
         left_for_last = None if end is None else end - loop.time()
         return await self._network.connect_tcp(last, port, left_for_last, local_address, socket_options)
 
+    async def _resolve(self, host: str, port: int, timeout: float | None) -> Sequence[str]:
+        """The addresses of a host, each once, in the order in which they should be tried; at least one."""
+        with contextlib.suppress(ValueError):
+            return [str(ipaddress.ip_address(host))]
+        look_up = partial(socket.getaddrinfo, host, port, type=socket.SOCK_STREAM)
+        try:
+            async with asyncio.timeout(timeout):
+                found = await self._resolvers.run(look_up)
+        except TimeoutError as error:
+            raise httpcore.ConnectTimeout("the name was not resolved in time") from error
+        except (OSError, UnicodeError) as error:
+            raise httpcore.ConnectError(str(error)) from error
+        addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
+        if not addresses:
+            raise httpcore.ConnectError("the name has no address")
+        return addresses
+
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore.AsyncNetworkStream:
         raise httpcore.UnsupportedProtocol("no sockets of this machine")
 
     async def sleep(self, seconds: float) -> None:
         await asyncio.sleep(seconds)
-
-
-async def _resolve(host: str, port: int, timeout: float | None) -> Sequence[str]:
-    """The addresses of a host, each once, in the order in which they should be tried; at least one."""
-    try:
-        async with asyncio.timeout(timeout):
-            found = await asyncio.get_running_loop().getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except TimeoutError as error:
-        raise httpcore.ConnectTimeout("the name was not resolved in time") from error
-    except (OSError, UnicodeError) as error:
-        raise httpcore.ConnectError(str(error)) from error
-    addresses = list(dict.fromkeys(str(info[4][0]) for info in found))
-    if not addresses:
-        raise httpcore.ConnectError("the name has no address")
-    return addresses

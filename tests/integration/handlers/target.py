@@ -134,6 +134,20 @@ class _Handler(BaseHTTPRequestHandler):
         self.wfile.write(b"half")
         self.target.release.wait(60)
 
+    def _drip(self, received: Received, _: str) -> None:
+        """Goes on and on, a byte at a time."""
+        self.send_response(200)
+        self.send_header("Content-Length", "1000000")
+        self.end_headers()
+        while not self.target.release.wait(0.01):
+            self.wfile.write(b"x")
+
+    def _headers(self, received: Received, _: str) -> None:
+        """Headers without end."""
+        self.send_response_only(200)
+        while not self.target.release.is_set():
+            self.wfile.write(b"X-More: " + _CHUNK[:1000] + b"\r\n")
+
     def _cut(self, received: Received, _: str) -> None:
         """Promises more than it sends."""
         self._send(Answer(b"half", headers={"Content-Length": "100"}))

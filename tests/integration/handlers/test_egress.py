@@ -1,11 +1,14 @@
 """Steps where egress is guarded: what is closed gets not one byte."""
 
+import asyncio
 import socket
+import threading
 
 import pytest
 
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.builtin import make_http_client
+from workflow_engine.handlers.http import http_handler
 from workflow_engine.handlers.http_client import build_request, exchange
 from workflow_engine.observability import metrics
 from workflow_engine.settings import load_settings
@@ -129,6 +132,24 @@ async def test_what_the_operator_opened_is_called_and_redirects_are_judged_anew(
     assert other_target.received == []
 
 
+async def test_a_name_server_that_hangs_costs_the_time_of_a_connection(handle, target, monkeypatch):
+    real, released = socket.getaddrinfo, threading.Event()
+
+    def hangs(host, *args, **options):
+        return released.wait(60) if host == "hangs.example" else real(host, *args, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", hangs)
+    async with make_http_client(load_settings()) as http:
+        call = http_handler(load_settings(), http)
+        for _ in range(40):  # more than there are threads for the questions
+            with pytest.raises(TaskError) as caught:
+                await call({"url": "http://hangs.example/", "timeouts": {"connect": "1ms"}}, task_context())
+            assert (caught.value.type, caught.value.retryable) == ("timeout", True)
+        assert (await get(http, f"{target.url}/echo")).status == 200
+        assert asyncio.get_running_loop()._default_executor is None, "those of the loop are free"
+    released.set()
+
+
 async def test_the_next_address_of_a_host_is_tried_when_nobody_answers_at_the_first(lenient, target, resolves):
     resolves("several.example", ["127.0.0.3", "127.0.0.2", "127.0.0.1"])
     http = lenient("several.example")
@@ -187,8 +208,6 @@ async def test_headers_of_an_author_do_not_follow_a_redirect_to_another_origin(h
 async def test_headers_hold_any_text_and_no_line_breaks(handle, target):
     async with make_http_client(load_settings()) as http:
         ctx = task_context(idempotency_key="wf/für[é\n]")
-        from workflow_engine.handlers.http import http_handler
-
         call = http_handler(load_settings(), http)
         await call({"url": f"{target.url}/echo", "headers": {"X-Name": "Jürgen"}}, ctx)
         headers = target.received[0].headers

@@ -171,8 +171,9 @@ async def test_a_silent_server_times_out_by_the_steps_own_bound(call, target):
     assert (error.type, error.retryable) == ("timeout", True)
 
 
-async def test_cancelling_a_slow_request_takes_no_time(call, target):
-    attempt = asyncio.create_task(call(f"{target.url}/slow"))
+@pytest.mark.parametrize("behaviour", ["slow", "silent", "drip"])
+async def test_cancelling_a_slow_request_takes_no_time(call, target, behaviour):
+    attempt = asyncio.create_task(call(f"{target.url}/{behaviour}"))
     await eventually_async(target.was_asked)
     attempt.cancel()
     async with asyncio.timeout(2):
@@ -182,6 +183,11 @@ async def test_cancelling_a_slow_request_takes_no_time(call, target):
 
 async def test_a_cut_answer_is_a_lost_connection(call, target):
     error = await failure(call(f"{target.url}/cut"))
+    assert (error.type, error.retryable) == ("connection", True)
+
+
+async def test_headers_without_end_are_cut_off(call, target):
+    error = await failure(call(f"{target.url}/headers"))
     assert (error.type, error.retryable) == ("connection", True)
 
 
