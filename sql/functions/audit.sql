@@ -35,6 +35,7 @@ create or replace function workflow.sweep_audit(p_keep interval, p_limit integer
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 set workflow.audit_sweep = 'on'
 as $$
 declare
@@ -52,6 +53,7 @@ comment on function workflow.sweep_audit is 'Delete what has been in the audit l
 
 create or replace function workflow.refuse_audit_change() returns trigger
 language plpgsql
+set search_path = public, pg_temp
 as $$
 begin
     if tg_op = 'DELETE' and current_setting('workflow.audit_sweep', true) = 'on' then

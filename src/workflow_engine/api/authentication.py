@@ -90,7 +90,7 @@ class Authentication:
         return await self._keys.find(ids)
 
     def _remember(self, key: ApiKey) -> _Known:
-        roles = tuple(Role(role) for role in key.roles)
+        roles = tuple(role for role in Role if role in key.roles)  # a later version may have others
         scopes = frozenset(scope for role in roles for scope in ROLES[role])
         principal = Principal(key.name, scopes, key.id, roles, tuple(key.groups), key.expires_at)
         now = time.monotonic()
