@@ -83,7 +83,7 @@ begin
         if v_to = any(v_locked) then
             begin
                 perform workflow.signal(v_to, v_letter.name, v_letter.payload, 'workflow ' || v_letter.workflow_id);
-            exception when sqlstate 'WF422' then  -- it has no proper name
+            exception when sqlstate 'WF422' or sqlstate 'WF409' then  -- it has no proper name, or there are too many
                 v_fault := sqlerrm;
             end;
         else

@@ -69,3 +69,18 @@ begin
 end
 $$;
 comment on function workflow.pending_tasks is 'The pending tasks that are not held, by queue, in the order of claims';
+
+-- How many tasks are pending that are not held, counted up to p_most: whether there is room for more. Reads what is ready, and
+-- no more of it than that.
+create or replace function workflow.count_pending(p_most integer) returns integer
+language plpgsql stable
+set search_path = public, pg_temp
+set jit = off
+as $$
+begin
+    return (
+        select count(*)
+        from (select from workflow.jobs j where j.status = 'todo' and j.scheduled_at is null limit p_most) x);
+end
+$$;
+comment on function workflow.count_pending is 'How many tasks are pending, counted up to a limit';

@@ -6,13 +6,21 @@
 -- conditions are evaluated on workers: of several, the first whose worker says that it matches takes it. All of it happens
 -- under the row of the workflow, so there are no ties.
 
+-- How many signals of a workflow may wait for somebody to take them: a sender that nobody listens to must not fill the disk.
+create or replace function workflow.max_signals() returns integer
+language sql immutable parallel safe
+as $$
+    select 10000
+$$;
+comment on function workflow.max_signals is 'How many signals of a workflow may be free';
+
 -- Sends a signal to a workflow, before, while or after it waits for it, also while it is paused. The transaction in which you
 -- call this sends it.
 --
 -- p_key  of idempotency: with the same key again, it is the same signal.
 --
 -- Returns {"seq", "workflow_id", "name", "at", "repeated": bool}; seq counts the signals of all workflows.
--- Errors: WF404 no such workflow; WF409 it has ended; WF422 a name that is none, or a key that was used with another signal.
+-- Errors: WF404 no such workflow; WF409 it has ended, or has too many signals that nobody took; WF422 a name that is none, or a key that was used with another signal.
 create or replace function workflow.signal(
     p_workflow_id uuid, p_name text, p_payload jsonb default null, p_by text default null, p_key text default null)
     returns jsonb
@@ -46,6 +54,13 @@ begin
         raise exception 'The workflow has already %.', case v_status when 'cancelled' then 'been cancelled' else v_status end
             using errcode = 'WF409', detail = 'invalid-transition', hint = 'Nothing can wait for a signal any more.';
     elsif not v_repeated then
+        if (select count(*) from (select from workflow.signals s
+                                  where s.workflow_id = p_workflow_id and s.taken_by is null
+                                  limit workflow.max_signals()) x) = workflow.max_signals() then
+            raise exception 'The workflow has % signals that no step has taken.', workflow.max_signals() using
+                errcode = 'WF409', detail = 'too-many-signals',
+                hint = 'Find out why nothing takes them: GET /api/v1/workflows/' || p_workflow_id || '/why';
+        end if;
         v_now := workflow.clock();
         insert into workflow.signals (workflow_id, name, payload, sent_by, key, at)
         values (p_workflow_id, p_name, p_payload, p_by, p_key, v_now)

@@ -45,7 +45,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         finally:
             await mirror.close()
 
-    app = build_app(lifespan)
+    app = build_app(lifespan, chosen)
     app.include_router(dashboard_router(_store_of, needs_keys=chosen.needs_keys))
     return app
 

@@ -72,7 +72,7 @@ def serve(
     from workflow_engine.observability.logs import configure_logging
 
     configure_logging(settings, role="engine")
-    serve(settings.host, settings.port)
+    serve(settings)
 
 
 @app.command()

@@ -26,8 +26,11 @@ EngineError
 │   ├── AlreadyStarted         the definition rejects a second start with this key
 │   ├── ConcurrencyLimit       as many workflows with this key run as may
 │   ├── BudgetExceeded         it is paused, and its budget is used up
-│   └── KeyMissing             a start lacks what a key of its definition is made of
+│   ├── KeyMissing             a start lacks what a key of its definition is made of
+│   └── TooManySignals         a workflow has as many that nothing took as it may
 ├── EnginePaused               it accepts nothing new for now
+├── Overloaded                 more waits than may; try again after `retry_after`
+│   └── RateLimited            this caller asks too often
 ├── StoreUnavailable           Postgres cannot be reached; nothing was changed, or the outcome is unknown
 ├── RedisUnavailable           Redis is away or refuses; never told to a caller of the API
 ├── StackUnavailable           the embedded servers cannot run here
@@ -122,7 +125,7 @@ class RequestRefused(EngineError):
     """What was sent cannot be served as it was sent.
 
     Args:
-        code: A slug of `api.problems.PROBLEMS`.
+        code: A slug of `api.problem_types`.
         detail: One sentence about it.
         hint: What to do about it.
     """
@@ -288,6 +291,33 @@ class KeyMissing(Conflict):
     """The start lacks what a key of its definition is made of."""
 
     code = "key-missing"
+
+
+class TooManySignals(Conflict):
+    """The workflow has too many signals that no step has taken."""
+
+    code = "too-many-signals"
+
+
+class Overloaded(EngineError):
+    """More waits than may.
+
+    Args:
+        detail: What of it.
+        retry_after: Seconds, until it may be better.
+    """
+
+    code = "overloaded"
+
+    def __init__(self, detail: str, *, retry_after: int, hint: str | None = None) -> None:
+        self.retry_after = retry_after
+        super().__init__(detail, hint=hint)
+
+
+class RateLimited(Overloaded):
+    """This caller asks too often."""
+
+    code = "rate-limited"
 
 
 class EnginePaused(EngineError):

@@ -187,6 +187,32 @@ class Settings(BaseSettings):
     max_payload_bytes: int = _named(
         "WORKFLOW_MAX_PAYLOAD_BYTES", 1024 * 1024, "Largest body, input and output.", ge=1024
     )
+    max_pending: int = _named(
+        "WORKFLOW_MAX_PENDING",
+        1_000_000,
+        "Pending tasks from which on no more is started over HTTP; 0 = no limit.",
+        ge=0,
+    )
+    allowed_hosts: str = _named(
+        "WORKFLOW_ALLOWED_HOSTS",
+        "",
+        "Names under which people reach an engine, separated by commas; .example.com = all below it, * = any.",
+    )
+    trusted_proxies: str = _named(
+        "WORKFLOW_TRUSTED_PROXIES",
+        "",
+        "Addresses and networks, separated by commas, of proxies whose X-Forwarded-For is believed.",
+    )
+    rate_limit: float = _named(
+        "WORKFLOW_RATE_LIMIT", 0.0, "Requests per second of one key or address, per engine; 0 = no limit.", ge=0
+    )
+    max_requests: int = _named(
+        "WORKFLOW_MAX_REQUESTS", 1_000, "Requests that one engine serves at once, waiting ones included.", ge=1
+    )
+    max_header_bytes: int = _named("WORKFLOW_MAX_HEADER_BYTES", 16_384, "Largest headers of a request.", ge=1024)
+    request_timeout: float = _named(
+        "WORKFLOW_REQUEST_TIMEOUT", 30.0, "Seconds in which a request must arrive, and its answer be taken.", gt=0
+    )
     retention_succeeded_seconds: float = _named(
         "WORKFLOW_RETENTION_SUCCEEDED_SECONDS",
         0.0,

@@ -17,6 +17,7 @@ from psycopg.types.json import Jsonb
 from support.databases import new_database
 from support.eventually import eventually
 
+from workflow_engine.api.server import server_config
 from workflow_engine.asgi import create_app
 from workflow_engine.settings import Settings, load_settings
 
@@ -38,16 +39,7 @@ def _only_warnings_are_logged() -> Iterator[None]:
 @contextmanager
 def running_engine(settings: Settings) -> Iterator[httpx.Client]:
     """An engine process' application on a free port; yields a client of it."""
-    config = uvicorn.Config(
-        create_app(settings),
-        host="127.0.0.1",
-        port=0,
-        log_config=None,
-        access_log=False,
-        lifespan="on",
-        timeout_graceful_shutdown=1,
-    )
-    server = uvicorn.Server(config)
+    server = uvicorn.Server(server_config(create_app(settings), settings, port=0))
     thread = threading.Thread(target=server.run)
     thread.start()
     try:
@@ -64,7 +56,13 @@ def engine_settings(database_url: str, redis_url: str, **more: Any) -> Settings:
     return load_settings(
         DATABASE_URL=database_url,
         REDIS_URL=redis_url,
-        **{"AGENT_MESH_URL": NOWHERE, "AGENT_BRAIN_URL": NOWHERE, "WORKFLOW_SWEEP_SECONDS": 0.2, **more},
+        **{
+            "HOST": "127.0.0.1",
+            "AGENT_MESH_URL": NOWHERE,
+            "AGENT_BRAIN_URL": NOWHERE,
+            "WORKFLOW_SWEEP_SECONDS": 0.2,
+            **more,
+        },
     )
 
 

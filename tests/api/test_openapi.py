@@ -12,14 +12,15 @@ import jsonschema
 import pytest
 
 from workflow_engine.api.answers import MEDIA_TYPES
-from workflow_engine.api.problems import PROBLEMS
+from workflow_engine.api.problem_types import PROBLEM_TYPES
 from workflow_engine.asgi import create_app
 from workflow_engine.settings import load_settings
 
 from .conftest import PlayedWorker
 
 DOCUMENT: dict[str, Any] = create_app(load_settings()).openapi()
-PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+DOCS = Path(__file__).parents[2] / "docs"
+PAGE = DOCS / "api.md"
 
 
 def operations() -> Iterator[tuple[str, str, dict[str, Any]]]:
@@ -53,7 +54,12 @@ def test_an_operation_is_described_with_examples_that_are_true(
     assert len(operation["tags"]) == 1
     for parameter in operation.get("parameters", ()):
         assert parameter["description"]
-    for status, answer in operation["responses"].items():
+    for status, described in operation["responses"].items():
+        answer = (
+            DOCUMENT["components"]["responses"][described["$ref"].rpartition("/")[2]]
+            if "$ref" in described
+            else described
+        )
         for media_type, content in answer["content"].items():
             check(content["schema"], content["example"])
             is_problem = int(status) >= 400 and media_type != "application/json"
@@ -67,11 +73,11 @@ def test_an_operation_is_described_with_examples_that_are_true(
 
 @pytest.mark.parametrize(("path", "method", "operation"), OPERATIONS)
 def test_an_operation_names_the_problems_it_can_answer_with(path: str, method: str, operation: dict[str, Any]) -> None:
-    expected = {"406", "422", "500", "503"}
+    expected = {"400", "403", "406", "408", "414", "421", "422", "429", "431", "500", "503"}
     if "{workflow_id}" in path:
         expected |= {"404"}
-    if "requestBody" in operation:
-        expected |= {"400", "408", "413", "415"}
+    if method != "get":
+        expected |= {"413", "415"}
     assert expected <= set(operation["responses"])
 
 
@@ -134,10 +140,17 @@ def test_the_documentation_page_loads_nothing_from_elsewhere(shared_api: httpx.C
     assert shared_api.get("/openapi.json").json()["info"]["title"] == "Workflow Engine"
 
 
-def test_every_problem_is_documented_with_its_status() -> None:
-    documented = dict(re.findall(r"^\| `([a-z-]+)` \| (\d{3}) \|", PAGE.read_text(), re.MULTILINE))
+def test_every_problem_is_documented_where_its_answers_lead(shared_api: httpx.Client) -> None:
+    rows = re.findall(
+        r"^\| `([a-z-]+)` \| (\d{3}) \| (.+) \| (.+) \|$", (DOCS / "problems.md").read_text(), re.MULTILINE
+    )
+    shown = shared_api.get("/api/v1/problems").json()
 
-    assert documented == {slug: str(status) for slug, status in PROBLEMS.items()}
+    assert [(p["code"], str(p["status"]), p["meaning"], p["remedy"]) for p in shown] == rows
+    assert [p["code"] for p in shown] == list(PROBLEM_TYPES)
+    problem = shared_api.get("/nothing").json()
+    assert shared_api.get(problem["help"]).json() == next(p for p in shown if p["type"] == problem["type"])
+    assert shared_api.get("/api/v1/problems/not-fond").json()["hint"] == 'Did you mean "not-found"?'
 
 
 def test_every_route_is_documented() -> None:

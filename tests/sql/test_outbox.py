@@ -9,7 +9,7 @@ import psycopg
 import pytest
 
 from .engine import Engine
-from .test_signals import events, take
+from .test_signals import events, fill, take
 
 URL = "https://example.com/hooks/1?x=2"
 
@@ -49,6 +49,15 @@ def letters(engine: Engine, workflow: UUID) -> list[dict[str, Any]]:
 
 def statuses(engine: Engine, workflow: UUID) -> list[str]:
     return [letter["status"] for letter in letters(engine, workflow)]
+
+
+def test_a_signal_that_its_workflow_has_no_room_for_is_a_dead_letter_and_stops_no_other(engine: Engine) -> None:
+    full, other = waiting(engine, 2)
+    fill(engine, full, 10_000)
+    emitter = emitted(engine, signal_to(full), signal_to(other))
+    assert engine.deliver_signals() == {"delivered": 1, "dead": 1, "split": 0}
+    assert sorted(statuses(engine, emitter)) == ["dead", "delivered"]
+    assert "10000 signals" in next(letter["error"] for letter in letters(engine, emitter) if letter["error"])
 
 
 def test_an_emitted_signal_is_delivered_to_its_workflow(engine: Engine) -> None:

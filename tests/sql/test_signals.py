@@ -384,3 +384,28 @@ def test_two_workers_that_take_the_same_signal_at_once_have_one_winner(
         late = blocked(other, lambda: other.finish(take(second)))
     assert late.result() == [0]
     assert engine.tasks(workflow) == {"s0": "succeeded", "s1": "pending"}
+
+
+def fill(engine: Engine, workflow: UUID, free: int) -> None:
+    """Signals that nobody waits for."""
+    engine.run(
+        "insert into workflow.signals (workflow_id, name, payload, at) select %s, 'other', 'null', workflow.clock()"
+        " from generate_series(1, %s)",
+        workflow,
+        free,
+    )
+
+
+def test_a_workflow_keeps_so_many_signals_that_nobody_takes(engine: Engine) -> None:
+    workflow, _ = waiting(engine)
+    fill(engine, workflow, 9_999)
+    sent = engine.signal(workflow, "other", key="k")
+    with pytest.raises(psycopg.Error) as refused:
+        engine.signal(workflow, "go", 1)
+    assert (refused.value.sqlstate, refused.value.diag.message_detail) == ("WF409", "too-many-signals")
+    assert engine.signal(workflow, "other", key="k") == {**sent, "repeated": True}
+    assert engine.tasks(workflow) == {"s0": "waiting"}
+
+    engine.run("update workflow.signals set taken_by = 1, taken_at = at where name = 'other' and key is null")
+    assert not engine.signal(workflow, "go", 1)["repeated"]
+    assert engine.finish(take(engine.claim_one())) == []

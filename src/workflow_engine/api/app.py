@@ -10,8 +10,11 @@ from starlette.types import Lifespan
 
 from workflow_engine.api.answers import API
 from workflow_engine.api.auditing import Auditing
+from workflow_engine.api.bodies import take_no_other_body
+from workflow_engine.api.docs_page import docs_router
 from workflow_engine.api.entering import enter
 from workflow_engine.api.envelope import Envelope
+from workflow_engine.api.guards import Guards
 from workflow_engine.api.operating import show_operation
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
@@ -28,6 +31,7 @@ from workflow_engine.api.routes import (
     orphans,
     outbox,
     pausing,
+    problems,
     reload,
     reruns,
     schedules,
@@ -45,7 +49,7 @@ from workflow_engine.api.routes import (
     workers,
     workflows,
 )
-from workflow_engine.settings import VERSION
+from workflow_engine.settings import VERSION, Settings
 
 _DESCRIPTION = """A durable workflow engine on Postgres.
 
@@ -69,11 +73,12 @@ _TAGS = [
 ]
 
 
-def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
+def build_app(lifespan: Lifespan[FastAPI], settings: Settings) -> FastAPI:
     """The application.
 
     Args:
         lifespan: Runs around its life; inside, `services.serving` must be open.
+        settings: What its guards allow.
     """
     app: FastAPI = FastAPIOffline(
         title="Workflow Engine",
@@ -82,6 +87,7 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         openapi_tags=_TAGS,
         lifespan=lifespan,
         dependencies=[Depends(enter)],
+        docs_url=None,
         redoc_url=None,
         redirect_slashes=False,  # a redirected POST loses its body with many clients
     )
@@ -113,13 +119,16 @@ def build_app(lifespan: Lifespan[FastAPI]) -> FastAPI:
         outbox.router,
         audit.router,
         whoami.router,
+        problems.router,
     ):
-        app.include_router(routes, dependencies=[Depends(show_operation)])
+        app.include_router(routes, dependencies=[Depends(take_no_other_body), Depends(show_operation)])
     app.include_router(health.router, prefix=API)
     app.include_router(health.router, include_in_schema=False)
     app.include_router(health.metrics_router)
+    app.include_router(docs_router(app))
     app.add_middleware(Auditing)
-    app.add_middleware(Envelope)
+    app.add_middleware(Guards, settings=settings)
+    app.add_middleware(Envelope)  # around the guards: what they refuse is logged and counted, too
     add_problem_handlers(app)
     app.openapi = functools.partial(document, app)  # type: ignore[method-assign]
     return app

@@ -9,13 +9,14 @@ from typing import Any
 from fastapi import Request
 
 from workflow_engine.api.decoding import decode, decode_yaml
+from workflow_engine.api.services import services
 from workflow_engine.definition.faults import Faults, clipped, join
 from workflow_engine.definition.fields import Fields
 from workflow_engine.definition.scope import json_type
 from workflow_engine.errors import Fault, InputInvalid, RequestRefused
 
-READ_SECONDS = 30.0
 _YAML = frozenset({"application/yaml", "application/x-yaml", "text/yaml", "text/x-yaml"})
+_WITHOUT_BODY = frozenset({"GET", "HEAD", "OPTIONS"})
 _DRAIN_BYTES = 8 * 1024 * 1024
 
 
@@ -72,6 +73,17 @@ async def read_fields(request: Request, known: tuple[str, ...], *, limit: int) -
     return fields
 
 
+async def take_no_other_body(request: Request) -> None:
+    """A dependency of all routes: those that take no body get none, or an empty object. It would be ignored in silence.
+
+    Raises:
+        InputInvalid: There is something in it.
+    """
+    declared = getattr(request.scope.get("route"), "openapi_extra", None) or {}
+    if request.method not in _WITHOUT_BODY and "requestBody" not in declared:
+        await read_fields(request, (), limit=services(request).settings.max_payload_bytes)
+
+
 def read_texts(fields: Fields, name: str, *, most: int) -> list[str] | None:
     """The strings of a list in a body; None when it is absent. What is wrong is noted with the fields."""
     values = fields.items(name)
@@ -99,15 +111,16 @@ async def _read(request: Request, limit: int) -> bytes:
         await _drain(request)
         raise _too_large(limit)
     chunks = bytearray()
+    seconds = services(request).settings.request_timeout
     try:
-        async with asyncio.timeout(READ_SECONDS):
+        async with asyncio.timeout(seconds):
             async for chunk in request.stream():
                 chunks += chunk
                 if len(chunks) > limit:
                     await _drain(request)
                     raise _too_large(limit)
     except TimeoutError as error:
-        raise RequestRefused("request-timeout", f"The body did not arrive within {READ_SECONDS:g} s.") from error
+        raise RequestRefused("request-timeout", f"The body did not arrive within {seconds:g} s.") from error
     return bytes(chunks)
 
 

@@ -16,14 +16,11 @@ from workflow_engine.access import ANYONE, NOBODY, X_SCOPE, Principal, Scope
 from workflow_engine.api.services import services
 from workflow_engine.errors import Forbidden, Unauthorized
 
-_DOCUMENTATION = frozenset({"/docs", "/docs/oauth2-redirect"})  # the framework's own; the same for every installation
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
 def declared_scope(route: Any) -> Scope | None:
     """The scope of a route; None: it declares none."""
-    if getattr(route, "path", None) in _DOCUMENTATION:
-        return Scope.OPEN
     found = (getattr(route, "openapi_extra", None) or {}).get(X_SCOPE)
     return None if found is None else Scope(found)
 

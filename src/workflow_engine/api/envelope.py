@@ -20,6 +20,14 @@ from workflow_engine.observability.logs import get_logger
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_ACCEPTED = ("*/*", "application/*", "application/json", "application/problem+json")
+_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+}
+# What a page may do, if an answer is opened as one: nothing, but a drawing may have its own style.
+_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 _NOT_JSON = ("/docs", "/redoc", "/metrics", "/static-offline-docs", "/admin")
 _log = get_logger("api")
 
@@ -101,7 +109,8 @@ class _Exchange:
             self.status = message["status"]
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self.request_id
-            headers["X-Content-Type-Options"] = "nosniff"
+            headers.update(_HEADERS)
+            headers.setdefault("Content-Security-Policy", _POLICY)
             if self._is_json:
                 headers["Cache-Control"] = "no-store"
         elif self.method == "HEAD" and message.get("body"):

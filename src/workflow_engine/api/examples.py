@@ -462,6 +462,7 @@ PROBLEM: dict[str, Any] = {
     "detail": "/steps/1/depends_on/0: there is no step 'fetsh'; did you mean \"fetch\"?",
     "code": "unknown-dependency",
     "instance": "5f1f0a8e6c1b4c3f9a0f6f0a3c0d9a52",
+    "help": "/api/v1/problems/unknown-dependency",
     "errors": [
         {
             "pointer": "/steps/1/depends_on/0",

@@ -16,10 +16,12 @@ from workflow_engine.access import X_SCOPE, Scope, declares
 from workflow_engine.api import examples, schemas
 from workflow_engine.api.answers import MEDIA_TYPES
 from workflow_engine.api.parameters import PRETTY, Parameter
-from workflow_engine.api.problems import MEDIA_TYPE, PROBLEMS
+from workflow_engine.api.problem_types import PROBLEM_TYPES
+from workflow_engine.api.problems import MEDIA_TYPE, problem_content
 
-# What can happen to every request.
-_ALWAYS = (406, 422, 500, 503)
+# What can happen to every request, and to one that may have a body; described once.
+_ALWAYS = (400, 403, 406, 408, 414, 421, 422, 429, 431, 500, 503)
+_WITH_BODY = (413, 415)
 YAML = MEDIA_TYPES["yaml"]
 _KEY = "key"
 _REFERENCE = "#/components/schemas/{model}"
@@ -92,10 +94,8 @@ def operation(
         problems: Statuses of problems beside those that are always possible.
     """
     _answers[operation_id] = answers
-    if body is not None:
-        problems = [*problems, 400, 408, 413, 415]
     if scope is not Scope.OPEN:
-        problems = [*problems, 401, 403]
+        problems = [*problems, 401]
     extra: dict[str, Any] = {
         **declares(scope),
         "parameters": [*(p.document() for p in (*parameters, PRETTY)), *headers],
@@ -111,7 +111,7 @@ def operation(
         "openapi_extra": extra,
         "responses": {
             **{status: _answer(answer) for status, answer in answers.items()},
-            **{status: _problem(status) for status in sorted({*problems, *_ALWAYS}) if status not in answers},
+            **{status: _problem(status) for status in sorted(problems)},
         },
     }
 
@@ -122,7 +122,10 @@ def document(app: FastAPI) -> dict[str, Any]:
         made = get_openapi(
             title=app.title, version=app.version, description=app.description, routes=app.routes, tags=app.openapi_tags
         )
-        components = made.setdefault("components", {}).setdefault("schemas", {})
+        made.setdefault("components", {})["responses"] = {
+            f"Problem{status}": _problem(status) for status in (*_ALWAYS, *_WITH_BODY)
+        }
+        components = made["components"].setdefault("schemas", {})
         for unused in ("HTTPValidationError", "ValidationError"):
             components.pop(unused, None)
         models = (
@@ -145,11 +148,15 @@ def document(app: FastAPI) -> dict[str, Any]:
         components.update(definitions["$defs"])
         made["components"]["securitySchemes"] = {_KEY: {"type": "http", "scheme": "bearer", "bearerFormat": "wfk_..."}}
         for item in made["paths"].values():
-            for described in item.values():
+            for method, described in item.items():
                 if described[X_SCOPE] != Scope.OPEN:
                     described["security"] = [{_KEY: []}]
-                for status, answer in _answers[described["operationId"]].items():
+                answers = _answers[described["operationId"]]
+                for status, answer in answers.items():
                     described["responses"][str(status)]["content"]["application/json"]["example"] = answer.example
+                for status in _ALWAYS if method == "get" else (*_ALWAYS, *_WITH_BODY):
+                    if status not in answers:
+                        described["responses"][str(status)] = {"$ref": f"#/components/responses/Problem{status}"}
         app.openapi_schema = made
     return app.openapi_schema
 
@@ -184,20 +191,13 @@ def _answer(answer: Answer) -> dict[str, Any]:
 
 
 def _problem(status: int) -> dict[str, Any]:
-    slugs = [slug for slug, of in PROBLEMS.items() if of == status]
-    example = examples.PROBLEM if status == examples.PROBLEM["status"] else _example(slugs[0], status)
+    slugs = [slug for slug, kind in PROBLEM_TYPES.items() if kind.status == status]
+    example = examples.PROBLEM if status == examples.PROBLEM["status"] else _example(slugs[0])
     return {
         "description": f"{http.HTTPStatus(status).phrase}: {', '.join(f'`{slug}`' for slug in slugs)}.",
         "content": {MEDIA_TYPE: {"schema": {"$ref": _REFERENCE.format(model="Problem")}, "example": example}},
     }
 
 
-def _example(slug: str, status: int) -> dict[str, Any]:
-    return {
-        "type": f"urn:workflow-engine:problem:{slug}",
-        "title": slug.replace("-", " ").capitalize(),
-        "status": status,
-        "detail": "What went wrong with this request.",
-        "code": slug,
-        "instance": examples.PROBLEM["instance"],
-    }
+def _example(slug: str) -> dict[str, Any]:
+    return problem_content(slug, "What went wrong with this request.", examples.PROBLEM["instance"])

@@ -1,6 +1,6 @@
 """Errors as RFC 9457 problem details: one shape for everything that goes wrong.
 
-`type` is `urn:workflow-engine:problem:<slug>`; the slugs are listed in `docs/api.md` and do not change their meaning.
+`type` is `urn:workflow-engine:problem:<slug>`, and `help` is where this engine explains it; `problem_types` lists them.
 Values of the caller are clipped, and no answer carries a stack trace.
 """
 
@@ -13,7 +13,8 @@ from typing import Any
 from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
-from workflow_engine.api.answers import dump, is_pretty
+from workflow_engine.api.answers import API, dump, is_pretty
+from workflow_engine.api.problem_types import PROBLEM_TYPES
 from workflow_engine.errors import (
     CircularDependency,
     DefinitionInvalid,
@@ -23,6 +24,7 @@ from workflow_engine.errors import (
     Fault,
     Forbidden,
     InputInvalid,
+    Overloaded,
     StoreUnavailable,
     Unauthorized,
     WorkflowInTheWay,
@@ -38,73 +40,8 @@ PAUSED_RETRY_AFTER_SECONDS = 30
 _MAX_DETAIL = 500
 _MAX_MESSAGE = 300
 
-PROBLEMS: dict[str, int] = {
-    "malformed-json": 400,
-    "malformed-yaml": 400,
-    "duplicate-json-key": 400,
-    "invalid-idempotency-key": 400,
-    "unauthorized": 401,
-    "forbidden": 403,
-    "not-found": 404,
-    "workflow-not-found": 404,
-    "task-not-found": 404,
-    "schedule-not-found": 404,
-    "task-type-not-found": 404,
-    "definition-not-found": 404,
-    "approval-not-found": 404,
-    "delivery-not-found": 404,
-    "method-not-allowed": 405,
-    "not-acceptable": 406,
-    "request-timeout": 408,
-    "conflict": 409,
-    "invalid-transition": 409,
-    "definition-disabled": 409,
-    "already-started": 409,
-    "concurrency-limit": 409,
-    "budget-exceeded": 409,
-    "precondition-failed": 412,
-    "payload-too-large": 413,
-    "unsupported-media-type": 415,
-    "validation-error": 422,
-    "invalid-parameter": 422,
-    "idempotency-key-reused": 422,
-    "key-missing": 422,
-    "cycle-detected": 422,
-    # What can be wrong at one place of a body; the type of the whole answer when nothing else is wrong.
-    "duplicate-dependency": 422,
-    "duplicate-property": 422,
-    "duplicate-step-id": 422,
-    "egress-denied": 422,
-    "expansion-limit": 422,
-    "invalid-character": 422,
-    "invalid-header": 422,
-    "invalid-name": 422,
-    "invalid-schedule": 422,
-    "invalid-schema": 422,
-    "invalid-template": 422,
-    "multiple-statements": 422,
-    "nesting-too-deep": 422,
-    "number-out-of-range": 422,
-    "out-of-range": 422,
-    "sql-interpolation": 422,
-    "too-many-dependencies": 422,
-    "too-many-edges": 422,
-    "too-many-labels": 422,
-    "too-many-properties": 422,
-    "too-many-steps": 422,
-    "unknown-connection": 422,
-    "unknown-dependency": 422,
-    "unknown-property": 422,
-    "unknown-secret": 422,
-    "unknown-step-type": 422,
-    "url-not-allowed": 422,
-    "internal-error": 500,
-    "unavailable": 503,
-    "engine-paused": 503,
-}
-"""The HTTP status of each slug."""
-
-_OF_STATUS = {status: slug for slug, status in reversed(PROBLEMS.items()) if status not in (409, 422)}
+# What the framework refuses, by its status: the first type of each.
+_OF_STATUS = {PROBLEM_TYPES[slug].status: slug for slug in reversed(PROBLEM_TYPES)}
 
 
 def invalid_parameter(name: str, message: str) -> InputInvalid:
@@ -124,15 +61,8 @@ def problem(
     **extra: Any,
 ) -> Response:
     """An answer in the shape of a problem; its status follows from the code."""
-    status = PROBLEMS[code]
-    content: dict[str, Any] = {
-        "type": TYPE_PREFIX + code,
-        "title": code.replace("-", " ").capitalize(),
-        "status": status,
-        "detail": clip(detail, _MAX_DETAIL),
-        "code": code,
-        "instance": request.scope.get("request_id", ""),
-    }
+    status = PROBLEM_TYPES[code].status
+    content = problem_content(code, detail, request.scope.get("request_id", ""))
     if hint:
         content["hint"] = clip(hint, _MAX_DETAIL)
     if faults:
@@ -148,9 +78,22 @@ def problem(
     return Response(dump(content, pretty=is_pretty(request)), status, headers, media_type=MEDIA_TYPE)
 
 
+def problem_content(code: str, detail: str, request_id: str) -> dict[str, Any]:
+    """What every problem has."""
+    return {
+        "type": TYPE_PREFIX + code,
+        "title": code.replace("-", " ").capitalize(),
+        "status": PROBLEM_TYPES[code].status,
+        "detail": clip(detail, _MAX_DETAIL),
+        "code": code,
+        "instance": request_id,
+        "help": f"{API}/problems/{code}",
+    }
+
+
 def engine_problem(request: Request, error: EngineError) -> Response:
     """The answer to an error of ours."""
-    code = error.code if error.code in PROBLEMS else "internal-error"
+    code = error.code if error.code in PROBLEM_TYPES else "internal-error"
     faults: Sequence[Fault] = ()
     headers: dict[str, str] = {}
     extra: dict[str, Any] = {}
@@ -169,6 +112,8 @@ def engine_problem(request: Request, error: EngineError) -> Response:
     if isinstance(error, Unauthorized | Forbidden):
         headers["WWW-Authenticate"] = _challenge(request, error)
         metrics.refused_requests.labels(error.reason if isinstance(error, Unauthorized) else "forbidden").inc()
+    if isinstance(error, Overloaded):
+        headers["Retry-After"] = str(error.retry_after)
     if isinstance(error, EnginePaused):
         headers["Retry-After"] = str(PAUSED_RETRY_AFTER_SECONDS)
     return problem(request, code, error.detail, hint=error.hint, faults=faults, headers=headers, **extra)
@@ -228,7 +173,7 @@ def _common_code(faults: Sequence[Fault], otherwise: str) -> str:
     """The code that all faults share, so that a body with one mistake is answered with its name."""
     codes = {fault.code for fault in faults}
     code = codes.pop() if len(codes) == 1 else otherwise
-    return code if code in PROBLEMS else otherwise
+    return code if code in PROBLEM_TYPES else otherwise
 
 
 def clip(text: str, longest: int) -> str:

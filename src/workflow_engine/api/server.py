@@ -9,27 +9,22 @@ import threading
 from types import FrameType
 
 import uvicorn
+from starlette.types import ASGIApp
 
+from workflow_engine.api.guards import MAX_TARGET_BYTES
+from workflow_engine.api.protocol import BoundedProtocol
 from workflow_engine.observability.logs import get_logger
+from workflow_engine.settings import Settings
 
 _REQUEST_SECONDS = 10  # what requests in progress get
 _END_SECONDS = 25.0  # all of it; Kubernetes kills after 30 s by default
 _STARTUP_FAILED = 3  # as uvicorn's own command has it
 
 
-def serve(host: str, port: int) -> None:
+def serve(settings: Settings) -> None:
     """Serve until SIGTERM or SIGINT; requests in progress get ten seconds, and the whole process half a minute."""
-    server = _Server(
-        uvicorn.Config(
-            "workflow_engine.asgi:create_app",
-            factory=True,
-            host=host,
-            port=port,
-            access_log=False,  # the application logs its requests itself, with their workflow
-            log_config=None,
-            timeout_graceful_shutdown=_REQUEST_SECONDS,
-        )
-    )
+    config = server_config("workflow_engine.asgi:create_app", settings, grace_seconds=_REQUEST_SECONDS)
+    server = _Server(config)
     # In the end uvicorn raises the signal again that it was stopped by; by default that would look like a crash.
     signal.signal(signal.SIGTERM, lambda _number, _frame: sys.exit(0))
     try:
@@ -38,6 +33,37 @@ def serve(host: str, port: int) -> None:
         return
     if not server.started:
         sys.exit(_STARTUP_FAILED)
+
+
+def server_config(
+    app: ASGIApp | str, settings: Settings, *, port: int | None = None, grace_seconds: int = 1
+) -> uvicorn.Config:
+    """How an engine is served.
+
+    Args:
+        app: The engine, or where the function is that makes it.
+        settings: Where it listens, and what bounds requests.
+        port: Another port than that of the settings; 0 = a free one.
+        grace_seconds: What requests in progress get at the end.
+    """
+    protocol = type("Protocol", (BoundedProtocol,), {"request_seconds": settings.request_timeout})
+    return uvicorn.Config(
+        app,
+        factory=isinstance(app, str),
+        host=settings.host,
+        port=settings.port if port is None else port,
+        http=protocol,
+        ws="none",
+        lifespan="on",
+        access_log=False,  # the application logs its requests itself, with their workflow
+        log_config=None,
+        server_header=False,
+        proxy_headers=bool(settings.trusted_proxies),
+        forwarded_allow_ips=settings.trusted_proxies,
+        # Told apart in `guards`; beyond both together nothing is kept at all.
+        h11_max_incomplete_event_size=settings.max_header_bytes + MAX_TARGET_BYTES,
+        timeout_graceful_shutdown=grace_seconds,
+    )
 
 
 class _Server(uvicorn.Server):

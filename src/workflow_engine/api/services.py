@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 from fastapi import FastAPI, Request
 
+from workflow_engine.api.admission import Admission
 from workflow_engine.api.audit_log import AuditLog
 from workflow_engine.api.authentication import Authentication
 from workflow_engine.api.definitions import DefinitionReader
@@ -61,7 +62,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
     services = Services(
         settings,
         store,
-        Starter(store, names, DefinitionReader(store, cache)),
+        Starter(store, names, DefinitionReader(store, cache), Admission(store, settings.max_pending)),
         Waiting(settings, store),
         Health(settings, store, mirror, VERSION),
         OperationLocks(mirror),

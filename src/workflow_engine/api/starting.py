@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 
+from workflow_engine.api.admission import Admission
 from workflow_engine.api.definitions import Content, DefinitionReader, Named
 from workflow_engine.api.joined_starts import JoinedStarts
 from workflow_engine.api.known_names import KnownNames
@@ -67,10 +68,11 @@ class Started:
 class Starter:
     """Starts workflows for the API."""
 
-    def __init__(self, store: Store, names: KnownNames, definitions: DefinitionReader) -> None:
+    def __init__(self, store: Store, names: KnownNames, definitions: DefinitionReader, admission: Admission) -> None:
         self._store = store
         self._known = definitions
         self._names = names
+        self._admission = admission
         self._joined = JoinedStarts(store.workflows)
         self._compiled: Remembered[tuple[bytes, Known], CompiledDefinition] = Remembered(_COMPILED_BYTES)
 
@@ -92,7 +94,9 @@ class Starter:
             DefinitionDisabled: A name was deleted.
             IdempotencyKeyReused: The key came before with another request.
             EnginePaused: The engine accepts nothing new.
+            Overloaded: There is no room for more.
         """
+        await self._admission.check()
         compiled = [None if r.document is None else await self.compile(r.document, r.pointer) for r in requests]
         starts, documents = await self._check(requests, compiled)
         warnings = [() if c is None else c.warnings for c in compiled]
@@ -127,6 +131,7 @@ class Starter:
         raise AssertionError("unreachable: the second try returns or raises")
 
     async def close(self) -> None:
+        await self._admission.close()
         await self._joined.close()
         await self._known.close()
 

@@ -33,10 +33,13 @@ http_request_duration = Histogram(
 
 refused_requests = Counter(
     "workflow_requests_refused_total",
-    "Requests without a good key, or with one that may not do it, by reason",
+    "Requests refused for who or what sent them, by reason: of the key, or the code of the problem",
     ["reason"],
 )
-for _reason in ("missing", "invalid", "expired", "revoked", "forbidden"):
+for _reason in (
+    "missing", "invalid", "expired", "revoked", "forbidden", "headers-too-large", "host-not-allowed",
+    "malformed-request", "origin-not-allowed", "overloaded", "rate-limited", "request-timeout", "uri-too-long",
+):  # fmt: skip
     refused_requests.labels(_reason)
 audit_rows_lost = Counter(
     "workflow_audit_rows_lost_total", "Rows of the audit log that could not be written in time; they are in the log"

@@ -28,6 +28,11 @@ class Engine:
         if await self.is_paused():
             raise EnginePaused(hint="Try again later, or resume it: POST /api/v1/resume.")
 
+    async def count_pending(self, *, most: int) -> int:
+        """How many tasks are pending that are not held; not counted further than `most`."""
+        count: int = await self._pool.value("select workflow.count_pending(%s)", [most], repeatable=True)
+        return count
+
     async def pause(self, *, seconds: float | None = None, by: str | None = None) -> EngineState:
         """Accept and start nothing new until resumed, or for some seconds; running workflows go on."""
         answer = await self._pool.value(

@@ -40,6 +40,7 @@ from workflow_engine.errors import (
     StoreUnavailable,
     TaskNotFound,
     TaskTypeNotFound,
+    TooManySignals,
     WorkflowInTheWay,
     WorkflowNotFound,
 )
@@ -71,6 +72,7 @@ _ERRORS: dict[str, type[EngineError]] = {
         ScheduleNotFound,
         TaskNotFound,
         TaskTypeNotFound,
+        TooManySignals,
         WorkflowNotFound,
     )
 }

@@ -16,6 +16,7 @@ from workflow_engine.api.answers import API, json_answer, next_path
 from workflow_engine.api.bodies import read_fields, read_texts
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.problems import clip
 from workflow_engine.api.services import services
 from workflow_engine.definition.fields import Fields
 from workflow_engine.errors import EngineError, Fault, InputInvalid, StoreUnavailable
@@ -25,6 +26,7 @@ from workflow_engine.states import WorkflowStatus
 from workflow_engine.store.pool import as_uuid
 
 _MAX_REASON = 500
+_LONGEST_ID = 80  # characters of what was no id
 _PAGE = parameters.page(100)
 _CANCEL = (*parameters.FILTERS, parameters.DRY_RUN, *_PAGE)
 _RETRY = (*parameters.FILTERS, parameters.DRY_RUN, parameters.FORCE, *_PAGE)
@@ -175,4 +177,4 @@ def _result(workflow: WorkflowSummary, **more: Any) -> _Result:
 def _unknown(given: Sequence[str], seen: set[UUID]) -> list[_Result]:
     why = "There is no workflow with this id that the filters name."
     more = {"name": None, "status": None, "outcome": "refused", "code": "workflow-not-found", "why": why}
-    return [{"id": text, **more} for text in dict.fromkeys(given) if as_uuid(text) not in seen]
+    return [{"id": clip(text, _LONGEST_ID), **more} for text in dict.fromkeys(given) if as_uuid(text) not in seen]

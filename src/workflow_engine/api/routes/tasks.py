@@ -76,7 +76,6 @@ async def retry(request: Request, task: TaskOfPath) -> Response:
     """What could not run because of it, or was cancelled with the workflow, runs again too; other failures stay. A
     pending or scheduled task runs as soon as it can. `Location` is its workflow."""
     values = read_parameters(request, [parameters.TIMEOUT, parameters.FORCE, parameters.PRETTY])
-    await read_fields(request, (), limit=services(request).settings.max_payload_bytes)
     count = await services(request).store.tasks.retry(task.id, timeout=values["timeout"], force=values["force"])
     reopened = {"id": str(task.workflow_id), "tasks": count, "links": views.links(task.workflow_id)}
     return json_answer(request, reopened, 202, {"Location": views.path_of(task.workflow_id)})

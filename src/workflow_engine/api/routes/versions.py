@@ -10,7 +10,6 @@ from fastapi import APIRouter, Path, Request, Response
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
-from workflow_engine.api.bodies import read_fields
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
@@ -60,7 +59,6 @@ async def pin(request: Request, workflow_id: Pinnable) -> Response:
     """A pending workflow goes on with the version at once; one that has begun uses it when a retry starts it again, and
     keeps what succeeded. Of a definition, it is what new workflows start on when they name no version."""
     version = read_parameters(request, [parameters.VERSION, parameters.PRETTY])["version"]
-    await read_fields(request, (), limit=services(request).settings.max_payload_bytes)
     if version is None:
         raise invalid_parameter("version", "is needed: the number of the version, such as ?version=2")
     if (workflow := as_uuid(workflow_id)) is None:

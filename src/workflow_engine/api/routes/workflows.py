@@ -151,7 +151,6 @@ async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
 async def retry(request: Request, workflow_id: WorkflowId) -> Response:
     """What succeeded is kept. A workflow that was cancelled is run again only with `force`."""
     force = read_parameters(request, [parameters.FORCE, parameters.PRETTY])["force"]
-    await read_fields(request, (), limit=services(request).settings.max_payload_bytes)
     count = await services(request).store.workflows.retry(workflow_id, force=force)
     reopened = {"id": workflow_id, "tasks": count, "links": views.links(workflow_id)}
     return json_answer(request, reopened, 202, {"Location": views.path_of(workflow_id)})

@@ -36,6 +36,7 @@ from workflow_engine.api.schemas.engine import (
 from workflow_engine.api.schemas.problems import (
     Problem,
     ProblemError,
+    ProblemType,
     TaskErrorShape,
     Warning,
 )
@@ -160,6 +161,7 @@ __all__ = [
     "Pinned",
     "Problem",
     "ProblemError",
+    "ProblemType",
     "Reason",
     "RecoverRequest",
     "Recovery",

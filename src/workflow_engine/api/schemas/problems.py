@@ -26,10 +26,21 @@ class Problem(Shape):
     detail: str
     code: str = Field(description="The slug of the type.")
     instance: str = Field(description="The id of the request, as in the header X-Request-Id and in the logs.")
+    help: str = Field(description="Where this engine explains problems of the type.")
     hint: str | None = None
     errors: list[ProblemError] | None = Field(None, max_length=50)
     cycle: list[str] | None = Field(None, description="With `cycle-detected`: the steps, the first again at the end.")
     workflow_id: str | None = Field(None, description="With `already-started`, `concurrency-limit`: the other one.")
+
+
+class ProblemType(Shape):
+    """A type of problem, explained."""
+
+    code: str
+    type: str = Field(description="The `type` of its answers; stable.")
+    status: int
+    meaning: str
+    remedy: str = Field(description="What the caller can do about it.")
 
 
 class Warning(Shape):
