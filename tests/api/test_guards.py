@@ -13,9 +13,11 @@ import psycopg
 import pytest
 from support.eventually import eventually
 
+from workflow_engine.access import make_key
 from workflow_engine.api.callers import Hosts, address_of, host_name
 
 from .conftest import PlayedWorker, engine_settings, running_engine
+from .test_access import Keyed
 
 START = "/api/v1/workflows"
 NOOP = {"name": "one", "steps": [{"id": "a", "type": "noop"}]}
@@ -177,7 +179,28 @@ def test_more_requests_than_allowed_are_told_when_to_come_again(
         assert refused[0].json()["code"] == "rate-limited"
         assert refused[0].headers["retry-after"] == "1"
         assert api.get("/livez").status_code == 200
-        assert 'workflow_requests_refused_total{code="rate-limited"}' in api.get("/metrics").text
+        assert 'workflow_requests_refused_total{reason="rate-limited"}' in api.get("/metrics").text
+
+
+def test_with_keys_each_key_has_a_rate_and_guessing_has_one_that_keys_do_not_notice(
+    database_url: str, redis_url: str
+) -> None:
+    settings = engine_settings(database_url, redis_url, WORKFLOW_AUTH="token", WORKFLOW_RATE_LIMIT=0.1)
+    with running_engine(settings) as api:
+        keyed = Keyed(api, database_url)
+        ann, bob = keyed.key("ann", "viewer"), keyed.key("bob", "viewer")
+        assert [api.get(START, headers=who).status_code for who in (ann, ann, bob)] == [200, 429, 200]
+
+        for _ in range(100):
+            guess = api.get(START, headers={"Authorization": f"Bearer {make_key().text}"})
+            if guess.status_code == 429:
+                break
+            assert guess.status_code == 401
+        assert guess.json()["code"] == "rate-limited"
+        assert guess.headers["retry-after"] == "1"
+        assert api.get(START, headers=ann).json()["detail"].startswith("A key may send")
+        assert api.get(START, headers={"Host": "evil.com"}).status_code == 401  # the name of the host says nothing here
+        keyed.database.close()
 
 
 def test_an_address_counts_as_one_caller_and_so_does_a_network_of_ipv6() -> None:

@@ -8,7 +8,6 @@ import time
 
 from workflow_engine.background import end_tasks
 from workflow_engine.errors import EngineError, Overloaded
-from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.store.store import Store
 
@@ -51,7 +50,6 @@ class Admission:
         if self._is_full and self._looking is not None:
             await asyncio.wait([self._looking])
         if self._is_full:
-            metrics.refused_requests.labels(Overloaded.code).inc()
             raise Overloaded(
                 f"At least {self._most:,} tasks are pending: nothing more is accepted for now.",
                 retry_after=_RETRY_AFTER,

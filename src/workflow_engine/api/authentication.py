@@ -2,7 +2,8 @@
 
 What was read of a key is believed for five seconds, so a key that is revoked is refused on every engine within those,
 and Postgres is asked seldom. All who show a key that is not remembered ride together: so ten thousand guesses cost one
-statement at a time.
+statement at a time. An address that guesses again and again is not even looked up: it waits, and keys that are
+remembered are served all the while.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hmac
+import math
 import time
 from collections.abc import Sequence
 from contextlib import suppress
@@ -18,9 +20,11 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from workflow_engine.access import ANYONE, NOBODY, ROLES, PresentedKey, Principal, Role, read_key
+from workflow_engine.api.callers import address_of
+from workflow_engine.api.rates import Rates
 from workflow_engine.api.remembered import Remembered
 from workflow_engine.api.rides import Rides
-from workflow_engine.errors import EngineError, StoreUnavailable, Unauthorized
+from workflow_engine.errors import EngineError, RateLimited, StoreUnavailable, Unauthorized
 from workflow_engine.records import ApiKey
 from workflow_engine.settings import Settings
 from workflow_engine.store.api_keys import ApiKeys
@@ -33,6 +37,8 @@ _MOST_REMEMBERED = 10_000
 _MOST_AT_ONCE = 1000
 _HOW = "Send the header Authorization: Bearer wfk_...; `workflow-engine token create` makes a key."
 _SAFE = frozenset({"GET", "HEAD"})
+_GUESSES_A_SECOND = 1.0  # of one address
+_GUESSES_AT_ONCE = 20
 
 
 @dataclass(slots=True)
@@ -52,6 +58,9 @@ class Authentication:
         self.is_on = settings.needs_keys
         self._keys = keys
         self._known: Remembered[str, _Known] = Remembered(_MOST_REMEMBERED)
+        self._rate = settings.rate_limit
+        self._rates = Rates(settings.rate_limit)
+        self._guesses = Rates(_GUESSES_A_SECOND, _GUESSES_AT_ONCE)
         self._lookups: Rides[str, ApiKey | None] = Rides(self._find, most=_MOST_AT_ONCE)
 
     async def authenticate(self, request: Request) -> Principal:
@@ -59,18 +68,27 @@ class Authentication:
 
         Raises:
             Unauthorized: It is not known.
+            RateLimited: This key asks too often, or keys are guessed where it comes from.
             StoreUnavailable: It cannot be found out.
         """
         if not self.is_on:
             return ANYONE
         shown = _shown_key(request)
         known = self._known.get(shown.id)
+        address = address_of(request.scope)
+        if known is None and (wait := self._guesses.left_to_wait(address)):
+            raise RateLimited(
+                "Too many keys that are not known came from here.", retry_after=math.ceil(wait), hint=_HOW
+            )
         if known is None or time.monotonic() - known.read_at > FRESH_SECONDS:
             found = await self._lookups.take(shown.id)
             known = None if found is None else self._remember(found)
         if known is None or not hmac.compare_digest(known.key.hash, shown.hash):
+            self._guesses.wait(address)
             raise Unauthorized("invalid", "This key is not known.", hint=_HOW)
         _check_time(known)
+        if wait := self._rates.wait(known.key.id):
+            raise RateLimited(f"A key may send {self._rate:g} requests a second.", retry_after=math.ceil(wait))
         await self._note(known)
         return known.principal
 
@@ -80,7 +98,7 @@ class Authentication:
             return NOBODY
         try:
             return await self.authenticate(request)
-        except (Unauthorized, StoreUnavailable):
+        except (Unauthorized, RateLimited, StoreUnavailable):
             return NOBODY
 
     async def close(self) -> None:

@@ -32,7 +32,7 @@ def principal_of(request: Request) -> Principal:
 
 
 def client_address(scope: Mapping[str, Any]) -> str | None:
-    """From where a request comes, as far as the server knows: FORWARDED_ALLOW_IPS says which proxies it believes."""
+    """From where a request comes, as far as is known: WORKFLOW_TRUSTED_PROXIES says which proxies are believed."""
     client = scope.get("client")
     return client[0] if client else None
 

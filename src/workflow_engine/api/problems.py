@@ -114,6 +114,7 @@ def engine_problem(request: Request, error: EngineError) -> Response:
         metrics.refused_requests.labels(error.reason if isinstance(error, Unauthorized) else "forbidden").inc()
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after)
+        metrics.refused_requests.labels(error.code).inc()
     if isinstance(error, EnginePaused):
         headers["Retry-After"] = str(PAUSED_RETRY_AFTER_SECONDS)
     return problem(request, code, error.detail, hint=error.hint, faults=faults, headers=headers, **extra)
