@@ -17,13 +17,18 @@ _SECRETS = re.compile(
     rb"|\bwfk_[A-Za-z0-9]{8,}_[A-Za-z0-9_-]{40}"
 )
 
+_MADE_UP = ("tests/unit/test_redaction.py",)  # what looks like one on purpose
+
 
 def test_no_file_holds_what_looks_like_a_key() -> None:
     listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, check=True).stdout.split(b"\0")
     found = {
         name.decode(): match[0][:12]
         for name in listed
-        if name and (path := ROOT / name.decode()).is_file() and (match := _SECRETS.search(path.read_bytes()))
+        if name
+        and not name.decode().startswith(_MADE_UP)
+        and (path := ROOT / name.decode()).is_file()
+        and (match := _SECRETS.search(path.read_bytes()))
     }
 
     assert len(listed) > 100, "is this a checkout?"
