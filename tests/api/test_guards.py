@@ -250,7 +250,9 @@ def test_no_more_is_started_while_too_much_is_pending(database_url: str, redis_u
         assert api.post(START, json=body).status_code == 202
 
         # What is pending is counted beside the starts, so the first of them may still get in.
-        refused = eventually(lambda: found if (found := api.post(START, json=body)).status_code == 503 else None)
+        refused = eventually(
+            lambda: found if (found := api.post(START, json=body)).status_code == 503 else None, timeout=60
+        )
         with psycopg.connect(database_url) as connection:
             before = connection.execute("select count(*) from workflow.workflows").fetchone()
             assert refused.json()["code"] == "overloaded"
@@ -263,7 +265,7 @@ def test_no_more_is_started_while_too_much_is_pending(database_url: str, redis_u
         worker = PlayedWorker(database_url)
         worker.run_all()
         worker.connection.close()
-        assert eventually(lambda: api.post(START, json=body).status_code == 202)
+        assert eventually(lambda: api.post(START, json=body).status_code == 202, timeout=60)
 
 
 def test_answers_may_do_nothing_as_pages(shared_api: httpx.Client) -> None:

@@ -71,4 +71,4 @@ class Admission:
             self._starts_until_look = (self._most - pending) // _TASKS_OF_A_START
         now = time.monotonic()
         self._look_at = now + _LOOK_SECONDS
-        self._not_before = now + _SHARE * (now - began)
+        self._not_before = now + min(_SHARE * (now - began), _LOOK_SECONDS)
