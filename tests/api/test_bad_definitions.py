@@ -78,6 +78,7 @@ CASES: dict[str, tuple[Any, str, str]] = {
     "a webhook to the metadata": (
         one("emit", inputs={"name": "x", "to": "webhook", "url": "http://169.254.169.254/"}), "egress-denied",
         "/steps/0/inputs/url"),
+    "an agent at the metadata": (one("agent", agent="http://169.254.169.254/"), "egress-denied", "/steps/0/agent"),
     "a header with a line break": (http(headers={"a": "b\r\nc: d"}), "invalid-header", "/steps/0/headers/a"),
     "a header of the client": (http(headers={"Host": "x"}), "invalid-header", "/steps/0/headers/Host"),
     "TRACE": (http(method="TRACE"), "validation-error", "/steps/0/method"),

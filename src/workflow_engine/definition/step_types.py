@@ -124,8 +124,11 @@ def _check_http(own: OwnFields) -> None:
 
 
 def _check_agent(own: OwnFields) -> None:
-    if own.values.get("agent") == "":
+    agent = own.values.get("agent")
+    if agent == "":
         own.refuse("agent", "must name an agent")
+    elif isinstance(agent, str) and "://" in agent:
+        check_url(agent, own.places["agent"], own.faults, own.warnings)
 
 
 def _check_llm(own: OwnFields) -> None:
