@@ -226,8 +226,6 @@ async def _double_successes(world: World) -> list[str]:
 
 
 async def _violations(world: World) -> list[str]:
-    if not await world.value("select to_regclass('workflow.invariant_violations') is not null"):
-        return []
     found = await world.rows("select * from workflow.invariant_violations limit %s", _MOST)
     return [
         f"at rest: {row['invariant']}: workflow {row['workflow_id']}, task {row['task_id']}, {row['found']}"

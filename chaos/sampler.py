@@ -73,8 +73,6 @@ class Sampler:
     async def look(self) -> None:
         """Ask for violations once, all of one snapshot."""
         during = self._nemesis.current
-        if not await self._world.value("select to_regclass('workflow.invariant_violations') is not null"):
-            return
         found = await self._world.rows(_INSTANT, await self._world.value(_RECENT), _MOST)
         self.looks += 1
         self.violations += [

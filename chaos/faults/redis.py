@@ -22,8 +22,8 @@ _MIRROR_SECONDS = 30.0
 async def flush(world: World) -> Finding:
     """FLUSHALL: the mirror is written anew."""
     async with _connect(world) as server:
-        if not await _is_whole(world, server):
-            return Finding()
+        if not await world.find(lambda: _is_whole(world, server), _MIRROR_SECONDS):
+            return Finding(wrong=["the mirror was not whole before"])
         keys = await server.dbsize()
         began = time.time()
         await server.flushall()
@@ -74,8 +74,8 @@ async def halt(world: World) -> Finding:
 async def delete_list(world: World) -> Finding:
     """Somebody pops from the list and puts nonsense into it."""
     async with _connect(world) as server:
-        if not await _is_whole(world, server):
-            return Finding()
+        if not await world.find(lambda: _is_whole(world, server), _MIRROR_SECONDS):
+            return Finding(wrong=["the mirror was not whole before"])
         began = time.time()
         await server.lpop(_LIST, 5)
         await server.rpush(_LIST, "nonsense")

@@ -25,6 +25,7 @@ _EVERY_SECONDS = 1.0  # claims and due times do not notify
 _DEBOUNCE_SECONDS = 0.25
 _EMPTY_SECONDS = 4.0  # of a list that is empty, while it is told of what becomes pending
 _SHARE = 10  # a snapshot may take one part in so many of the time
+_LONGEST_SECONDS = 4.0  # between two all the same: one may have waited for a Postgres that hung
 _DEPOSED_SECONDS = 5.0
 _LOCKS_SECONDS = 2.0  # between looks at the keys of held locks
 
@@ -52,7 +53,7 @@ class PendingMirror:
                 started = time.monotonic()
                 length = await self.rebuild()
                 took = time.monotonic() - started
-                await self._pause(length, max(_EVERY_SECONDS, _SHARE * took) - took)
+                await self._pause(length, rest_after(took))
         finally:
             if self._inserts:
                 await self._inserts.close()
@@ -95,6 +96,11 @@ class PendingMirror:
         if full and not self._full:
             self._log.warning("more tasks are pending than the list in redis may hold", most=MOST_PENDING)
         self._full = full
+
+
+def rest_after(took: float) -> float:
+    """How long to wait after a snapshot that took so long, in seconds."""
+    return min(max(_EVERY_SECONDS, _SHARE * took) - took, _LONGEST_SECONDS)
 
 
 class LockMirror:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 from support.eventually import eventually_async
 
 from workflow_engine.embedded.valkey import Valkey
-from workflow_engine.maintenance.mirroring import PendingMirror
+from workflow_engine.maintenance.mirroring import PendingMirror, rest_after
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.mirror.pending import EPOCH, PENDING, Deposed, PendingLists
 from workflow_engine.records import PendingQueue
@@ -42,6 +42,13 @@ async def shows(client: redis.Redis, ids: list[str], name: str = PENDING, *, wit
         return True
 
     await eventually_async(same, within)
+
+
+@pytest.mark.parametrize(("took", "rest"), [(0.01, 0.99), (0.3, 2.7), (6.0, 4.0)])
+def test_snapshots_that_take_long_are_taken_less_often_but_never_so_seldom_that_what_is_lost_stays_lost(
+    took: float, rest: float
+) -> None:
+    assert rest_after(took) == pytest.approx(rest)
 
 
 async def test_an_empty_queue_is_no_key_and_a_length_of_zero(lead: Lead, client: redis.Redis, truth: Truth) -> None:
