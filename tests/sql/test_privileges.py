@@ -7,6 +7,8 @@ import psycopg
 import pytest
 from psycopg.types.json import Jsonb
 
+from workflow_engine.bootstrap import migrate
+
 from .engine import Claim, Engine
 
 
@@ -130,6 +132,19 @@ def test_step_role_may_execute_complete_task_and_no_other_function(engine: Engin
 def test_step_role_is_refused(step_role: psycopg.Connection[Any], statement: str) -> None:
     with pytest.raises(psycopg.errors.InsufficientPrivilege):
         step_role.execute(statement.encode())
+
+
+def test_migrate_gives_the_step_role_back_what_a_step_took_from_it(
+    engine: Engine, database: str, step_role: psycopg.Connection[Any]
+) -> None:
+    step_role.execute("alter role current_user password 'mine'")
+    step_role.execute("alter role current_user set default_transaction_read_only = on")
+    credentials = engine.rows("select role_name as user, password from workflow.step_role")[0]
+    with pytest.raises(psycopg.OperationalError):
+        psycopg.connect(database, **credentials)
+    migrate(database)
+    with psycopg.connect(database, **credentials) as connection:
+        assert connection.execute("show default_transaction_read_only").fetchone() == ("off",)
 
 
 def test_nothing_in_the_schema_is_open_to_everyone(engine: Engine) -> None:

@@ -150,6 +150,7 @@ def _ensure_step_role(connection: psycopg.Connection) -> list[str]:
     """
     row = connection.execute("select role_name, password from workflow.step_role").fetchone()
     if row and connection.execute("select 1 from pg_roles where rolname = %s", [row[0]]).fetchone():
+        _restore_step_role(connection, *row)
         return []
     may_create = connection.execute(
         "select rolcreaterole or rolsuper from pg_roles where rolname = current_user"
@@ -158,7 +159,8 @@ def _ensure_step_role(connection: psycopg.Connection) -> list[str]:
         return []  # transactional steps then say how to set the connection up
     name, password = row or (f"workflow_step_{secrets.token_hex(4)}", secrets.token_urlsafe(24))
     role = sql.Identifier(name)
-    connection.execute(sql.SQL("create role {} login password {}").format(role, sql.Literal(password)))
+    hashed = _hashed(connection, name, password)
+    connection.execute(sql.SQL("create role {} login password {}").format(role, sql.Literal(hashed)))
     connection.execute(sql.SQL("create schema if not exists {} authorization {}").format(role, role))
     connection.execute(sql.SQL("grant usage on schema workflow to {}").format(role))
     connection.execute(
@@ -167,3 +169,22 @@ def _ensure_step_role(connection: psycopg.Connection) -> list[str]:
     if not row:
         connection.execute("insert into workflow.step_role values (%s, %s)", [name, password])
     return [f"role {name}"]
+
+
+def _restore_step_role(connection: psycopg.Connection, name: str, password: str) -> None:
+    """Undo what a step may have done to its own role: Postgres lets everybody change his password and his settings."""
+    role = sql.Identifier(name)
+    database = sql.Identifier(connection.info.dbname)
+    hashed = sql.Literal(_hashed(connection, name, password))
+    try:
+        with connection.transaction():
+            connection.execute(sql.SQL("alter role {} login password {}").format(role, hashed))
+            connection.execute(sql.SQL("alter role {} reset all").format(role))
+            connection.execute(sql.SQL("alter role {} in database {} reset all").format(role, database))
+    except (psycopg.errors.InsufficientPrivilege, psycopg.errors.InternalError_):
+        return  # it is somebody else's to alter, or altered at this moment for another database of the server
+
+
+def _hashed(connection: psycopg.Connection, name: str, password: str) -> str:
+    """A password as Postgres keeps it: a server that logs statements does not learn it."""
+    return connection.pgconn.encrypt_password(password.encode(), name.encode(), b"scram-sha-256").decode()
