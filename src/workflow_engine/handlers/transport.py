@@ -62,19 +62,20 @@ class Transport(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, egress: Egress, limits: httpx.Limits) -> None:
-        self._resolvers = Threads(_MOST_LOOKUPS, name="resolver")
-        self._trusted = self._pool(None, limits)
-        self._judged = self._pool(egress, limits)
-
-    def _pool(self, egress: Egress | None, limits: httpx.Limits) -> httpx.AsyncHTTPTransport:
+        self._limits = limits
         # From the environment only SSL_CERT_FILE and SSL_CERT_DIR are read, an operator's own authorities; no proxies.
-        certificates = httpx.create_ssl_context(trust_env=True)
-        transport = httpx.AsyncHTTPTransport(verify=certificates, trust_env=False)
+        self._certificates = httpx.create_ssl_context(trust_env=True)
+        self._resolvers = Threads(_MOST_LOOKUPS, name="resolver")
+        self._trusted = self._pool(None)
+        self._judged = self._pool(egress)
+
+    def _pool(self, egress: Egress | None) -> httpx.AsyncHTTPTransport:
+        transport = httpx.AsyncHTTPTransport(verify=self._certificates, trust_env=False)
         transport._pool = httpcore.AsyncConnectionPool(  # httpx has no parameter for the network
-            ssl_context=certificates,
-            max_connections=limits.max_connections,
-            max_keepalive_connections=limits.max_keepalive_connections,
-            keepalive_expiry=limits.keepalive_expiry,
+            ssl_context=self._certificates,
+            max_connections=self._limits.max_connections,
+            max_keepalive_connections=self._limits.max_keepalive_connections,
+            keepalive_expiry=self._limits.keepalive_expiry,
             network_backend=_Network(self._resolvers, egress),
         )
         return transport

@@ -1,10 +1,16 @@
 """Steps where egress is guarded: what is closed gets not one byte."""
 
 import asyncio
+import contextlib
 import socket
+import ssl
 import threading
+from datetime import UTC, datetime, timedelta
 
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.builtin import make_http_client
@@ -155,6 +161,54 @@ async def test_the_next_address_of_a_host_is_tried_when_nobody_answers_at_the_fi
     http = lenient("several.example")
     reply = await get(http, f"http://several.example:{port_of(target)}/echo")
     assert reply.json()["headers"]["host"] == f"several.example:{port_of(target)}"
+
+
+def certificate(name, path):
+    """Of that name, signed by itself; returns the file with it and its key."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, name)])
+    now = datetime.now(UTC)
+    signed = (
+        x509.CertificateBuilder(subject, subject, key.public_key(), x509.random_serial_number())
+        .not_valid_before(now - timedelta(days=1))
+        .not_valid_after(now + timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(name)]), critical=False)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    pem = serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    path.write_bytes(
+        key.private_bytes(serialization.Encoding.PEM, *pem) + signed.public_bytes(serialization.Encoding.PEM)
+    )
+    return str(path)
+
+
+async def test_tls_knows_the_name_and_trusts_an_authority_of_the_operator(lenient, resolves, monkeypatch, tmp_path):
+    own = certificate("secure.example", tmp_path / "own.pem")
+    monkeypatch.setenv("SSL_CERT_FILE", own)
+    names = []
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(own)
+    tls.sni_callback = lambda _, name, __: names.append(name)
+
+    async def answer(reader, writer):
+        with contextlib.suppress(asyncio.IncompleteReadError):
+            await reader.readuntil(b"\r\n\r\n")
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{}")
+        writer.close()
+
+    server = await asyncio.start_server(answer, "127.0.0.1", ssl=tls)
+    async with server:
+        port = server.sockets[0].getsockname()[1]
+        http = lenient("127.0.0.0/8")
+        for host in ("secure.example", "other.example"):
+            resolves(host, ["127.0.0.1"])
+        assert (await get(http, f"https://secure.example:{port}/")).json() == {}
+        with pytest.raises(TaskError) as caught:
+            await get(http, f"https://other.example:{port}/")
+    assert caught.value.type == "connection"
+    assert "certificate" in caught.value.message
+    assert names == ["secure.example", "other.example"]
 
 
 async def test_a_connection_of_the_operators_own_serves_no_step(http, target):
