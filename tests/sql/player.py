@@ -92,13 +92,16 @@ class Player:
             step = plan.steps[claim.step_index]
             if step.type not in ORCHESTRATED:
                 self.paths.append(claim.path or step.id)
-            ended = await execute(claim, plan, self._handlers, limits, log, register=self._registered)
+            ended = await execute(claim, plan, self._handlers, limits, log, definitions=self)
             if ended is not None:
                 found.append(_json(ended))
         return found
 
-    async def _registered(self, definition: CompiledDefinition) -> int:
+    async def register(self, definition: CompiledDefinition) -> int:
         return self._register(definition)
+
+    async def input_schema(self, name: str, version: int | None) -> None:
+        """The definitions that are played take any input."""
 
     def _register(self, definition: CompiledDefinition) -> int:
         version: int = self.engine.value(

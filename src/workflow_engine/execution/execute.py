@@ -13,7 +13,7 @@ from workflow_engine.execution.attempt import Attempt, Limits, Resumed, Waits, b
 from workflow_engine.execution.completions import completion, waiting
 from workflow_engine.execution.failing import failed, failed_for_good
 from workflow_engine.execution.handling import handle
-from workflow_engine.execution.orchestration import ORCHESTRATED, Orchestrated, Register, steps_inside
+from workflow_engine.execution.orchestration import ORCHESTRATED, Definitions, Orchestrated, steps_inside
 from workflow_engine.execution.outputs import succeeded
 from workflow_engine.execution.revealing import Revealed
 from workflow_engine.handlers.base import Handler
@@ -34,7 +34,7 @@ async def execute(
     log: FilteringBoundLogger,
     *,
     secrets: Secrets = _NO_SECRETS,
-    register: Register | None = None,
+    definitions: Definitions | None = None,
 ) -> Completion | None:
     """Run the attempt that a claim gives the right to.
 
@@ -45,14 +45,14 @@ async def execute(
         limits: Bounds of every attempt.
         log: For the handler.
         secrets: What `secrets.NAME` may name.
-        register: Stores the definition of a child that was written in place.
+        definitions: Where children come from.
 
     Returns:
         How it ended; None when the handler completed the task itself, in the transaction that did its work.
 
     Raises:
         asyncio.CancelledError: The attempt was stopped from outside; there is nothing to say about it.
-        StoreUnavailable: By `register`: hand the task back.
+        StoreUnavailable: By `definitions`: hand the task back.
     """
     attempt = Attempt(claim, plan, plan.steps[claim.step_index], limits, began(claim))
     resumed = Resumed.of(claim.resumed) if claim.resumed is not None else None
@@ -61,7 +61,7 @@ async def execute(
     if resumed is not None and resumed.catching is not None:
         return catching.after_steps(attempt, resumed)
     if orchestrated := ORCHESTRATED.get(attempt.step.type):
-        return await _orchestrate(attempt, orchestrated, resumed, register)
+        return await _orchestrate(attempt, orchestrated, resumed, definitions)
     return await _handle(attempt, handlers, Revealed(secrets), log)
 
 
@@ -83,7 +83,7 @@ async def _handle(
 
 
 async def _orchestrate(
-    attempt: Attempt, orchestrated: Orchestrated, resumed: Resumed | None, register: Register | None
+    attempt: Attempt, orchestrated: Orchestrated, resumed: Resumed | None, definitions: Definitions | None
 ) -> Completion:
     """Begin what the engine does itself, or go on with it.
 
@@ -95,7 +95,7 @@ async def _orchestrate(
         elif _is_skipped(attempt):
             return completion(attempt, AttemptOutcome.SKIPPED)
         else:
-            result = await orchestrated.begin(attempt, register)
+            result = await orchestrated.begin(attempt, definitions)
         if isinstance(result, Waits):
             return waiting(attempt, result)
         block = attempt.step.block

@@ -96,6 +96,18 @@ class Definitions:
             raise DefinitionNotFound(f"Workflow definition not found: version id {version_id}")
         return document
 
+    async def input_schema(self, name: str, version: int | None) -> dict[str, Any] | None:
+        """The schema of the inputs of a version, by default of the one that a start by name uses; None = anything."""
+        schema: dict[str, Any] | None = await self._pool.value(
+            "select v.document -> 'input_schema' from workflow.definitions d"
+            " join workflow.definition_versions v on v.name = d.name"
+            " and v.version = coalesce(%s::integer, d.pinned_version, d.latest_version)"
+            " where d.name = %s",
+            [version, name],
+            repeatable=True,
+        )
+        return schema
+
     async def known(self, name: str, hash: str) -> tuple[bool, bool]:
         """Whether there is a definition of that name, and whether a version of it has that content."""
         found = await self._pool.value(

@@ -115,6 +115,7 @@ class _Run:
         self._handlers = StandIns(trial.outputs)
         self._plans: dict[int, Plan] = {}
         self._names: dict[str, str] = {}  # what definitions are called, by their private names
+        self._written: dict[tuple[str, int], CompiledDefinition] = {}  # children that stand in their parents
         self._children: dict[tuple[str, int | None], int] = {}  # private versions, by the name and version asked for
         self._types: set[str] = set()
         self._ended: list[Completion] = []  # to be delivered with the next turn
@@ -245,9 +246,7 @@ class _Run:
             plan = _with_given(plan, claim.step_index)
         self._handlers.took = 0.0
         limits = Limits(self._bounds.timeout, self._bounds.payload_bytes, random=lambda: 1.0)
-        completion = await execute(
-            claim, plan, self._handlers, limits, _log, secrets=_AnySecret(), register=self._register_inside
-        )
+        completion = await execute(claim, plan, self._handlers, limits, _log, secrets=_AnySecret(), definitions=self)
         assert completion is not None  # only handlers with a database complete tasks themselves
         if completion.awaits is not None and completion.awaits["kind"] == "child":
             completion = await self._with_child(completion, completion.awaits)
@@ -266,11 +265,18 @@ class _Run:
         self._types |= {step.type for step in definition.plan.steps}
         return version
 
-    async def _register_inside(self, definition: CompiledDefinition) -> int:
+    async def register(self, definition: CompiledDefinition) -> int:
         """Register a child that was written in place."""
         version = await self._register(definition)
         self._children[definition.name, version] = version
+        self._written[definition.name, version] = definition
         return version
+
+    async def input_schema(self, name: str, version: int | None) -> Mapping[str, Any] | None:
+        """What the input of a child must fit."""
+        written = self._written.get((name, version or 0)) or self._trial.children.get(name)
+        document = written.document if written is not None else await self._store.document(name, version)
+        return None if document is None else document.get("input_schema")
 
     async def _with_child(self, completion: Completion, awaits: Mapping[str, Any]) -> Completion:
         """The completion of a task that waits for a child, with the private name of what is registered for it."""

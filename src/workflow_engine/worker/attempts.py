@@ -154,7 +154,7 @@ class Attempts:
             attempt.identity = self._transitions.picked_up(claim, step.id, step.type)
             completion = await execute(
                 claim, plan, self._handlers, self._limits, log,
-                secrets=self._secrets, register=self._definitions.register,
+                secrets=self._secrets, definitions=self._definitions,
             )  # fmt: skip
             outcome = completion.outcome if completion else AttemptOutcome.SUCCEEDED
         except asyncio.CancelledError:

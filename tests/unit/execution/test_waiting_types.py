@@ -208,15 +208,36 @@ async def test_a_child_that_takes_too_long_fails_its_parents_step() -> None:
     assert (await run(parent, woken)).awaits["workflow_id"] == CHILD
 
 
+class Known:
+    """Definitions: one that may be registered, and the schema of all."""
+
+    def __init__(self, definition: CompiledDefinition | None, schema: dict[str, Any] | None = None) -> None:
+        self._definition, self._schema = definition, schema
+
+    async def register(self, given: CompiledDefinition) -> int:
+        assert given is self._definition
+        return 4
+
+    async def input_schema(self, name: str, version: int | None) -> dict[str, Any] | None:
+        return self._schema
+
+
 async def test_a_definition_in_place_is_registered_and_started_at_its_version() -> None:
     definition = CompiledDefinition("inner", {}, "hash", Plan("inner", {}, True, 0, {}, None, ()))
 
-    async def register(given: CompiledDefinition) -> int:
-        assert given is definition
-        return 4
-
-    begun = await run(step("workflow", inputs={"input": 1}, definition=definition), claim(), register=register)
+    begun = await run(
+        step("workflow", inputs={"input": 1}, definition=definition), claim(), definitions=Known(definition)
+    )
     assert (begun.awaits["name"], begun.awaits["version"]) == ("inner", 4)
+
+
+async def test_the_input_of_a_child_must_fit_its_schema() -> None:
+    known = Known(None, {"type": "object", "required": ["day"]})
+    fits = await run(step("workflow", inputs={"name": "child", "input": {"day": 1}}), claim(), definitions=known)
+    assert fits.awaits["name"] == "child"
+    told = error(await run(step("workflow", inputs={"name": "child"}), claim(), definitions=known))
+    assert (told["type"], told["retryable"], told["details"]["kind"]) == ("child_workflow", False, "invalid_input")
+    assert told["details"]["errors"] == [{"pointer": "/input", "message": "'day' is a required property"}]
 
 
 # emit and terminate ---------------------------------------------------------------------------------------------------

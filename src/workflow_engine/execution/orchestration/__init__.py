@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from workflow_engine.execution.orchestration.approval import APPROVAL
-from workflow_engine.execution.orchestration.base import Orchestrated, Register, steps_inside
+from workflow_engine.execution.orchestration.base import Definitions, Orchestrated, steps_inside
 from workflow_engine.execution.orchestration.block import BLOCK
 from workflow_engine.execution.orchestration.emit import EMIT
 from workflow_engine.execution.orchestration.for_each import FOR_EACH
@@ -20,7 +20,7 @@ from workflow_engine.execution.orchestration.terminate import TERMINATE
 from workflow_engine.execution.orchestration.wait import WAIT
 from workflow_engine.execution.orchestration.workflow import WORKFLOW
 
-__all__ = ["ORCHESTRATED", "Orchestrated", "Register", "steps_inside"]
+__all__ = ["ORCHESTRATED", "Definitions", "Orchestrated", "steps_inside"]
 
 ORCHESTRATED: Mapping[str, Orchestrated] = {
     orchestrated.type: orchestrated

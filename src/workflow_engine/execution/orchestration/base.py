@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, TypeAlias, TypeVar
+from typing import Any, Protocol, TypeAlias, TypeVar
 
 from workflow_engine.definition.plan import CompiledDefinition
 from workflow_engine.errors import TIMEOUT_MESSAGE, TaskError
@@ -13,8 +13,16 @@ from workflow_engine.execution.inherited import InheritedError
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import Inputs, parse_inputs
 
-Register: TypeAlias = Callable[[CompiledDefinition], Awaitable[int]]
-"""Stores a definition and gives the number of its version."""
+
+class Definitions(Protocol):
+    """What steps that start children need of definitions."""
+
+    async def register(self, definition: CompiledDefinition) -> int:
+        """Store a definition and give the number of its version."""
+
+    async def input_schema(self, name: str, version: int | None) -> Mapping[str, Any] | None:
+        """What the input of a start must fit, by default of the version that a name alone means; None = anything."""
+
 
 Move: TypeAlias = Outcome | Waits
 """How a beginning or a resumption ends: with a result, or with something to wait for."""
@@ -33,7 +41,7 @@ class Orchestrated:
     """
 
     type: str
-    begin: Callable[[Attempt, Register | None], Awaitable[Move]]
+    begin: Callable[[Attempt, Definitions | None], Awaitable[Move]]
     resume: Callable[[Attempt, Resumed], Awaitable[Move]]
     description: str
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
-from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, scope_of
+from workflow_engine.execution.orchestration.base import Definitions, Move, Orchestrated, scope_of
 from workflow_engine.handlers.base import Outcome
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Move:
+async def _begin(attempt: Attempt, definitions: Definitions | None) -> Move:
     block = attempt.step.block
     assert block is not None
     return Waits("scope", {"scope": block.scope, "instances": [{"position": 0, "variables": {}}]})

@@ -7,7 +7,7 @@ from typing import Annotated, Any, Literal
 from pydantic import Field, model_validator
 
 from workflow_engine.execution.attempt import Attempt
-from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, inputs_of, never_resumed
+from workflow_engine.execution.orchestration.base import Definitions, Move, Orchestrated, inputs_of, never_resumed
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import Inputs
 from workflow_engine.handlers.output import encode_output
@@ -29,7 +29,7 @@ class EmitInputs(Inputs):
         return self
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Move:
+async def _begin(attempt: Attempt, definitions: Definitions | None) -> Move:
     wanted = inputs_of(attempt, EmitInputs)
     fields = wanted.model_dump(exclude_none=True)
     encode_output(fields, attempt.limits.payload_bytes)

@@ -9,7 +9,7 @@ from workflow_engine.definition.scope import json_type
 from workflow_engine.definition.step_plan import ForEach
 from workflow_engine.errors import TaskError
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
-from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, scope_of
+from workflow_engine.execution.orchestration.base import Definitions, Move, Orchestrated, scope_of
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import invalid
 from workflow_engine.handlers.output import encode_output
@@ -17,7 +17,7 @@ from workflow_engine.handlers.output import encode_output
 MAX_ITEMS = 10_000
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Move:
+async def _begin(attempt: Attempt, definitions: Definitions | None) -> Move:
     plan = attempt.step.for_each
     assert plan is not None
     items = _items(plan.items.render(attempt.names))

@@ -7,14 +7,14 @@ from typing import Any
 from workflow_engine.definition.expressions import holds
 from workflow_engine.errors import TaskError
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
-from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, scope_of
+from workflow_engine.execution.orchestration.base import Definitions, Move, Orchestrated, scope_of
 from workflow_engine.handlers.base import Outcome
 
 LOOP_LIMIT = "loop_limit"
 """The error of a loop that did not come to an end."""
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Move:
+async def _begin(attempt: Attempt, definitions: Definitions | None) -> Move:
     return _iteration(attempt, 1, None, 0.0)
 
 

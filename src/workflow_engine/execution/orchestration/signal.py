@@ -10,7 +10,7 @@ from pydantic import Field
 from workflow_engine.definition.expressions import holds
 from workflow_engine.errors import TaskError
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
-from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, inputs_of
+from workflow_engine.execution.orchestration.base import Definitions, Move, Orchestrated, inputs_of
 from workflow_engine.execution.orchestration.deadlines import require_own_deadline
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import Inputs, Seconds
@@ -26,7 +26,7 @@ class SignalInputs(Inputs):
     on_timeout: Literal["fail", "continue"] = "fail"
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Move:
+async def _begin(attempt: Attempt, definitions: Definitions | None) -> Move:
     wanted = inputs_of(attempt, SignalInputs)
     return _wait(attempt, wanted, 0)
 

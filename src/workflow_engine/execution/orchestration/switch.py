@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from workflow_engine.definition.expressions import holds
 from workflow_engine.execution.attempt import Attempt
-from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, never_resumed
+from workflow_engine.execution.orchestration.base import Definitions, Move, Orchestrated, never_resumed
 from workflow_engine.handlers.base import Outcome
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Move:
+async def _begin(attempt: Attempt, definitions: Definitions | None) -> Move:
     switch = attempt.step.switch
     assert switch is not None
     chosen = []

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 from workflow_engine.execution.attempt import Attempt
-from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, inputs_of, never_resumed
+from workflow_engine.execution.orchestration.base import Definitions, Move, Orchestrated, inputs_of, never_resumed
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import Inputs
 
@@ -16,7 +16,7 @@ class TerminateInputs(Inputs):
     output: Any = None
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Move:
+async def _begin(attempt: Attempt, definitions: Definitions | None) -> Move:
     wanted = inputs_of(attempt, TerminateInputs)
     return Outcome(wanted.output, effects={"terminate": wanted.model_dump(exclude_none=True)})
 

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, model_validator
 from workflow_engine.definition.durations import parse_duration
 from workflow_engine.errors import InputInvalid
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
-from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, inputs_of
+from workflow_engine.execution.orchestration.base import Definitions, Move, Orchestrated, inputs_of
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import Inputs
 
@@ -43,7 +43,7 @@ class WaitInputs(Inputs):
         return self
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Move:
+async def _begin(attempt: Attempt, definitions: Definitions | None) -> Move:
     wanted = inputs_of(attempt, WaitInputs)
     if wanted.until is not None:
         return Waits("timer", {"at": wanted.until.isoformat()})

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Literal
 
-from workflow_engine.errors import TaskError
+from workflow_engine.definition.input_schema import validate_input
+from workflow_engine.errors import InputInvalid, TaskError
 from workflow_engine.execution.attempt import Attempt, Resumed, Waits
 from workflow_engine.execution.inherited import InheritedError
-from workflow_engine.execution.orchestration.base import Move, Orchestrated, Register, inputs_of, time_is_up
+from workflow_engine.execution.orchestration.base import Definitions, Move, Orchestrated, inputs_of, time_is_up
 from workflow_engine.handlers.base import Outcome
 from workflow_engine.handlers.inputs import Inputs, invalid
 from workflow_engine.states import WorkflowStatus
@@ -21,22 +23,40 @@ class WorkflowInputs(Inputs):
     on_parent_cancel: Literal["cancel", "abandon"] = "cancel"
 
 
-async def _begin(attempt: Attempt, register: Register | None) -> Move:
+async def _begin(attempt: Attempt, definitions: Definitions | None) -> Move:
     wanted = inputs_of(attempt, WorkflowInputs)
     name, version = wanted.name, wanted.version
     if (definition := attempt.step.definition) is not None:
-        if register is None:
+        if definitions is None:
             raise invalid("definitions cannot be stored here; start the child by the name of a registered one")
-        name, version = definition.name, await register(definition)
+        name, version = definition.name, await definitions.register(definition)
     if name is None:
         raise invalid("/name: is missing")
+    value = {} if wanted.input is None else wanted.input
+    if definitions is not None:
+        _check_input(name, await definitions.input_schema(name, version), value)
     fields = {
         "name": name,
-        "input": {} if wanted.input is None else wanted.input,
+        "input": value,
         "wait": wanted.wait,
         "on_parent_cancel": wanted.on_parent_cancel,
     }
     return Waits("child", fields if version is None else {**fields, "version": version})
+
+
+def _check_input(name: str, schema: Mapping[str, Any] | None, value: Any) -> None:
+    """Hold the input of a child against its schema, as the API does with that of a start.
+
+    Raises:
+        TaskError: It does not fit.
+    """
+    try:
+        validate_input(schema, value)
+    except InputInvalid as error:
+        message = f"The input of {name} does not fit its schema: {error.detail}"
+        places = [{"pointer": fault.pointer, "message": fault.message} for fault in error.faults]
+        details = {"kind": "invalid_input", "errors": places}
+        raise TaskError("child_workflow", message, retryable=False, details=details) from error
 
 
 async def _resume(attempt: Attempt, resumed: Resumed) -> Move:
