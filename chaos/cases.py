@@ -15,6 +15,8 @@ from typing import Any, Literal, TypeAlias
 Document: TypeAlias = dict[str, Any]
 Play = Literal["", "cancel", "pause", "signal", "approve"]
 
+HELD = "chaos-held"  # the lock that one workflow keeps
+
 _SHAPES = 24  # of random programs
 _HAPPY = frozenset({"succeeded"})
 # An outage must not use the tries up: what ends a step in a case is what the case is about.
@@ -106,6 +108,14 @@ class Cases:
         """A workflow that nobody runs: something that is pending for as long as the run lasts."""
         steps = [{"id": f"s{n}", "type": "noop", "queue": "nobody"} for n in range(20)]
         return {"name": "chaos-standing", "steps": steps, "labels": {"case": "standing"}}
+
+    def holding(self) -> Document:
+        """A workflow that keeps a lock for as long as the run lasts."""
+        steps = [
+            {"id": "take", "type": "noop", "locks": [{"key": HELD, "scope": "workflow"}]},
+            {"id": "keep", "type": "signal", "inputs": {"name": "never"}, "depends_on": ["take"]},
+        ]
+        return {"name": "chaos-holding", "steps": steps, "labels": {"case": "holding"}}
 
     def poison(self, how: str) -> Document:
         """A workflow that takes down each worker that runs it."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import threading
-import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
@@ -43,7 +42,3 @@ def read(path: Path) -> list[Entry]:
     if not path.exists():
         return []
     return [Entry(**json.loads(line)) for line in path.read_text().splitlines()]
-
-
-def now() -> float:
-    return time.time()

@@ -168,6 +168,8 @@ async def _prepare(world: World, cases: Cases) -> str:
     standing = await world.driver.start(cases.standing(), "standing")
     found = await world.rows("select id::text from workflow.tasks where workflow_id = %s", standing)
     world.standing = sorted(row["id"] for row in found)
+    world.holding = await world.driver.start(cases.holding(), "holding")
+    assert await world.find(world.holds_lock, 30), "a lock was not taken"
     return standing
 
 
@@ -189,7 +191,8 @@ async def _heal(world: World) -> None:
 async def _end_standing(world: World, standing: str) -> None:
     until = time.monotonic() + 60
     await world.client.insist("DELETE", "/api/v1/definitions/chaos-tick", until=until)
-    await world.client.insist("POST", f"/api/v1/workflows/{standing}/cancel", until=until)
+    for workflow in (standing, world.holding):
+        await world.client.insist("POST", f"/api/v1/workflows/{workflow}/cancel", until=until)
 
 
 async def _drain(world: World, verdict: Verdict) -> None:

@@ -21,7 +21,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
-from chaos.ledger import Entry, Ledger, now
+from chaos.ledger import Entry, Ledger
 from workflow_engine.embedded.standins.server import Answer, Request, problem, start_server
 
 HANG_SECONDS = 20.0
@@ -73,7 +73,7 @@ class Target:
         return None
 
     def _note(self, phase: Any, key: str, body: dict[str, Any]) -> None:
-        entry = Entry(now(), phase, body["workflow"], body["effect"], key, body["amount"])
+        entry = Entry(time.time(), phase, body["workflow"], body["effect"], key, body["amount"])
         self._ledger.write(entry)
 
 

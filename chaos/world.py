@@ -74,6 +74,7 @@ class World:
     Attributes:
         chance: Of the faults; seeded.
         standing: Ids of the tasks that are pending for as long as the run lasts.
+        holding: The workflow that keeps a lock for as long.
     """
 
     def __init__(self, cluster: Cluster, client: Client, driver: Driver, seed: int) -> None:
@@ -82,6 +83,7 @@ class World:
         self.driver = driver
         self.chance = random.Random(f"{seed}/nemesis")
         self.standing: list[str] = []
+        self.holding = ""
         self._http = httpx.AsyncClient(timeout=2, trust_env=False)
         self._connection: psycopg.AsyncConnection[dict[str, Any]] | None = None
         self._asking = asyncio.Lock()
@@ -120,6 +122,12 @@ class World:
     async def value(self, query: str, *parameters: Any) -> Any:
         [row] = await self.rows(query, *parameters)
         return next(iter(row.values()))
+
+    async def holds_lock(self) -> bool:
+        """Whether the workflow that keeps a lock still does."""
+        return bool(
+            await self.value("select exists(select 1 from workflow.holds where workflow_id = %s)", self.holding)
+        )
 
     async def held(self) -> list[Held]:
         """What each worker that runs something is running."""

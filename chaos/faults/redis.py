@@ -97,16 +97,20 @@ async def _answers(server: redis.asyncio.Redis) -> bool:
 
 async def _is_whole(world: World, server: redis.asyncio.Redis) -> bool:
     try:
-        return sorted(await server.lrange(_LIST, 0, -1)) == world.standing
+        listed = sorted(await server.lrange(_LIST, 0, -1)) == world.standing
+        return listed and bool(await server.exists(f"workflow:lock:{world.holding}"))
     except (RedisError, OSError):
         return False
 
 
+# Whole: the list of what nobody runs, and the key of the lock that one workflow keeps.
 async def _await_whole(world: World, server: redis.asyncio.Redis, began: float, finding: Finding) -> None:
     if await world.find(lambda: _is_whole(world, server), _MIRROR_SECONDS):
         finding.recoveries = [time.time() - began]
     else:
         finding.wrong.append(f"the mirror was not whole within {_MIRROR_SECONDS:g} s")
+    if not await world.holds_lock():
+        finding.wrong.append("a lock was released because its key was gone")
 
 
 FAULTS = (

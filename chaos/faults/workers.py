@@ -158,7 +158,9 @@ async def poison(world: World) -> Finding:
     end = await world.find(ended, 60)
     if end is None:
         return Finding(f"poison ({how})", wrong=["a poisoned workflow did not end in 60 s"])
-    finding = Finding(f"{end['crashes']} workers were taken down by one task ({how}), which failed as {end['error']}")
+    finding = Finding(
+        f"{end['crashes']} claims of a task that takes its worker down ({how}) were lost; it failed as {end['error']}"
+    )
     if (end["status"], end["error"]) != ("failed", "worker_lost"):
         finding.wrong.append(f"a poisoned workflow {end['status']} with {end['error']}")
     return finding
