@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from typing import Any, Literal
 
 import psycopg
+from psycopg import sql
 from support.eventually import eventually
 
 from .connections import Connection
@@ -24,7 +25,7 @@ STOPPED = "ST001"
 
 _PROBES = f"""
     create schema stepping;
-    create function stepping.step() returns void language plpgsql volatile as $$
+    create function stepping.step() returns boolean language plpgsql volatile as $$
     declare
         v_at integer := current_setting('stepping.at')::integer + 1;
     begin
@@ -40,6 +41,7 @@ _PROBES = f"""
                     perform pg_advisory_unlock(pg_backend_pid());
             end case;
         end if;
+        return false;
     end $$;
 """
 _FUNCTIONS = """
@@ -57,7 +59,8 @@ def with_probes(body: str) -> str:
     for token in _TOKENS.finditer(body):
         begun = begun or bool(token["begin"])
         if begun and token["end"] and body[token.end() :].strip():
-            parts += [body[done : token.end()], " perform stepping.step();"]
+            # Not `perform`, which changes what `found` and the number of rows are.
+            parts += [body[done : token.end()], " if stepping.step() then end if;"]
             done = token.end()
     return "".join([*parts, body[done:]])
 
@@ -67,8 +70,9 @@ def install(connection: Connection) -> None:
     connection.execute(_PROBES.encode())
     for name, value in (("at", "0"), ("stop", "0"), ("how", "fail")):
         connection.execute(
-            f"""do $$ begin
-            execute format('alter database %I set stepping.{name} = {value!r}', current_database()); end $$""".encode()
+            sql.SQL("alter database {} set {} = {}").format(
+                sql.Identifier(connection.info.dbname), sql.Identifier("stepping", name), sql.Literal(value)
+            )
         )
     for function in connection.execute(_FUNCTIONS).fetchall():
         text: str = function["text"]
