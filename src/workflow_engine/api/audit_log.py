@@ -67,12 +67,19 @@ class AuditLog:
         self._rides: Rides[Entry, None] = Rides(self._write, most=_MOST_AT_ONCE)
         self._kept: deque[Entry] = deque(maxlen=_MOST_KEPT)
         self._refused: OrderedDict[tuple[str, int], Entry] = OrderedDict()  # the row so far, since when
+        self._writing: set[asyncio.Task[None]] = set()
         self._tending = asyncio.create_task(self._tend())
 
     async def add(self, entry: Entry) -> None:
-        """Write a row; returns when it is written, or Postgres is not there to do it."""
-        writing = asyncio.ensure_future(self._rides.take(entry))
-        await asyncio.wait([writing], timeout=_PATIENCE_SECONDS)
+        """Write a row; returns when it is written, or Postgres is not there to do it.
+
+        Being cancelled ends the wait and no more: the server is stopping, and what was done is still to be answered for.
+        """
+        writing = asyncio.create_task(self._rides.take(entry))
+        self._writing.add(writing)
+        writing.add_done_callback(self._writing.discard)
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.wait([writing], timeout=_PATIENCE_SECONDS)
 
     async def add_refused(self, entry: Entry) -> None:
         """The same for a request that was not allowed; the like of it within seconds is counted."""
@@ -93,6 +100,8 @@ class AuditLog:
     async def close(self) -> None:
         """Write what is left, if that is possible within seconds."""
         await end_tasks(self._tending)
+        if self._writing:
+            await asyncio.wait(set(self._writing), timeout=_LAST_SECONDS)
         self._keep([again for one in self._refused.values() if (again := _others(one))])
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(_LAST_SECONDS):
