@@ -73,7 +73,8 @@ class AuditLog:
     async def add(self, entry: Entry) -> None:
         """Write a row; returns when it is written, or Postgres is not there to do it.
 
-        Being cancelled ends the wait and no more: the server is stopping, and what was done is still to be answered for.
+        Being cancelled ends the wait and no more: the server is stopping, and what was done is still to be answered
+        for.
         """
         writing = asyncio.create_task(self._rides.take(entry))
         self._writing.add(writing)
