@@ -26,10 +26,11 @@ _PLAIN = re.compile(r"[A-Za-z0-9_.~-]+")  # what nobody escapes
 _SPELT = {"\n": r"\\{1,8}n", "\r": r"\\{1,8}r", "\t": r"\\{1,8}t", " ": r"\+"}
 _LOOKS = re.compile(
     r"""(?<=://)[^\s/@:"']*:[^\s/@"']+(?=@)"""  # in URLs
-    r"|\b(?:sk-|gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|AIza|whsec_)[\w+/=-]{16,}"
+    r"|(?<![\w-])(?:sk-|gh[opsur]_|github_pat_|glpat-|xox[abeprs]-|AIza|whsec_)[\w+/=-]{16,}"
     r"|\bAKIA[A-Z0-9]{16}\b|\bwfk_[A-Za-z0-9]+_[\w-]{16,}"
     r"|\beyJ[\w-]{8,}\.[\w-]{8,}\.[\w-]*"
-    r"|(?<=\b[Bb]earer )[\w.~+/=-]{8,}|(?<=\b[Bb]asic )[\w+/=-]{8,}"
+    # Words of English have no digits and no capitals in them: "basic authentication".
+    r"|(?:(?<=\b[Bb]earer )|(?<=\b[Bb]asic ))(?=[\w.~+/-]*[A-Z0-9=])[\w.~+/=-]{8,}"
     r"|(?<=\bpassword=)[^\s'\"]+"
 )
 _MARKS = (

@@ -85,6 +85,8 @@ def test_the_beginning_of_a_secret_at_the_end_of_a_clipped_text_goes_too() -> No
             "see https://example.com/a:b@c and the basic idea of 12",
         ),
         ("task-sk-1 wfk_ab12 xox", "task-sk-1 wfk_ab12 xox"),
+        ("needs basic authentication, not bearer credentials", "needs basic authentication, not bearer credentials"),
+        ("the-sk-is-part-of-a-longer-name", "the-sk-is-part-of-a-longer-name"),
     ],
 )
 def test_what_looks_like_a_credential_is_not_told(text: str, shown: str) -> None:
