@@ -85,7 +85,7 @@ begin
         where t.id = any(v_tasks) and w.id = any(v_workflows) and w.id = t.workflow_id and w.status = 'running'
           and w.paused_at is null and w.queued_at is null
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.attempt, t.tries, t.job_id, t.lease_token,
-                  t.timeout_override, t.pending_since, t.started_at, t.first_started_at, t.awaits,
+                  t.timeout_override, t.pending_since, t.started_at, t.first_started_at, t.awaits, t.crashes,
                   w.name, w.version, w.labels, w.input, w.started_at as workflow_started_at, w.parent_id, w.ending,
                   w.error as workflow_error
     ), job as (
@@ -119,6 +119,7 @@ begin
         -- Absent, not null: workers of the version before know no such field.
         case when y.max_attempts is not null then concat(',"max_attempts":', y.max_attempts) end,
         case when c.awaits is not null then workflow.more_fields(workflow.resumption(c.id)) end,
+        case when c.crashes > 0 then concat(',"crashes":', c.crashes) end,
         case when c.parent_id is not null then concat(',"workflow_parent_id":"', c.parent_id, '"') end,
         case when c.ending is not null then concat(',"workflow_status":"', c.ending, '"') end,
         case when c.ending is not null and c.workflow_error is not null

@@ -10,6 +10,7 @@ import psycopg
 from psycopg.conninfo import make_conninfo
 
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.patience import PING_SECONDS, answered_within
 from workflow_engine.queue.schema import queue_migrations, queue_schema
 from workflow_engine.settings import Settings
 from workflow_engine.store import migrate as store_migrate
@@ -18,6 +19,8 @@ from workflow_engine.store.store import Store
 
 if TYPE_CHECKING:
     from workflow_engine.handlers.registry import Registry
+
+_CONNECT_SECONDS = 10
 
 
 def migrate(database_url: str) -> list[str]:
@@ -30,7 +33,13 @@ def migrate(database_url: str) -> list[str]:
         StoreUnavailable: The database cannot be reached.
     """
     try:
-        with psycopg.connect(database_url, autocommit=True, application_name="workflow-engine migrate") as connection:
+        with psycopg.connect(
+            database_url,
+            autocommit=True,
+            application_name="workflow-engine migrate",
+            connect_timeout=_CONNECT_SECONDS,
+            target_session_attrs="read-write",
+        ) as connection:
             return store_migrate.migrate(connection, queue_schema(), queue_migrations())
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"Postgres cannot be reached: {error}", hint="Check DATABASE_URL.") from error
@@ -96,8 +105,11 @@ async def step_connection(database_url: str) -> str | None:
         StoreUnavailable: The database cannot be reached.
     """
     try:
-        async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as connection:
-            row = await (await connection.execute("select role_name, password from workflow.step_role")).fetchone()
+        async with await psycopg.AsyncConnection.connect(
+            database_url, autocommit=True, connect_timeout=_CONNECT_SECONDS
+        ) as connection:
+            with answered_within(connection, PING_SECONDS):
+                row = await (await connection.execute("select role_name, password from workflow.step_role")).fetchone()
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"Postgres cannot be reached: {error}") from error
     return make_conninfo(database_url, user=row[0], password=row[1]) if row else None

@@ -232,6 +232,27 @@ def demo(
 
 
 @app.command()
+def doctor(
+    *, as_json: Annotated[bool, typer.Option("--json", help="One JSON object per line, for programs.")] = False
+) -> None:
+    """Look at Postgres, Redis and the engine; say what is wrong and what to do. Exit code 1 when something fails."""
+    from workflow_engine.doctor import Level, examine
+
+    failed = False
+    for finding in examine(_settings()):
+        failed |= finding.level == Level.FAIL
+        if as_json:
+            import orjson
+
+            typer.echo(orjson.dumps(finding.as_json()).decode())
+        else:
+            for line in finding.lines():
+                typer.echo(line)
+    if failed:
+        raise typer.Exit(EXIT_FAILED)
+
+
+@app.command()
 def drain(
     timeout: Annotated[str, typer.Option(help="How long to wait: 90s, 5m.")] = "5m",
     server: Server = None,

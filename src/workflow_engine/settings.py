@@ -183,7 +183,12 @@ class Settings(BaseSettings):
         "WORKFLOW_POLL_SECONDS", 1.0, "Longest time an idle worker waits before it looks for work.", gt=0
     )
     task_timeout: float = _named("WORKFLOW_TASK_TIMEOUT", 60.0, "Seconds an attempt may take by default.", gt=0)
-    max_crashes: int = _named("WORKFLOW_MAX_CRASHES", 3, "Lost claims after which a task fails as worker_lost.", ge=1)
+    max_crashes: int = _named(
+        "WORKFLOW_MAX_CRASHES",
+        3,
+        "Lost claims after which a task fails as worker_lost; before the last one it runs alone.",
+        ge=1,
+    )
     max_payload_bytes: int = _named(
         "WORKFLOW_MAX_PAYLOAD_BYTES", 1024 * 1024, "Largest body, input and output.", ge=1024
     )

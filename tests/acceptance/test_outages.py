@@ -8,8 +8,11 @@ import shutil
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
+import psutil
+import psycopg
 import pytest
 from support.cluster import LEASE_SECONDS, Cluster
 from support.documents import chain, fan, flow, step
@@ -34,9 +37,9 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def postgres(directory: Path) -> Iterator[Postgres]:
+def postgres(directory: Path, request: pytest.FixtureRequest) -> Iterator[Postgres]:
     """A migrated server of this test's own, to be broken."""
-    with Postgres(directory / "postgres") as server:
+    with Postgres(directory / "postgres", settings=getattr(request, "param", {})) as server:
         migrate(server.url)
         yield server
 
@@ -120,6 +123,117 @@ def test_a_worker_that_is_told_to_stop_while_postgres_is_away_ends_in_bounded_ti
     for workflow in (busy_on, waiting_on):
         assert cluster.await_end(workflow) == "succeeded"
         assert cluster.outcomes(workflow, "a") == ["lost", "succeeded"]
+
+
+@contextmanager
+def read_only(cluster: Cluster) -> Iterator[None]:
+    """As after a failover: the server takes no writes any more, over old connections and new ones."""
+    switch = "alter system set default_transaction_read_only = {}"
+    with psycopg.connect(cluster.database_url, autocommit=True) as connection:
+        connection.execute(switch.format("on"))
+        connection.execute("select pg_reload_conf()")
+        yield
+        connection.execute("set default_transaction_read_only = off")
+        connection.execute(switch.format("off"))
+        connection.execute("select pg_reload_conf()")
+
+
+@contextmanager
+def full(cluster: Cluster) -> Iterator[None]:
+    """Others have all connections."""
+    with ExitStack() as others:
+        connection = others.enter_context(psycopg.connect(cluster.database_url, autocommit=True))
+        for _ in range(2):  # what those who are sent away gave back is taken as well
+            with suppress(psycopg.OperationalError):
+                while True:
+                    others.enter_context(psycopg.connect(cluster.database_url))
+            connection.execute(
+                "select pg_terminate_backend(pid) from pg_stat_activity where application_name ^@ 'workflow-engine '"
+            )
+        yield
+
+
+@contextmanager
+def hung(cluster: Cluster, postgres: Postgres) -> Iterator[None]:
+    """The server and all its processes stand still; connections stay open."""
+    assert postgres.pid is not None
+    server = psutil.Process(postgres.pid)
+    stopped = [server, *server.children(recursive=True)]
+    for process in stopped:
+        process.suspend()
+    try:
+        yield
+    finally:
+        for process in stopped:
+            process.resume()
+
+
+@pytest.mark.parametrize("postgres", [{"max_connections": "40"}], indirect=True)
+def test_postgres_that_is_read_only_or_full_or_hangs_costs_time_and_nothing_else(
+    broken_cluster: Cluster, postgres: Postgres
+) -> None:
+    cluster = broken_cluster
+    cluster.up(workers=2)
+    with Load(cluster.try_start, SHORT).running() as load:
+        for breakage in (read_only(cluster), full(cluster)):
+            load.await_accepted(2)
+            refused = load.refused
+            with breakage:
+                eventually(lambda: load.refused > refused + 1, 30)  # noqa: B023 called before it changes
+        load.await_accepted(2)
+        with hung(cluster, postgres):
+            eventually(lambda: cluster.request("GET", "/readyz").status_code == 503, 15)
+            assert cluster.request("GET", "/livez").elapsed.total_seconds() < 1
+        load.await_accepted(2)
+    assert_all_completed_once(cluster, load)
+    assert all(process.alive for process in cluster.processes)
+    runs = [(entry.workflow, entry.step) for entry in cluster.ledger.starts()]
+    assert len(runs) == len(set(runs)), "a handler ran again though its worker had never died"
+
+
+FAULT = """
+    create sequence public.starts;
+    create sequence public.updates;
+    create function public.fault() returns trigger language plpgsql as $$
+    declare
+        v_count bigint := nextval(tg_argv[1]);  -- it is not rolled back
+    begin
+        -- The first claim twice, and later some turn that brings a result.
+        if v_count <= case tg_argv[1] when 'public.starts' then 1 else 2 end
+           or tg_argv[1] = 'public.updates' and v_count between 6 and 7 then
+            raise exception 'injected' using errcode = tg_argv[0];
+        end if;
+        return null;
+    end $$;
+    create trigger fault before update on workflow.tasks for each statement
+    execute function public.fault('{0}', 'public.updates');
+    create trigger fault before insert on workflow.workflows for each statement
+    execute function public.fault('{0}', 'public.starts');
+"""
+NO_FAULT = "drop function public.fault cascade; drop sequence public.starts, public.updates"
+REPEATED = ("40001", "40P01", "55P03")  # by the engine, so that nobody notices
+TOLD = ("25006", "53100", "53200", "53300", "57014", "57P01", "58030", "08006")  # to whoever asked, to ask again
+
+
+def test_errors_of_postgres_that_pass_are_repeated_or_told_and_never_spend_a_try(cluster: Cluster) -> None:
+    cluster.up()
+    for sqlstate in (*REPEATED, *TOLD, "XX000"):
+        with psycopg.connect(cluster.database_url, autocommit=True) as connection:
+            connection.execute(FAULT.format(sqlstate))
+            if sqlstate == "XX000":  # what nobody knows of is nobody's to repeat
+                connection.execute("drop trigger fault on workflow.workflows")
+            first = cluster.try_start([chain(3)], key=sqlstate)
+            assert (first is None) == (sqlstate in TOLD), sqlstate
+            started = first or eventually(lambda: cluster.try_start([chain(3)], key=sqlstate))  # noqa: B023
+            assert cluster.await_end(started[0]) == "succeeded", sqlstate
+            connection.execute(NO_FAULT)
+    assert len(cluster.ledger.starts()) == 3 * len((*REPEATED, *TOLD, "XX000"))
+    assert {row["outcome"] for row in cluster.rows("select outcome from workflow.attempts")} <= {
+        "succeeded",
+        "released",
+    }
+    cluster.assert_at_rest()
+    assert all(process.alive for process in cluster.processes)
 
 
 def test_redis_that_hangs_and_then_dies_under_load_is_not_noticed(broken_cluster: Cluster, valkey: Valkey) -> None:

@@ -65,6 +65,15 @@ async def signals_itself(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, 
     return _counted(inputs)
 
 
+@handler("ends-its-process")
+async def ends_its_process(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, int]:
+    """End the process it runs in, and all that runs there with it, as a fault in a C library does."""
+    _note("start", ctx)
+    while inputs.get("gate") and not Path(inputs["gate"]).exists():  # noqa: ASYNC110 the test that opens it is another process
+        await asyncio.sleep(_POLL_SECONDS)
+    os._exit(3)
+
+
 @handler("burns-on-the-loop")
 async def burns_on_the_loop(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, int]:
     """Count after `seconds` of computing, without ever giving the event loop a turn."""

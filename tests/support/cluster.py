@@ -63,6 +63,7 @@ class Cluster(Users, Truth):
         self._directory = directory
         self.ledger = Ledger(directory / "ledger.jsonl")
         self.processes: list[EngineProcess] = []
+        self._engines: list[tuple[EngineProcess, str]] = []
         self.env = {
             **environment(self.ledger),
             "DATABASE_URL": database_url,
@@ -78,25 +79,31 @@ class Cluster(Users, Truth):
     def up(self, workers: int = 1, **env: str) -> list[EngineProcess]:
         """Start an engine, to which `start` then speaks, and workers, all at once; returns the ready workers."""
         self.engine, self.url = self.begin_engine(**env)
-        engine = self.engine
         started = [self.begin_worker(**env) for _ in range(workers)]
         for worker in started:
             worker.says("worker registered")
+        self.await_ready()
+        return started
+
+    def await_ready(self) -> None:
+        """Wait until the engine last started serves."""
+        engine, url = self._engines[-1]
 
         def ready() -> bool:
             assert engine.alive, engine.output[-3000:]
             try:
-                return self.request("GET", "/readyz").status_code == 200
+                return httpx.get(f"{url}/readyz", timeout=5, trust_env=False).status_code == 200
             except httpx.TransportError:
                 return False
 
         eventually(ready, 30, message=f"not ready:\n{engine.output[-3000:]}")
-        return started
 
     def begin_engine(self, **env: str) -> tuple[EngineProcess, str]:
         """Start `workflow-engine serve` and wait for nothing; returns it and its URL."""
         port = env.pop("PORT", None) or str(free_port())
-        return self._start("serve", env={**env, "PORT": port}), f"http://127.0.0.1:{port}"
+        engine, url = self._start("serve", env={**env, "PORT": port}), f"http://127.0.0.1:{port}"
+        self._engines.append((engine, url))
+        return engine, url
 
     def worker(self, **env: str) -> EngineProcess:
         """Start `workflow-engine worker` and wait until it has registered."""

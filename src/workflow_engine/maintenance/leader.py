@@ -45,8 +45,10 @@ from workflow_engine.maintenance.webhooks import Webhooks
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
+from workflow_engine.patience import PING_SECONDS, answered_within
 from workflow_engine.settings import Settings
 from workflow_engine.store.pool import connection_options
+from workflow_engine.store.server_settings import SETTINGS, unsafe_settings
 from workflow_engine.store.store import Store
 
 _ADVISORY_LOCK = 0x776F726B6C656164  # "worklead"
@@ -104,6 +106,7 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: 
                 connected = time.monotonic()
                 epoch = await _epoch_of_lead(connection, min(settings.sweep_seconds, _TRY_SECONDS))
                 log.info("leading", epoch=epoch)
+                await _warn_of_settings(connection, log)
                 metrics.engine_leader.set(1)
                 todo = duties(settings, store)  # made anew: they remember what they told, and another has led meanwhile
                 webhooks = Webhooks(settings, store)
@@ -115,13 +118,23 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: 
                     LockMirror(settings, store, mirror, epoch).run(),
                     webhooks.run(),
                 )
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:
             log.warning("maintenance interrupted", error=str(error).strip())
         except Exception:  # a bug: lead again, or let another try
             log.exception("maintenance failed")
         finally:
             metrics.engine_leader.set(0)
         await asyncio.sleep(1)
+
+
+async def _warn_of_settings(connection: psycopg.AsyncConnection[Any], log: FilteringBoundLogger) -> None:
+    """Say what in the configuration of Postgres does not go with the engine."""
+    with answered_within(connection, PING_SECONDS):
+        found = await (await connection.execute(SETTINGS)).fetchall()
+    for unsafe in unsafe_settings(dict(found)):
+        log.warning(
+            "unsafe setting of postgres", setting=unsafe.name, value=unsafe.value, why=unsafe.why, fix=unsafe.fix
+        )
 
 
 async def _until_one_fails(running: set[asyncio.Task[None]], *works: Coroutine[Any, Any, None]) -> None:
@@ -144,7 +157,8 @@ async def _epoch_of_lead(connection: psycopg.AsyncConnection[Any], seconds: floa
     """Wait until this process leads, trying again and again; returns the number of its lead."""
     query = "select nextval('workflow.leader_epoch') where pg_try_advisory_lock(%s)"
     while True:
-        row = await (await connection.execute(query, [_ADVISORY_LOCK])).fetchone()
+        with answered_within(connection, PING_SECONDS):
+            row = await (await connection.execute(query, [_ADVISORY_LOCK])).fetchone()
         if row:
             return int(row[0])
         await asyncio.sleep(seconds)
@@ -153,7 +167,8 @@ async def _epoch_of_lead(connection: psycopg.AsyncConnection[Any], seconds: floa
 async def _stay(connection: psycopg.AsyncConnection[Any]) -> None:
     """Keep the connection from idling out; raises when it is gone, and with it the lock."""
     while True:
-        await connection.execute("select 1")
+        with answered_within(connection, PING_SECONDS):
+            await connection.execute("select 1")
         await asyncio.sleep(_PING_SECONDS)
 
 

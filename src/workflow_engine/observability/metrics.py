@@ -21,6 +21,13 @@ build_info = Info("workflow_build", "Version of the engine that runs")
 egress_denied = Counter(
     "workflow_egress_denied_total", "Connections that were not made because the policy for egress closes their target"
 )
+postgres_errors = Counter(
+    "workflow_postgres_errors_total",
+    "Statements that Postgres refused or did not answer, by SQLSTATE; none: the connection was lost",
+    ["sqlstate"],
+)
+for _sqlstate in ("none", "40001", "40P01", "55P03", "57014"):
+    postgres_errors.labels(_sqlstate)
 
 # Engines (port 3003) ------------------------------------------------------------------------------------------------
 
@@ -131,6 +138,13 @@ tasks_running = Gauge("workflow_tasks_running", "Attempts running in this worker
 worker_concurrency = Gauge("workflow_worker_concurrency", "Slots of this worker")
 worker_memory_rss = Gauge("workflow_worker_memory_rss_bytes", "Memory this worker holds")
 worker_memory_limit = Gauge("workflow_worker_memory_limit_bytes", "Memory this worker may use; 0 = no limit")
+attempts_alone = Counter(
+    "workflow_attempts_alone_total",
+    "Attempts of tasks that lost their worker before, each in a process of its own, by how that ended",
+    ["result"],
+)
+for _result in ("ended", "crashed", "stopped", "postponed"):
+    attempts_alone.labels(_result)
 worker_recycles = Counter(
     "workflow_worker_recycles_total", "Times this worker replaced itself in place, by reason", ["reason"]
 )

@@ -9,6 +9,8 @@ import psycopg
 from procrastinate.manager import get_channel_for_queues
 from psycopg import sql
 
+from workflow_engine.patience import PING_SECONDS, answered_within
+
 _PATIENCE_SECONDS = 1.0  # after a lost connection
 
 
@@ -34,10 +36,11 @@ class Inserts:
         try:
             if self._connection is None or self._connection.closed:
                 self._connection = await psycopg.AsyncConnection.connect(self._database_url, **self._options)
-            for name in get_channel_for_queues(None):
-                await self._connection.execute(sql.SQL("listen {}").format(sql.Identifier(name)))
+            with answered_within(self._connection, PING_SECONDS):
+                for name in get_channel_for_queues(None):
+                    await self._connection.execute(sql.SQL("listen {}").format(sql.Identifier(name)))
             self._listening = True
-        except (psycopg.OperationalError, psycopg.InterfaceError):
+        except psycopg.Error:
             await self._away()
         return False
 
@@ -51,8 +54,9 @@ class Inserts:
             async for _ in connection.notifies(timeout=timeout, stop_after=1):
                 self._listening = False
             if not self._listening:
-                await connection.execute("unlisten *")
-        except (psycopg.OperationalError, psycopg.InterfaceError):
+                with answered_within(connection, PING_SECONDS):
+                    await connection.execute("unlisten *")
+        except psycopg.Error:
             await self._away()
 
     async def close(self) -> None:

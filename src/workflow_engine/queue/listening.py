@@ -17,6 +17,8 @@ from procrastinate.manager import get_channel_for_queues
 from psycopg import sql
 from structlog.typing import FilteringBoundLogger
 
+from workflow_engine.patience import PING_SECONDS, answered_within
+
 _PROBE_SECONDS = 30.0
 
 
@@ -55,12 +57,13 @@ async def listen(
         try:
             async with await psycopg.AsyncConnection.connect(database_url, **options) as connection:
                 connection.add_notify_handler(noticed)  # for what comes with the answer of a statement
-                for name in names:
-                    await connection.execute(sql.SQL("listen {}").format(sql.Identifier(name)))
+                with answered_within(connection, PING_SECONDS):
+                    for name in names:
+                        await connection.execute(sql.SQL("listen {}").format(sql.Identifier(name)))
                 on_queue(0)
                 delay = 0.1
                 await _watch(connection, noticed)
-        except (psycopg.OperationalError, psycopg.InterfaceError) as error:
+        except psycopg.Error as error:
             log.warning("listening interrupted", error=str(error).strip(), retry_in=round(delay, 2))
         await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311
         delay = min(delay * 2, 5.0)
@@ -97,5 +100,6 @@ async def _watch(connection: psycopg.AsyncConnection[Any], noticed: Callable[[ps
         finally:
             loop.remove_reader(socket)
         if not lost.done():
-            await connection.execute("select 1")  # notices a peer that is gone without a word
+            with answered_within(connection, PING_SECONDS):
+                await connection.execute("select 1")  # notices a peer that is gone without a word
     lost.result()

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
 from types import TracebackType
 from typing import Any, Self
 
 import procrastinate
+import psycopg
 from procrastinate import exceptions
 from psycopg_pool import AsyncNullConnectionPool
 
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.patience import ANSWER_SECONDS, hang_up
+
+
+async def _limit_life(connection: psycopg.AsyncConnection[Any]) -> None:
+    """Hang up on whoever has not answered: none of these connections is used for longer than a statement."""
+    asyncio.get_running_loop().call_later(ANSWER_SECONDS, hang_up, connection)
 
 
 class WorkerRegistry:
@@ -30,6 +38,7 @@ class WorkerRegistry:
             min_size=0,
             max_size=1,
             timeout=5,
+            configure=_limit_life,
             kwargs=options,
         )
         self._app = procrastinate.App(connector=connector)

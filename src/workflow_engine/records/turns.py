@@ -39,6 +39,7 @@ class Claim:
     workflow_status: str | None = None  # in an ending: how the workflow is going to end
     workflow_error: dict[str, Any] | None = None  # in an ending: why, unless it succeeds
     workflow_parent_id: str | None = None  # of a child workflow
+    crashes: int = 0  # earlier claims whose worker was lost
 
 
 @dataclass(slots=True)

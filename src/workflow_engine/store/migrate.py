@@ -13,11 +13,14 @@ import time
 from collections.abc import Iterable
 from importlib import resources
 from pathlib import Path
+from typing import Any
 
 import psycopg
 from psycopg import sql
+from psycopg.rows import tuple_row
 
 _ADVISORY_LOCK = 0x776F726B666C6F77  # "workflow"
+_CURRENT = "functions and views"
 _LOCK_SECONDS = 0.4  # Postgres looks for deadlocks after a second
 
 
@@ -42,6 +45,7 @@ def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tu
     with connection.transaction():
         connection.execute("select pg_advisory_xact_lock(%s)", [_ADVISORY_LOCK])
         connection.execute("set local client_min_messages = warning")
+        connection.execute("set local statement_timeout = 0")  # of the role, for those who work
         connection.execute("set local check_function_bodies = off")  # functions may name later ones
         # A role named `workflow` would else get the queue's tables into the schema of that name.
         connection.execute("set local search_path = public")
@@ -51,8 +55,8 @@ def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tu
             " (name text primary key, checksum text not null, applied_at timestamptz not null default now())"
         )
         known: dict[str, str] = dict(connection.execute("select name, checksum from workflow.migrations").fetchall())
-        missing = [path for path in sorted((sql_directory() / "migrations").glob("*.sql")) if path.stem not in known]
-        if missing:
+        missing = [path for path in _migrations() if path.stem not in known]
+        if missing or known.get(_CURRENT) != _checksum(_current_text()):
             _lock_tables(connection)
         applied += _apply_queue(connection, known, schema, list(migrations))
         for path in missing:
@@ -62,6 +66,17 @@ def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tu
         applied += _ensure_step_role(connection)
     _make_partitions(connection)
     return applied
+
+
+def not_applied(connection: psycopg.Connection[Any]) -> list[str]:
+    """What `migrate` of this version would apply to the database of `connection`, apart from the queue's own."""
+    with connection.cursor(row_factory=tuple_row) as cursor:
+        cursor.execute("select to_regclass('workflow.migrations') is not null")
+        if cursor.fetchone() != (True,):
+            return ["everything"]
+        known: dict[str, str] = dict(cursor.execute("select name, checksum from workflow.migrations").fetchall())
+    missing = [path.stem for path in _migrations() if path.stem not in known]
+    return missing if known.get(_CURRENT) == _checksum(_current_text()) else [*missing, _CURRENT]
 
 
 def _lock_tables(connection: psycopg.Connection) -> None:
@@ -109,7 +124,7 @@ def _apply(connection: psycopg.Connection, name: str, text: str) -> None:
     connection.execute(
         "insert into workflow.migrations (name, checksum) values (%s, %s)"
         " on conflict (name) do update set checksum = excluded.checksum, applied_at = now()",
-        [name, hashlib.sha256(text.encode()).hexdigest()],
+        [name, _checksum(text)],
     )
 
 
@@ -132,15 +147,28 @@ def _apply_queue(
 
 
 def _apply_current(connection: psycopg.Connection, known: dict[str, str]) -> list[str]:
-    directory = sql_directory()
-    paths = [*sorted((directory / "functions").glob("*.sql")), *sorted((directory / "views").glob("*.sql"))]
-    text = "\n".join(path.read_text() for path in paths)
-    if known.get("functions and views") == hashlib.sha256(text.encode()).hexdigest():
+    text = _current_text()
+    if known.get(_CURRENT) == _checksum(text):
         return []
-    _apply(connection, "functions and views", text)
+    _apply(connection, _CURRENT, text)
     # By default everyone may execute a new function; only those an operator grants may change workflows.
     connection.execute("revoke execute on all functions in schema workflow from public")
-    return ["functions and views"]
+    return [_CURRENT]
+
+
+def _migrations() -> list[Path]:
+    return sorted((sql_directory() / "migrations").glob("*.sql"))
+
+
+def _current_text() -> str:
+    """All functions and views."""
+    directory = sql_directory()
+    paths = [*sorted((directory / "functions").glob("*.sql")), *sorted((directory / "views").glob("*.sql"))]
+    return "\n".join(path.read_text() for path in paths)
+
+
+def _checksum(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _ensure_step_role(connection: psycopg.Connection) -> list[str]:

@@ -2,7 +2,7 @@
 
 A statement that failed with a conflict (40001, 40P01, 55P03) changed nothing and is sent again after a short random
 wait. After a lost connection the outcome is unknown, so only what may be repeated is: reads, and calls whose second
-delivery has no effect.
+delivery has no effect. What Postgres has no room or time for changed nothing either, and is told: it may be able later.
 """
 
 from __future__ import annotations
@@ -44,13 +44,24 @@ from workflow_engine.errors import (
     WorkflowInTheWay,
     WorkflowNotFound,
 )
+from workflow_engine.observability import metrics
+from workflow_engine.observability.logs import get_logger
+from workflow_engine.patience import ANSWER_SECONDS, STATEMENT_SECONDS, answered_within
 
 set_json_dumps(orjson.dumps)
 set_json_loads(orjson.loads)
 
 _TRIES = 6
 _CONFLICTS = frozenset({"40001", "40P01", "55P03"})
-_AWAY = ("08", "57P", "53300")
+# Among them a server that was made a standby (25006): reconnecting finds the one that takes writes. 25P03 and 25P04 end
+# sessions.
+_AWAY = ("08", "57P", "53300", "25006", "25P03", "25P04")
+_OVERTAXED = {
+    "53100": "Postgres has no room left on its disk.",
+    "53200": "Postgres has no memory left.",
+    "57014": "Postgres took too long.",
+}
+_OVERTAXED_CLASSES = ("53", "55", "57", "58")
 
 # Codes that the SQL functions raise with, in DETAIL (see sql/README.md).
 _ERRORS: dict[str, type[EngineError]] = {
@@ -87,10 +98,28 @@ def is_conflict(error: psycopg.Error) -> bool:
 
 
 def is_away(error: psycopg.Error) -> bool:
-    """Postgres is stopping, starting, full or gone; it may come back."""
+    """Postgres is stopping, starting, full, a standby or gone; it may come back, on a new connection."""
     if error.sqlstate is None:
         return isinstance(error, psycopg.OperationalError | psycopg.InterfaceError)
     return error.sqlstate.startswith(_AWAY)
+
+
+def is_overtaxed(error: psycopg.Error) -> bool:
+    """It lies with Postgres, not with what was sent or the connection: a full disk, a statement out of time."""
+    return (error.sqlstate or "").startswith(_OVERTAXED_CLASSES) and not (is_away(error) or is_conflict(error))
+
+
+def is_unfit(error: psycopg.Error) -> bool:
+    """It lies with what was sent, and would be refused again."""
+    if error.sqlstate is None:
+        return isinstance(error, psycopg.DataError)  # it was not even sent
+    return error.sqlstate.startswith(("22", "23", "54"))
+
+
+def count_error(error: psycopg.Error) -> None:
+    """Count what Postgres refused or did not answer; what our functions raise on purpose is no error."""
+    if not (error.sqlstate or "").startswith("WF"):
+        metrics.postgres_errors.labels(error.sqlstate or "none").inc()
 
 
 def as_engine_error(error: psycopg.Error) -> EngineError | None:
@@ -103,6 +132,9 @@ def as_engine_error(error: psycopg.Error) -> EngineError | None:
         return ours
     if is_away(error) or is_conflict(error):
         return StoreUnavailable("Postgres cannot be reached.", hint="Repeat the request.")
+    if is_overtaxed(error):
+        detail = _OVERTAXED.get(error.sqlstate or "", "Postgres cannot do this now.")
+        return StoreUnavailable(detail, hint="Nothing was changed. Repeat the request later.")
     return None
 
 
@@ -114,11 +146,19 @@ class Pool:
         size: Most connections at once.
         name: Shown in `pg_stat_activity.application_name`.
         timeout: Seconds to wait for a connection before Postgres counts as away.
+        answer_seconds: The same for the answer to a statement.
     """
 
     def __init__(
-        self, database_url: str, *, size: int = 10, name: str = "workflow-engine", timeout: float = 3.0
+        self,
+        database_url: str,
+        *,
+        size: int = 10,
+        name: str = "workflow-engine",
+        timeout: float = 3.0,
+        answer_seconds: float = ANSWER_SECONDS,
     ) -> None:
+        self._answer_seconds = answer_seconds
         self._pool = AsyncConnectionPool(
             database_url,
             min_size=min(2, size),
@@ -167,25 +207,39 @@ class Pool:
                 row = await (await connection.execute(query.encode(), params)).fetchone()
             return row[0] if row else None
 
-        return await self._run(run, repeatable)
+        return await self._run(run, repeatable, unlimited=unlimited)
 
-    async def _run(self, run: Callable[[psycopg.AsyncConnection[Any]], Awaitable[R]], repeatable: bool) -> R:
+    async def _run(
+        self,
+        run: Callable[[psycopg.AsyncConnection[Any]], Awaitable[R]],
+        repeatable: bool,
+        *,
+        unlimited: bool = False,
+    ) -> R:
         for again in range(_TRIES):
             try:
                 async with self._pool.connection() as connection:
-                    return await run(connection)
+                    if unlimited:
+                        return await run(connection)
+                    with answered_within(connection, self._answer_seconds):
+                        return await run(connection)
             except PoolTimeout as error:
                 raise StoreUnavailable("Postgres cannot be reached.", hint="Repeat the request.") from error
             except psycopg.Error as error:
+                count_error(error)
                 last = again + 1 == _TRIES
                 if is_away(error):
-                    await self._pool.check()  # drop the other connections of the same outage
+                    await self._pool.drain()  # the other connections are of the same outage; asking them may hang
                 if not last and (is_conflict(error) or (repeatable and is_away(error))):
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**again))  # noqa: S311
                     continue
                 ours = as_engine_error(error)
                 if ours is None:
                     raise
+                if is_overtaxed(error):
+                    get_logger("store").warning(
+                        "postgres cannot do it now", error=str(error).strip(), sqlstate=error.sqlstate
+                    )
                 raise ours from error
         raise AssertionError("unreachable: the last try returns or raises")
 
@@ -201,7 +255,8 @@ def connection_options(name: str) -> dict[str, Any]:
         "keepalives_count": 3,
         "tcp_user_timeout": 15_000,
         "target_session_attrs": "read-write",
-        "options": "-c jit=off -c lock_timeout=5s -c statement_timeout=30s -c idle_in_transaction_session_timeout=15s",
+        "options": f"-c jit=off -c lock_timeout=5s -c statement_timeout={STATEMENT_SECONDS}s"
+        " -c idle_in_transaction_session_timeout=15s",
     }
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 from structlog.typing import FilteringBoundLogger
 
+from workflow_engine.definition.plan import Plan
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.execution import Limits, execute
 from workflow_engine.handlers.registry import Registry
@@ -22,6 +23,7 @@ from workflow_engine.secrets import Secrets
 from workflow_engine.settings import Settings
 from workflow_engine.states import AttemptOutcome
 from workflow_engine.store.definitions import Definitions
+from workflow_engine.worker.alone import Alone, Crashed, crash_error, lost_for_good, put_off
 from workflow_engine.worker.leases import resident_bytes
 from workflow_engine.worker.plans import Plans
 from workflow_engine.worker.profiler import MemoryProfiler
@@ -34,6 +36,7 @@ class _Attempt:
     started: float
     task: asyncio.Task[None] | None = None
     revoked: bool = False  # the lease is gone: nobody wants the result
+    alone: bool = False  # it runs in a process of its own
     identity: Identity | None = None  # what names it in lines about transitions, once it was picked up
 
 
@@ -71,6 +74,7 @@ class Attempts:
         self._limits = Limits(settings.task_timeout, settings.max_payload_bytes)
         self._secrets = Secrets(os.environ, settings.secrets_dir)
         self._plans = Plans(definitions)
+        self._alone = Alone(settings, log)
         self._running: dict[str, _Attempt] = {}  # by lease token: a task may be here twice, once revoked
         self._ended: list[Completion] = []
         self._delivering: list[Completion] = []
@@ -93,11 +97,19 @@ class Attempts:
             }
 
     def start(self, claims: Iterable[Claim]) -> None:
-        """Run claimed tasks; returns at once."""
+        """Run claimed tasks; returns at once. Suspects for which there is no room are put off."""
         now = time.monotonic()
-        attempts = {claim.lease_token: _Attempt(claim, now) for claim in claims}
+        attempts: dict[str, _Attempt] = {}
+        postponed: list[Completion] = []
+        for claim in claims:
+            suspected = claim.crashes > 0 and self._alone.suspects(claim)
+            if suspected and not self._alone.take_place(claim):
+                postponed.append(put_off(claim))
+            else:
+                attempts[claim.lease_token] = _Attempt(claim, now, alone=suspected)
         with self._guard:
             self._running.update(attempts)
+            self._ended += postponed
         for attempt in attempts.values():
             self.ever_started = True
             attempt.task = asyncio.create_task(self._run(attempt))
@@ -152,10 +164,10 @@ class Attempts:
                 attempt=claim.attempt, **{KEEPER: kept},
             )  # fmt: skip
             attempt.identity = self._transitions.picked_up(claim, step.id, step.type)
-            completion = await execute(
-                claim, plan, self._handlers, self._limits, log,
-                secrets=self._secrets, definitions=self._definitions,
-            )  # fmt: skip
+            if attempt.alone:
+                completion = await self._run_alone(claim, plan, log)
+            else:
+                completion = await self._execute(claim, plan, log)
             outcome = completion.outcome if completion else AttemptOutcome.SUCCEEDED
         except asyncio.CancelledError:
             # Cancelled only by `revoke` and `release_all`; the latter hands the task to another worker.
@@ -169,6 +181,8 @@ class Attempts:
         except Exception:  # a bug of ours: say so, and let another attempt or worker try
             self._log.exception("attempt broke", workflow_id=claim.workflow_id, task_id=claim.task_id)
         finally:
+            if attempt.alone:
+                self._alone.give_place()
             if completion and completion.outcome == AttemptOutcome.RELEASED:
                 outcome = AttemptOutcome.RELEASED
             seconds = time.monotonic() - attempt.started
@@ -182,6 +196,24 @@ class Attempts:
                     lines = kept.lines()
                     self._ended.append(replace(completion, logs=lines) if lines else completion)
             self._on_end()
+
+    async def _execute(self, claim: Claim, plan: Plan, log: FilteringBoundLogger) -> Completion | None:
+        return await execute(
+            claim, plan, self._handlers, self._limits, log, secrets=self._secrets, definitions=self._definitions
+        )
+
+    async def _run_alone(self, claim: Claim, plan: Plan, log: FilteringBoundLogger) -> Completion | None:
+        """Run a suspect in a process of its own; if that crashes, the task has lost its last worker."""
+        try:
+            return await self._alone.run(claim)
+        except OSError as error:  # no process, no memory: later, or another worker
+            log.warning("no process to run the task alone", error=str(error))
+            return put_off(claim)
+        except Crashed as crash:
+            log.error("task has crashed its own process", error=str(crash), lost_workers=claim.crashes)
+            # As the error of any attempt it may be caught.
+            found = await self._execute(replace(claim, raised=crash_error(claim, crash)), plan, log)
+            return found and lost_for_good(found)
 
     def forget_plans(self) -> None:
         """Read plans anew from now on; attempts that run keep theirs."""

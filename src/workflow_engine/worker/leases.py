@@ -22,6 +22,7 @@ from typing import Any
 import psycopg
 from structlog.typing import FilteringBoundLogger
 
+from workflow_engine.patience import answered_within_in_thread
 from workflow_engine.store.pool import connection_options
 
 _RETRY_SECONDS = 1.0
@@ -91,9 +92,11 @@ class LeaseKeeper:
             try:
                 if connection is None or connection.closed:
                     connection = psycopg.connect(self._database_url, **connection_options("workflow-engine heartbeat"))
-                self._beat(connection)
+                # In time to renew on another connection before the leases run out.
+                with answered_within_in_thread(connection, self._lease_seconds / 2):
+                    self._beat(connection)
                 wait = self._heartbeat_seconds
-            except psycopg.Error as error:
+            except Exception as error:  # a bug of ours, too, must not end the heartbeat
                 self._log.warning("heartbeat failed", error=str(error).strip(), retry_in=_RETRY_SECONDS)
                 if connection is not None:
                     connection.close()

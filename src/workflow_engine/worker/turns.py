@@ -19,12 +19,15 @@ from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.errors import TaskError
 from workflow_engine.observability import metrics
+from workflow_engine.patience import answered_within
 from workflow_engine.records import Completion, Turn
 from workflow_engine.states import AttemptOutcome
-from workflow_engine.store.pool import connection_options, is_away, is_conflict
+from workflow_engine.store.pool import connection_options, count_error, is_away, is_conflict, is_overtaxed, is_unfit
 from workflow_engine.store.turns import TURN, completions_document, read_turn, text_array
 
 _TURN = TURN.encode()
+_TURN_SECONDS = 20.0  # a turn waits 5 s for a lock at most; who has not heard by then takes the connection for dead
+_REFUSALS = 5  # for a reason that need not lie with what was sent; then it is taken to
 
 
 class Turns:
@@ -76,24 +79,32 @@ class Turns:
 
         Returns:
             Claims, and the positions of completions that were refused as stale. When Postgres rejects the batch because
-            of one completion, each is sent alone and the unfit one becomes a failure of its task.
+            of one completion, each is sent alone and the unfit one becomes a failure of its task. Where even that is
+            rejected, its lease runs out.
         """
         parameters = [text_array(tuple(queues)), text_array(tuple(types)), want, self._lease_seconds]
         try:
             return await self._send(worker_id, completions, parameters)
         except (psycopg.Error, orjson.JSONEncodeError) as error:
             if len(completions) == 1 and want == 0:
-                refused = completions[0]
-                self._log.exception(
-                    "result refused by postgres", workflow_id=refused.workflow_id, task_id=refused.task_id
-                )
-                return await self._send(worker_id, [_unfit(completions[0], error)], parameters)
+                return await self._fail_unfit(worker_id, completions[0], error, parameters)
         # One of them is unfit, or the claim failed: send each alone, then claim.
         stale: list[int] = []
         for position, completion in enumerate(completions):
             alone = await self.take(worker_id, [completion], queues=queues, types=types, want=0)
             stale += [position] if alone.stale else []
         return replace(await self._send(worker_id, [], parameters), stale=stale)
+
+    async def _fail_unfit(
+        self, worker_id: int, refused: Completion, error: Exception, parameters: list[Any]
+    ) -> Turn:
+        which = {"workflow_id": refused.workflow_id, "task_id": refused.task_id}
+        self._log.error("result refused by postgres", **which, error=str(error).strip())
+        try:
+            return await self._send(worker_id, [_unfit(refused, error)], parameters)
+        except psycopg.Error:  # it is not the result, and this worker has others to deliver
+            self._log.exception("nothing can be recorded of an attempt; its lease runs out", **which)
+            return await self._send(worker_id, [], parameters)
 
     async def _send(self, worker_id: int, completions: Sequence[Completion], parameters: list[Any]) -> Turn:
         """One turn, again after conflicts and reconnects until it succeeds.
@@ -103,25 +114,30 @@ class Turns:
             orjson.JSONEncodeError: One of them is not JSON, which is a bug of ours.
         """
         document = completions_document(completions)
-        delay = 0.05
+        delay, refusals = 0.05, 0
         while True:
             try:
                 connection = await self._connect(worker_id)
-                row = await (await connection.execute(_TURN, [worker_id, document, *parameters])).fetchone()
+                with answered_within(connection, _TURN_SECONDS):
+                    row = await (await connection.execute(_TURN, [worker_id, document, *parameters])).fetchone()
                 assert row is not None
                 return read_turn(row[0])
             except psycopg.Error as error:
+                count_error(error)
                 if is_conflict(error):
                     metrics.turns.labels("conflict").inc()
                 elif is_away(error):
                     metrics.turns.labels("away").inc()
                     self._log.warning("postgres unavailable", error=str(error).strip(), retry_in=round(delay, 2))
                     await self.close()
-                elif completions and not _may_pass(error):
+                elif completions and not is_overtaxed(error) and (is_unfit(error) or refusals >= _REFUSALS):
                     raise
                 else:
+                    refusals += 1
                     metrics.turns.labels("error").inc()
-                    self._log.exception("turn failed", retry_in=round(delay, 2))
+                    self._log.warning(
+                        "turn failed", error=str(error).strip(), sqlstate=error.sqlstate, retry_in=round(delay, 2)
+                    )
             await asyncio.sleep(delay * random.uniform(0.5, 1))  # noqa: S311 spreads workers out; nothing secret
             delay = min(delay * 2, 5.0)
 
@@ -135,19 +151,15 @@ class Turns:
             **connection_options("workflow-engine worker"),
         )
         if self._connected_before:
-            row = await (
-                await self._connection.execute(
-                    "select workflow.release_forgotten(%s, %s)", [worker_id, list(self._held())]
-                )
-            ).fetchone()
+            with answered_within(self._connection):
+                row = await (
+                    await self._connection.execute(
+                        "select workflow.release_forgotten(%s, %s)", [worker_id, list(self._held())]
+                    )
+                ).fetchone()
             self._log.info("reconnected to postgres", released=row[0] if row else 0)
         self._connected_before = True
         return self._connection
-
-
-def _may_pass(error: psycopg.Error) -> bool:
-    """Whether it lies with Postgres, not with what was sent: a full disk, a timeout, too many locks."""
-    return (error.sqlstate or "").startswith(("53", "55", "57", "58"))
 
 
 def _unfit(completion: Completion, error: Exception) -> Completion:
