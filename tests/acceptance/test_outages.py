@@ -125,6 +125,9 @@ def test_a_worker_that_is_told_to_stop_while_postgres_is_away_ends_in_bounded_ti
         assert cluster.outcomes(workflow, "a") == ["lost", "succeeded"]
 
 
+SEND_AWAY = "select pg_terminate_backend(pid) from pg_stat_activity where application_name ^@ 'workflow-engine '"
+
+
 @contextmanager
 def read_only(cluster: Cluster) -> Iterator[None]:
     """As after a failover: the server takes no writes any more, over old connections and new ones."""
@@ -143,8 +146,7 @@ def full(cluster: Cluster) -> Iterator[None]:
     """Others have all connections."""
     with ExitStack() as others:
         connection = others.enter_context(psycopg.connect(cluster.database_url, autocommit=True))
-        send_away = "select pg_terminate_backend(pid) from pg_stat_activity where application_name ^@ 'workflow-engine '"
-        while connection.execute(send_away).fetchall():
+        while connection.execute(SEND_AWAY).fetchall():
             with suppress(psycopg.OperationalError):
                 while True:
                     others.enter_context(psycopg.connect(cluster.database_url))
