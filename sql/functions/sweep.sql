@@ -1,12 +1,14 @@
 -- Takes expired leases back: the attempt is recorded as lost and the task becomes pending again, or fails as
 -- worker_lost once p_max_crashes claims were lost. Bounded; call again while the counts add up to p_limit.
--- While Postgres was away nobody could renew, so for p_grace_seconds after its start nothing is taken back.
+-- While Postgres was away nobody could renew, so for p_grace_seconds after its start nothing is taken back; nor if the caller
+-- last heard of it longer ago than that (p_heard_at, by the clock of Postgres): it stood still, took no writes, or was cut off.
 -- The predicate is repeated under the locks (settle's fence and the lease itself), so two leaders at once do no harm.
 --
 -- Returns how many run again and how many failed; of both together, how many had a worker that is dead and how many
 -- had one that lives (see orphans.sql).
 create or replace function workflow.sweep_expired_leases(
-    p_max_crashes integer default 3, p_grace_seconds double precision default 0, p_limit integer default 500)
+    p_max_crashes integer default 3, p_grace_seconds double precision default 0, p_limit integer default 500,
+    p_heard_at timestamptz default null)
     returns table (recovered integer, failed integer, worker_dead integer, lock_expired integer)
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -21,7 +23,8 @@ declare
     v_workflows uuid[];
     v_lost      workflow.completion[];
 begin
-    if clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => p_grace_seconds) then
+    if clock_timestamp() < pg_postmaster_start_time() + make_interval(secs => p_grace_seconds)
+       or clock_timestamp() > p_heard_at + make_interval(secs => p_grace_seconds) then
         return query select 0, 0, 0, 0;
         return;
     end if;

@@ -122,6 +122,14 @@ def test_sweep_takes_nothing_in_the_grace_time_after_a_start_of_postgres(engine:
     assert engine.finish(claim.succeeded()) == []
 
 
+def test_sweep_takes_nothing_when_postgres_was_not_heard_for_longer_than_workers_need_to_renew(engine: Engine) -> None:
+    (claim,) = claims_of(engine, "a")
+    engine.set_clock("31 seconds")
+    sweep = "select recovered from workflow.sweep_expired_leases(3, 0, 10, clock_timestamp() - interval '1 second')"
+    assert engine.value(sweep) == 0
+    assert engine.finish(claim.succeeded()) == []
+
+
 def test_two_sweeps_at_once_take_a_lease_back_once(
     engine: Engine, other: Engine, blocked: Callable[..., Future[tuple[int, int]]]
 ) -> None:

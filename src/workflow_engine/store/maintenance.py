@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -20,24 +21,29 @@ class Maintenance:
         """The names of duties that may have something to do; `events` is the last event that was told, if all were."""
         return frozenset(await self._pool.value("select workflow.concerns(%s)", [events], repeatable=True))
 
-    async def sweep_expired_leases(self, *, max_crashes: int, grace_seconds: float, limit: int = 500) -> dict[str, int]:
+    async def sweep_expired_leases(
+        self, *, max_crashes: int, grace_seconds: float, heard_at: datetime | None, limit: int
+    ) -> tuple[dict[str, int], datetime]:
         """Take expired leases back.
 
         Returns:
             How many tasks run again (`recovered`) and how many failed (`failed`); of both together, how many had a
-            worker that is dead (`worker_dead`) and how many had one that lives (`lock_expired`).
+            worker that is dead (`worker_dead`) and how many had one that lives (`lock_expired`). And the time by the
+            clock of Postgres, for the next call.
 
         Args:
             max_crashes: Lost claims after which a task fails.
             grace_seconds: Time after a start of Postgres in which nothing is taken back: nobody could renew.
+            heard_at: When Postgres was last heard, by its own clock; if that is longer ago than `grace_seconds`,
+                nothing is taken back either.
             limit: At most so many.
         """
-        taken: dict[str, int] = await self._pool.value(
-            "select to_jsonb(s) from workflow.sweep_expired_leases(%s, %s, %s) s",
-            [max_crashes, grace_seconds, limit],
-            repeatable=True,
+        taken: dict[str, Any] = await self._pool.value(
+            "select to_jsonb(s) || jsonb_build_object('now', clock_timestamp())"
+            " from workflow.sweep_expired_leases(%s, %s, %s, %s) s",
+            [max_crashes, grace_seconds, limit, heard_at],
         )
-        return taken
+        return taken, datetime.fromisoformat(taken.pop("now"))
 
     async def narrate(self, after: int | None, told: Collection[int]) -> dict[str, Any]:
         """The events after `after` that are of interest to people and not in `told`; see sql/functions/narrate.sql."""

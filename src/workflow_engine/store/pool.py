@@ -116,6 +116,11 @@ def is_unfit(error: psycopg.Error) -> bool:
     return error.sqlstate.startswith(("22", "23", "54"))
 
 
+def is_overtaken(error: psycopg.Error) -> bool:
+    """What the statement names is not as it was: most likely a migration came in between, and a second try finds it."""
+    return (error.sqlstate or "").startswith(("42", "0A"))
+
+
 def count_error(error: psycopg.Error) -> None:
     """Count what Postgres refused or did not answer; what our functions raise on purpose is no error."""
     if not (error.sqlstate or "").startswith("WF"):
@@ -230,7 +235,8 @@ class Pool:
                 last = again + 1 == _TRIES
                 if is_away(error):
                     await self._pool.drain()  # the other connections are of the same outage; asking them may hang
-                if not last and (is_conflict(error) or (repeatable and is_away(error))):
+                may_pass = is_conflict(error) or (repeatable and is_away(error)) or (again == 0 and is_overtaken(error))
+                if may_pass and not last:
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**again))  # noqa: S311
                     continue
                 ours = as_engine_error(error)

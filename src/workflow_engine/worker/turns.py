@@ -95,9 +95,7 @@ class Turns:
             stale += [position] if alone.stale else []
         return replace(await self._send(worker_id, [], parameters), stale=stale)
 
-    async def _fail_unfit(
-        self, worker_id: int, refused: Completion, error: Exception, parameters: list[Any]
-    ) -> Turn:
+    async def _fail_unfit(self, worker_id: int, refused: Completion, error: Exception, parameters: list[Any]) -> Turn:
         which = {"workflow_id": refused.workflow_id, "task_id": refused.task_id}
         self._log.error("result refused by postgres", **which, error=str(error).strip())
         try:
