@@ -63,7 +63,7 @@ async def _run(settings: Settings, claim: Claim) -> Completion | None:
                     workflow_id=claim.workflow_id, task_id=claim.task_id, step=step.id, type=step.type,
                     attempt=claim.attempt, **{KEEPER: kept},
                 ),
-                secrets=Secrets(os.environ, settings.secrets_dir), register=store.definitions.register,
+                secrets=Secrets(os.environ, settings.secrets_dir), definitions=store.definitions,
             )  # fmt: skip
     except StoreUnavailable as error:
         log.warning("plan not readable, task released", workflow_id=claim.workflow_id, error=error.detail)
