@@ -44,7 +44,7 @@ declare
 begin
     -- In the order of ids, which is that of times but for seconds: so it stops at the first that is to stay.
     delete from workflow.audit a
-    where a.id in (select o.id from workflow.audit o order by o.id limit p_limit) and a.at < v_cutoff;
+    where a.id = any(array(select o.id from workflow.audit o order by o.id limit p_limit)) and a.at < v_cutoff;
     get diagnostics v_count = row_count;
     return v_count;
 end

@@ -130,6 +130,25 @@ def test_the_audit_log_keeps_the_time_of_what_was_written_late_and_is_swept_by_a
     assert engine.value("select count(*) from workflow.audit") == 0
 
 
+def test_a_sweep_of_a_long_audit_log_reads_what_it_deletes(engine: Engine) -> None:
+    engine.run("select workflow.sweep_audit('0', 1000000)")
+    for _ in range(8):  # Postgres keeps a plan from the sixth call on, of a table that is empty
+        engine.run("select workflow.sweep_audit('0')")
+    engine.run(
+        "insert into workflow.audit (at, method, path, operation, status)"
+        " select now() - interval '1 day', 'POST', '/x', 'workflows_create', 202 from generate_series(1, 20000)"
+    )
+    with engine.transaction():
+        assert engine.value("select workflow.sweep_audit('1 hour', 100)") == 100
+        visited = (
+            "select seq_tup_read + idx_tup_fetch from pg_stat_xact_all_tables where relid = 'workflow.audit'::regclass"
+        )
+        assert engine.value(visited) <= 300
+    with engine.transaction():
+        assert engine.value("select workflow.sweep_audit('2 days', 100)") == 0
+    engine.run("select workflow.sweep_audit('0', 1000000)")
+
+
 def created_by(engine: Engine, workflow: Any) -> Any:
     return engine.value("select created_by from workflow.workflow_list where id = %s", workflow)
 
