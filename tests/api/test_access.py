@@ -415,6 +415,14 @@ def test_without_authentication_anyone_may_do_everything_and_is_warned(
     assert rows == [(None, "127.0.0.1", "workflows_create", 202)]
 
 
+def test_what_a_page_of_another_site_asks_for_is_in_the_audit_log(api: httpx.Client, database_url: str) -> None:
+    forged = api.post("/api/v1/pause", headers={"Origin": "https://evil.example"})
+    assert forged.status_code == 403, forged.text
+    with psycopg.connect(database_url) as connection:
+        rows = connection.execute("select path, operation, status from workflow.audit").fetchall()
+    assert rows == [("/api/v1/pause", "unknown", 403)]
+
+
 def test_production_does_not_start_before_somebody_says_whether_keys_are_needed() -> None:
     with pytest.raises(SettingsInvalid, match="WORKFLOW_AUTH is not set") as refused:
         create_app(load_settings(WORKFLOW_ENV="production"))

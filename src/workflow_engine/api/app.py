@@ -126,8 +126,8 @@ def build_app(lifespan: Lifespan[FastAPI], settings: Settings) -> FastAPI:
     app.include_router(health.router, include_in_schema=False)
     app.include_router(health.metrics_router)
     app.include_router(docs_router(app))
-    app.add_middleware(Auditing)
     app.add_middleware(Guards, settings=settings)
+    app.add_middleware(Auditing)  # around the guards, too: what they forbid is in the audit log
     app.add_middleware(Envelope)  # around the guards: what they refuse is logged and counted, too
     add_problem_handlers(app)
     app.openapi = functools.partial(document, app)  # type: ignore[method-assign]

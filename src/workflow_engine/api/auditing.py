@@ -16,6 +16,7 @@ from workflow_engine.store.pool import as_uuid
 _REFUSED = frozenset({401, 403})
 _NOBODY_WAITS = 499
 _BUG = 500
+_UNKNOWN = "unknown"  # a guard forbade it before it was looked up
 _LONGEST_PATH = 500
 
 
@@ -48,7 +49,7 @@ class Auditing:
 
 
 async def _record(scope: Scope, status: int) -> None:
-    if "operation" not in scope or not (scope["changes"] or status in _REFUSED):
+    if not (scope.get("changes") or status in _REFUSED):
         return
     log: AuditLog = scope["app"].state.services.audit_log
     entry = _entry(scope, status)
@@ -66,7 +67,7 @@ def _entry(scope: Scope, status: int) -> Entry:
         request_id=scope["request_id"],
         method=scope["method"],
         path=clip(hide_keys(path.replace("\0", "")), _LONGEST_PATH),
-        operation=scope["operation"],
+        operation=scope.get("operation", _UNKNOWN),
         workflow_id=as_uuid(str(scope.get("workflow_id", ""))),
         status=status,
         at=time.monotonic(),
