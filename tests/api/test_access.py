@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -94,6 +96,15 @@ ROUTES = sorted(set(routes()) - {("GET", "/openapi.json", None)}, key=str)
 def test_every_route_declares_its_scope() -> None:
     assert [(method, path) for method, path, scope in ROUTES if scope is None] == []
     assert len(ROUTES) > 70
+
+
+def test_what_is_open_to_everybody_is_documented() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "security.md").read_text()
+    told = page.split("Open to everybody", 1)[1].split("\n\n", 1)[0]
+    documented = set(re.findall(r"`(/[^`]*)`", told)) - {"/openapi.json", "/api/v1/whoami"}
+    opened = {path.removeprefix("/api/v1") for _, path, scope in ROUTES if scope is Scope.OPEN}
+    parts = {path for path in opened for whole in ("/docs", "/problems") if path.startswith(f"{whole}/")}
+    assert documented == opened - parts
 
 
 def test_the_document_says_of_every_operation_which_scope_it_asks_for() -> None:
