@@ -186,7 +186,7 @@ class Settings(BaseSettings):
     max_crashes: int = _named(
         "WORKFLOW_MAX_CRASHES",
         3,
-        "Lost claims after which a task fails as worker_lost; before the last one it runs alone.",
+        "Lost claims after which a task fails as worker_lost; before the last one it runs in a process of its own.",
         ge=1,
     )
     max_payload_bytes: int = _named(
@@ -320,6 +320,15 @@ class Settings(BaseSettings):
         headers = [value for server in self.mcp_servers.values() for value in server.headers.values()]
         keys = [key for secret in self.webhook_secret.split() for key in (secret, secret.removeprefix("whsec_"))]
         return [self.llm_api_key, *keys, *headers, *(header.partition(" ")[2] for header in headers)]
+
+    @property
+    def most_lost_claims(self) -> int:
+        """Lost claims after which a task fails whatever its part in them.
+
+        From `max_crashes` less one on it runs in a process of its own. If that process dies it has failed; if its
+        worker does, that says nothing of it, as long as it does not happen again and again.
+        """
+        return 2 * self.max_crashes
 
     @property
     def queue_names(self) -> list[str]:

@@ -42,7 +42,9 @@ def test_poison_fails_alone_and_its_neighbours_succeed(cluster: Cluster, tmp_pat
     cluster.assert_at_rest()
 
 
-def test_a_suspect_ends_with_its_worker_and_stops_when_it_is_cancelled(cluster: Cluster, tmp_path: Path) -> None:
+def test_a_suspect_stops_when_it_is_cancelled_and_ends_with_its_worker_which_is_not_its_fault(
+    cluster: Cluster, tmp_path: Path
+) -> None:
     (victim,) = cluster.up(WORKFLOW_MAX_CRASHES="2")
     workflow = cluster.start(flow("slow", step("a", type="gated", gate=str(tmp_path / "never"))))
     eventually(lambda: cluster.ledger.starts("a"))
@@ -53,10 +55,16 @@ def test_a_suspect_ends_with_its_worker_and_stops_when_it_is_cancelled(cluster: 
     assert cluster.request("POST", f"/api/v1/workflows/{workflow}/cancel").status_code in (200, 202)
     eventually(lambda: not is_alive(suspect.pid), 5)
 
-    workflow = cluster.start(flow("slow", step("a", type="gated", gate=str(tmp_path / "never"))))
+    gate = tmp_path / "gate"
+    workflow = cluster.start(flow("slow", step("a", type="gated", gate=str(gate))))
     eventually(lambda: len(cluster.ledger.starts("a")) == 3)
     worker.kill()
     worker = cluster.worker(WORKFLOW_MAX_CRASHES="2")
     suspect = eventually(lambda: cluster.ledger.starts("a")[3:], 20)[0]
     worker.kill()
     eventually(lambda: not is_alive(suspect.pid), 5)
+    gate.touch()
+    cluster.worker(WORKFLOW_MAX_CRASHES="2")
+    assert cluster.await_end(workflow) == "succeeded"
+    assert cluster.outcomes(workflow, "a") == ["lost", "lost", "succeeded"]
+    cluster.assert_at_rest()

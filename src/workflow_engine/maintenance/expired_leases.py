@@ -22,7 +22,7 @@ class ExpiredLeases:
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self.every = settings.sweep_seconds
-        self._max_crashes = settings.max_crashes
+        self._max_crashes = settings.most_lost_claims
         # While Postgres was away nobody could renew. In a lease's time every worker that lives finds it again; what it
         # ran meanwhile is then neither lost nor done twice. So nothing is taken back for so long after this engine
         # began to lead, which covers what the start time of the server does not (a long recovery, a standby that was

@@ -19,7 +19,7 @@ class LostJobs:
     def __init__(self, settings: Settings, store: Store) -> None:
         self.every = 2 * settings.sweep_seconds
         self.patience = settings.lease_seconds
-        self._max_crashes = settings.max_crashes
+        self._max_crashes = settings.most_lost_claims
         self._after: UUID | None = None  # goes round the live workflows, a part of them at a time
         self._maintenance = store.maintenance
 

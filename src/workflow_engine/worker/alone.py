@@ -4,7 +4,8 @@ When a worker dies, nobody knows which of its tasks is to blame, if any. All of 
 whichever lost its worker so often that one more time would fail it is a suspect, and this time it runs alone
 (`alone_process`). If it was the cause, its own process ends and nothing else; if it was a neighbour of the cause, it
 succeeds. So a task that kills workers takes two with it (`WORKFLOW_MAX_CRASHES` less one), and no task fails for what
-another did.
+another did. If it is the worker that dies meanwhile, that is another's doing, most likely; whatever takes a worker down
+from a process of its own, by using up the memory of both, runs there without other suspects from then on.
 
 A few at a time, as each process has its own copy of everything; further suspects are put off for a moment. The process
 ends with this one: it watches the pipe through which it got its task.
@@ -25,7 +26,7 @@ from typing import Any
 import orjson
 from structlog.typing import FilteringBoundLogger
 
-from workflow_engine.errors import TaskError
+from workflow_engine.errors import StoreUnavailable, TaskError
 from workflow_engine.observability import metrics
 from workflow_engine.records import Claim, Completion
 from workflow_engine.settings import Settings
@@ -35,6 +36,8 @@ MOST = 4
 """Processes at a time."""
 LENGTH = struct.Struct("<I")
 """Before each message between the two processes."""
+COULD_NOT = b"could not"
+"""In place of a completion: the process has logged why, and it has nothing to do with the task."""
 
 _PROGRAM = "from workflow_engine.worker.alone_process import main; main()"
 _GRACE_SECONDS = 1.0  # what one that was told to stop has to end by itself
@@ -66,8 +69,10 @@ class Alone:
     def __init__(self, settings: Settings, log: FilteringBoundLogger) -> None:
         self._settings = settings
         self._suspected_from = max(settings.max_crashes - 1, 1)
+        self._apart_from = max(settings.max_crashes, 2)  # it has lost a worker that did not run it itself
         self._log = log
         self._taken = 0
+        self._apart = False  # who has a place has all of them
 
     def suspects(self, claim: Claim) -> bool:
         """Whether this attempt is to run alone; where there is only an error to be told of, nothing runs."""
@@ -75,20 +80,24 @@ class Alone:
 
     def take_place(self, claim: Claim) -> bool:
         """Take one of the few places, which `give_place` gives back. What is resumed is not put off, as it is due."""
-        if self._taken >= MOST and claim.resumed is None:
+        apart = claim.crashes >= self._apart_from
+        if claim.resumed is None and (self._taken >= (1 if apart else MOST) or self._apart):
             metrics.attempts_alone.labels("postponed").inc()
             return False
         self._taken += 1
+        self._apart |= apart
         return True
 
     def give_place(self) -> None:
         self._taken -= 1
+        self._apart &= self._taken > 0
 
     async def run(self, claim: Claim) -> Completion | None:
         """Run an attempt in a process of its own, whose word this returns; None: its handler has completed the task.
 
         Raises:
             Crashed: It ended without one.
+            StoreUnavailable: It could not run the attempt, for reasons that are not the attempt's.
             OSError: It could not be started.
             asyncio.CancelledError: As ours was cancelled; the process has ended.
         """
@@ -114,6 +123,9 @@ class Alone:
         if answer is None:
             metrics.attempts_alone.labels("crashed").inc()
             raise Crashed(await process.wait())
+        if answer == COULD_NOT:
+            metrics.attempts_alone.labels("postponed").inc()
+            raise StoreUnavailable("The process that was to run it alone could not.")
         metrics.attempts_alone.labels("ended").inc()
         return read_completion(answer)
 

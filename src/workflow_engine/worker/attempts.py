@@ -206,7 +206,7 @@ class Attempts:
         """Run a suspect in a process of its own; if that crashes, the task has lost its last worker."""
         try:
             return await self._alone.run(claim)
-        except OSError as error:  # no process, no memory: later, or another worker
+        except (OSError, StoreUnavailable) as error:  # no process, no memory, no Postgres: later, or another worker
             log.warning("no process to run the task alone", error=str(error))
             return put_off(claim)
         except Crashed as crash:

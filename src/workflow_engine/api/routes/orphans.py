@@ -60,7 +60,7 @@ async def recover_orphaned(request: Request) -> Response:
         ids,
         action=values["action"],
         dry_run=values["dry_run"],
-        max_crashes=settings.max_crashes,
+        max_crashes=settings.most_lost_claims,
         grace_seconds=settings.grace_seconds,
     )
     if not values["dry_run"]:
