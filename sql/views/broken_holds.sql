@@ -39,6 +39,20 @@ where h.kind = 'lock' and exists (
     select 1 from workflow.holds x where x.kind = 'lock' and x.key = h.key and x.task_id <> h.task_id)
 
 union all
+-- Versions may see it differently: it is what one of those who have some says.
+select 'no more of a limit is taken than there is', true, null, null,
+       jsonb_build_object('key', h.key, 'taken', sum(h.units), 'capacity', max(r.capacity))
+from workflow.holds h
+join workflow.tasks t on t.id = h.task_id
+join workflow.definition_steps s on s.version_id = t.version_id and s.step_index = t.step_index
+cross join lateral (
+    select max(r.capacity) as capacity from jsonb_to_recordset(s.resources) as r(kind text, key text, capacity integer)
+    where r.kind = 'limit' and r.key = h.key) r
+where h.kind = 'limit'
+group by h.key
+having sum(h.units) > max(r.capacity)
+
+union all
 select 'who waits is pending', true, x.workflow_id, x.task_id, jsonb_build_object('status', t.status)
 from workflow.waits x left join workflow.tasks t on t.id = x.task_id
 where t.status is distinct from 'pending' or t.workflow_id <> x.workflow_id

@@ -11,11 +11,12 @@ from .nested import child, define, step
 
 def define_scene(engine: Engine) -> None:
     lock = [resource("lock", "x")]
+    both = [*lock, resource("limit", "some", capacity=2)]
     define(engine, {"quiet": step()}, name="child")
     define(
         engine,
         {
-            "done": step(), "run": step(["done"], resources=lock, priority=1), "held": step(["done"], resources=lock),
+            "done": step(), "run": step(["done"], resources=both, priority=1), "held": step(["done"], resources=lock),
             "behind": step(["run", "done"]), "later": step(), "sig": step(), "ask": step(), "nap": step(),
             "kid": step(), "each": step(),
         },

@@ -86,6 +86,7 @@ BREAK = {
          " from workflow.tasks where id = {ended}"],
     "a running attempt holds what its step names": ["delete from workflow.holds where task_id = {run}"],
     "a lock has one holder": [f"{HOLD} values ('lock', 'x', {{held}}, 1, {{workflow}}, 'task', 1, now())"],
+    "no more of a limit is taken than there is": ["update workflow.holds set units = 3 where kind = 'limit'"],
     "who waits is pending":
         [f"{TASK} status = 'blocked' where id = {{held}}",
          "update workflow.waits set task_id = 1 where task_id = {held}"],
