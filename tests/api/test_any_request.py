@@ -21,7 +21,7 @@ from workflow_engine.settings import load_settings
 from .conftest import engine_settings, running_engine
 from .test_bad_operations import Prepared
 
-COUNT = int(os.environ.get("WORKFLOW_TEST_FUZZ_COUNT", "6"))
+COUNT = int(os.environ.get("WORKFLOW_TEST_FUZZ_COUNT", "5"))
 SEED = int(os.environ.get("WORKFLOW_TEST_FUZZ_SEED", "1"))
 CHECKS = [status_code_conformance, content_type_conformance, response_schema_conformance]
 
