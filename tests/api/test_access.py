@@ -209,6 +209,28 @@ def test_that_a_key_is_used_is_noted(keyed: Keyed) -> None:
     assert keyed.value(used) is not None
 
 
+def test_an_outage_is_seen_with_a_key_that_was_good_before(keyed: Keyed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(authentication, "FRESH_SECONDS", 0.0)
+    seen, unseen = keyed.key("watcher", "viewer"), keyed.key("stranger", "viewer")
+    assert keyed.api.get("/metrics", headers=seen).status_code == 200
+    keyed.database.execute("alter function workflow.find_api_keys rename to hidden")
+    keyed.database.execute(
+        "create function workflow.find_api_keys(p_ids text[]) returns setof workflow.api_keys language plpgsql"
+        " as $$ begin raise 'The database system is starting up.' using errcode = '57P03'; end $$"
+    )
+    try:
+        assert keyed.api.get("/metrics", headers=seen).status_code == 200
+        assert "checks" in keyed.api.get("/health", headers=seen).json()
+        assert "checks" not in keyed.api.get("/health", headers=unseen).json()
+        for path, headers in ((WORKFLOWS, seen), ("/metrics", unseen)):
+            away = keyed.api.get(path, headers=headers)
+            assert (away.status_code, away.json()["code"], "retry-after" in away.headers) == (503, "unavailable", True)
+    finally:
+        keyed.database.execute("drop function workflow.find_api_keys")
+        keyed.database.execute("alter function workflow.hidden rename to find_api_keys")
+    assert keyed.api.get(WORKFLOWS, headers=seen).status_code == 200
+
+
 def test_several_roles_add_up(keyed: Keyed) -> None:
     headers = keyed.key("both", "operator", "author")
     who = keyed.api.get("/api/v1/whoami", headers=headers).json()

@@ -8,6 +8,7 @@ remembered are served all the while.
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import binascii
 import hmac
@@ -33,6 +34,7 @@ FRESH_SECONDS = 5.0
 """For so long a key is believed to be as it was."""
 
 _NOTE_SECONDS = 60.0
+_PATIENCE_SECONDS = 0.5
 _MOST_REMEMBERED = 10_000
 _MOST_AT_ONCE = 1000
 _HOW = "Send the header Authorization: Bearer wfk_...; `workflow-engine token create` makes a key."
@@ -63,8 +65,13 @@ class Authentication:
         self._guesses = Rates(_GUESSES_A_SECOND, _GUESSES_AT_ONCE)
         self._lookups: Rides[str, ApiKey | None] = Rides(self._find, most=_MOST_AT_ONCE)
 
-    async def authenticate(self, request: Request) -> Principal:
+    async def authenticate(self, request: Request, *, without_postgres: bool = False) -> Principal:
         """Who asks; anyone, when authentication is off.
+
+        Args:
+            request: What shows the key.
+            without_postgres: While Postgres does not answer, a key that was good is believed to be so. For what tells
+                how the engine is: nobody must lose sight of it just then.
 
         Raises:
             Unauthorized: It is not known.
@@ -81,15 +88,15 @@ class Authentication:
                 "Too many keys that are not known came from here.", retry_after=math.ceil(wait), hint=_HOW
             )
         if known is None or time.monotonic() - known.read_at > FRESH_SECONDS:
-            found = await self._lookups.take(shown.id)
-            known = None if found is None else self._remember(found)
+            known = await self._read(shown.id, known if without_postgres else None)
         if known is None or not hmac.compare_digest(known.key.hash, shown.hash):
             self._guesses.wait(address)
             raise Unauthorized("invalid", "This key is not known.", hint=_HOW)
         _check_time(known)
         if wait := self._rates.wait(known.key.id):
             raise RateLimited(f"A key may send {self._rate:g} requests a second.", retry_after=math.ceil(wait))
-        await self._note(known)
+        if time.monotonic() - known.read_at <= FRESH_SECONDS:
+            await self._note(known)
         return known.principal
 
     async def recognise(self, request: Request) -> Principal:
@@ -97,12 +104,24 @@ class Authentication:
         if self.is_on and "authorization" not in request.headers:
             return NOBODY
         try:
-            return await self.authenticate(request)
-        except (Unauthorized, RateLimited, StoreUnavailable):
+            async with asyncio.timeout(2 * _PATIENCE_SECONDS):
+                return await self.authenticate(request, without_postgres=True)
+        except (Unauthorized, RateLimited, StoreUnavailable, TimeoutError):
             return NOBODY
 
     async def close(self) -> None:
         await self._lookups.close()
+
+    async def _read(self, id: str, otherwise: _Known | None) -> _Known | None:
+        """Ask Postgres for a key; when it does not answer, it is `otherwise`, if that is given."""
+        try:
+            async with asyncio.timeout(None if otherwise is None else _PATIENCE_SECONDS):
+                found = await self._lookups.take(id)
+        except (StoreUnavailable, TimeoutError):
+            if otherwise is None:
+                raise
+            return otherwise
+        return None if found is None else self._remember(found)
 
     async def _find(self, ids: Sequence[str]) -> Sequence[ApiKey | None]:
         return await self._keys.find(ids)
