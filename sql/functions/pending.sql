@@ -75,6 +75,8 @@ comment on function workflow.pending_tasks is 'The pending tasks that are not he
 create or replace function workflow.count_pending(p_most integer) returns integer
 language plpgsql stable
 set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
 set jit = off
 as $$
 begin

@@ -288,6 +288,7 @@ def test_a_snapshot_of_what_is_pending_visits_that_and_nothing_else(engine: Engi
     engine.define({"a": []})
     for _ in range(6):  # the sixth call plans for all that follow
         assert engine.rows(snapshot) == []
+        assert engine.value("select workflow.count_pending(100)") == 0
     with engine.transaction() as _:
         engine.run(insert.format("workflow.never()"), "default", "todo")
         engine.run(insert.format("now() + interval '1 hour'"), "other", "todo")
@@ -296,6 +297,10 @@ def test_a_snapshot_of_what_is_pending_visits_that_and_nothing_else(engine: Engi
         before = engine.value(visited)
         (row,) = engine.rows(snapshot)
         assert (row["queue"], row["pending"]) == ("default", BATCH)
+        assert engine.value(visited) - before < 2 * BATCH
+        before = engine.value(visited)
+        assert engine.value("select workflow.count_pending(100000)") == BATCH
+        assert engine.value("select workflow.count_pending(3)") == 3
         assert engine.value(visited) - before < 2 * BATCH
         raise psycopg.Rollback
 
