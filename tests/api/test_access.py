@@ -213,21 +213,20 @@ def test_an_outage_is_seen_with_a_key_that_was_good_before(keyed: Keyed, monkeyp
     monkeypatch.setattr(authentication, "FRESH_SECONDS", 0.0)
     seen, unseen = keyed.key("watcher", "viewer"), keyed.key("stranger", "viewer")
     assert keyed.api.get("/metrics", headers=seen).status_code == 200
-    keyed.database.execute("alter function workflow.find_api_keys rename to hidden")
-    keyed.database.execute(
-        "create function workflow.find_api_keys(p_ids text[]) returns setof workflow.api_keys language plpgsql"
-        " as $$ begin raise 'The database system is starting up.' using errcode = '57P03'; end $$"
-    )
+    found = keyed.value("select pg_get_functiondef('workflow.find_api_keys'::regproc)")
+    away = "begin raise 'The database system is starting up.' using errcode = '57P03'; end"
+    head, _, _ = found.partition("$function$")  # ends with AS
+    keyed.database.execute(f"{head} $$ {away} $$".encode())
     try:
         assert keyed.api.get("/metrics", headers=seen).status_code == 200
         assert "checks" in keyed.api.get("/health", headers=seen).json()
         assert "checks" not in keyed.api.get("/health", headers=unseen).json()
         for path, headers in ((WORKFLOWS, seen), ("/metrics", unseen)):
-            away = keyed.api.get(path, headers=headers)
-            assert (away.status_code, away.json()["code"], "retry-after" in away.headers) == (503, "unavailable", True)
+            answer = keyed.api.get(path, headers=headers)
+            said = (answer.status_code, answer.json()["code"], "retry-after" in answer.headers)
+            assert said == (503, "unavailable", True)
     finally:
-        keyed.database.execute("drop function workflow.find_api_keys")
-        keyed.database.execute("alter function workflow.hidden rename to find_api_keys")
+        keyed.database.execute(found.encode())
     assert keyed.api.get(WORKFLOWS, headers=seen).status_code == 200
 
 
