@@ -196,7 +196,12 @@ def _invariants(connection: psycopg.Connection[dict[str, Any]]) -> Iterator[Find
         yield Finding(Level.OK, "invariants", f"hold in the {seen} live and recent workflows that were looked at")
     for violation in broken[:_SHOWN]:
         text = ", ".join(f"{name}={value}" for name, value in violation.items() if value is not None)
-        yield Finding(Level.FAIL, "invariants", text, "this is a fault of the engine: please report it, with `logs ID`")
+        if violation["instant"]:
+            fix = "this is a fault of the engine: please report it, with `logs ID` (docs/invariants.md)"
+            yield Finding(Level.FAIL, "invariants", text, fix)
+        else:
+            fix = "somebody is to do this within a minute: look whether an engine leads (docs/invariants.md)"
+            yield Finding(Level.WARN, "invariants", text, fix)
 
 
 def _neighbour(name: str, url: str) -> Finding:
