@@ -11,7 +11,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
+from contextlib import ExitStack
 from typing import Any
 
 import psycopg
@@ -136,6 +136,7 @@ CALLS: dict[str, Callable[[Engine], Call]] = {
     "pause of a workflow": pause_workflow,
     "resume": resume,
 }
+BASIC = "start", "turn", "cancel", "retry", "sweep that gives up"
 
 
 @pytest.fixture
@@ -181,21 +182,22 @@ def spread(most: int, of: int) -> list[int]:
     return sorted({1 + (of - 1) * n // max(1, min(most, of) - 1) for n in range(min(most, of))})
 
 
-def is_broken(engine: Engine) -> bool:
-    """Whether its connection has gone."""
-    try:
-        engine.value("select 1")
-    except psycopg.OperationalError:
-        return True
-    return False
+def await_recovery(watcher: Engine) -> None:
+    """Return when a session has found that the server ended it, and with it all others."""
+    with pytest.raises(psycopg.OperationalError):
+        eventually(lambda: watcher.value("select 0"), 30)
 
 
-def connection_to(url: str) -> Connection | None:
-    """None while the server recovers."""
-    try:
-        return open_connection(url)
-    except psycopg.OperationalError:
-        return None
+def connection_to(url: str) -> Connection:
+    """Open a connection once the server has recovered."""
+
+    def opened() -> list[Connection]:
+        try:
+            return [open_connection(url)]
+        except psycopg.OperationalError:
+            return []
+
+    return eventually(opened, 30)[0]
 
 
 @pytest.mark.parametrize("name", CALLS)
@@ -218,7 +220,7 @@ def test_a_call_that_is_stopped_behind_any_of_its_statements_leaves_nothing_and_
     assert content(engine) == after
 
 
-@pytest.mark.parametrize("name", ["start", "turn", "cancel", "retry", "sweep that gives up"])
+@pytest.mark.parametrize("name", BASIC)
 def test_a_session_that_ends_within_a_call_leaves_nothing_and_others_can_make_it(
     engine: Engine, connect: Callable[[], Engine], name: str
 ) -> None:
@@ -233,36 +235,43 @@ def test_a_session_that_ends_within_a_call_leaves_nothing_and_others_can_make_it
     assert_sound(engine)
 
 
-def test_a_server_process_that_is_killed_within_a_call_leaves_nothing(tmp_path: Path) -> None:
-    with Postgres(tmp_path / "data", settings={"fsync": "off"}) as postgres, ThreadPoolExecutor(2) as threads:
+@pytest.fixture(scope="module")
+def killable(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """URL of a server of our own, whose processes may be killed."""
+    with Postgres(tmp_path_factory.mktemp("killable") / "data", settings={"fsync": "off"}) as postgres:
         migrate(postgres.url)
         with open_connection(postgres.url) as connection:
             install(connection)
+        yield postgres.url
+
+
+@pytest.mark.parametrize("name", BASIC)
+@pytest.mark.timeout(120 if KILLS < 10 else 3600)
+def test_a_server_process_that_is_killed_within_a_call_leaves_nothing(killable: str, name: str) -> None:
+    with ExitStack() as opened, ThreadPoolExecutor(2) as threads:
 
         def connect() -> Engine:
-            return Engine(eventually(lambda: connection_to(postgres.url), 30))
+            engine = Engine(connection_to(killable))
+            opened.callback(engine.close)
+            return engine
 
-        for name in ("start", "turn", "cancel", "retry", "sweep that gives up"):
+        engine = connect()
+        call = CALLS[name](engine)
+        statements, before = count_of(engine, call), content(engine)
+        for number in spread(KILLS, statements):
+            victim, watcher = connect(), connect()
+            watcher.run("select pg_advisory_lock(%s)", victim.pid)
+            stop_at(victim, number, "wait")
+            dying = Pair(watcher, threads).begin(victim, call)
+            os.kill(victim.pid, signal.SIGKILL)
+            assert isinstance(dying.exception(timeout=30), psycopg.OperationalError)
+            await_recovery(watcher)
+            opened.close()
             engine = connect()
-            call = CALLS[name](engine)
-            statements, before = count_of(engine, call), content(engine)
-            for number in spread(KILLS, statements):
-                victim, watcher = connect(), connect()
-                pair = Pair(watcher, threads)
-                stop_at(victim, number, "wait")
-                watcher.run("select pg_advisory_lock(%s)", victim.pid)
-                dying = pair.begin(victim, call)
-                os.kill(victim.pid, signal.SIGKILL)
-                assert isinstance(dying.exception(timeout=30), psycopg.OperationalError)
-                eventually(lambda watcher=watcher: is_broken(watcher), 30)  # the server begins to recover
-                engine.close()
-                engine = connect()
-                assert content(engine) == before
-                assert_sound(engine)
-                for each in (victim, watcher):
-                    each.close()
-            call(engine)
+            assert content(engine) == before
             assert_sound(engine)
-            engine.close()
-            with Janitor(postgres.url) as janitor:
-                janitor.empty()
+        print(f"killed at {len(spread(KILLS, statements))} of {statements} statements")
+        call(engine)
+        assert_sound(engine)
+        with Janitor(killable) as janitor:
+            janitor.empty()
