@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import base64
 import binascii
+import ipaddress
 import json
+import re
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
 
@@ -19,6 +21,8 @@ from workflow_engine.errors import SettingsInvalid
 
 VERSION = version("workflow-engine")
 """Of the engine, as installed."""
+
+_HOST = re.compile(r"\.?[a-z0-9_-]+(\.[a-z0-9_-]+)*|[0-9a-f:]+")
 
 NO_LOG_DIRECTORY = "off"
 """The `LOG_DIR` that asks for no log files."""
@@ -72,10 +76,28 @@ def _egress_allow(value: str) -> str:
     return value
 
 
+def _hosts(value: str) -> str:
+    for name in filter(None, map(str.strip, value.split(","))):
+        if name != "*" and not _HOST.fullmatch(name.lower()):
+            raise ValueError(f"{name!r} is no name of a host, such as workflows.example.com: without scheme and port")
+    return value
+
+
+def _networks(value: str) -> str:
+    for network in filter(None, map(str.strip, value.split(","))):
+        try:
+            ipaddress.ip_network(network, strict=False)
+        except ValueError:
+            raise ValueError(f"{network!r} is no address or network, such as 10.0.0.0/8") from None
+    return value
+
+
 DeadlockDetection = Annotated[Literal["off", "warn", "true"], BeforeValidator(_deadlock_detection)]
 
 
 Switch = Annotated[bool, BeforeValidator(_switch)]
+Hosts = Annotated[str, AfterValidator(_hosts)]
+Networks = Annotated[str, AfterValidator(_networks)]
 WebhookSecrets = Annotated[str, AfterValidator(_webhook_secrets)]
 EgressAllow = Annotated[str, AfterValidator(_egress_allow)]
 
@@ -198,12 +220,12 @@ class Settings(BaseSettings):
         "Pending tasks from which on no more is started over HTTP; 0 = no limit.",
         ge=0,
     )
-    allowed_hosts: str = _named(
+    allowed_hosts: Hosts = _named(
         "WORKFLOW_ALLOWED_HOSTS",
         "",
         "Names under which people reach an engine, separated by commas; .example.com = all below it, * = any.",
     )
-    trusted_proxies: str = _named(
+    trusted_proxies: Networks = _named(
         "WORKFLOW_TRUSTED_PROXIES",
         "",
         "Addresses and networks, separated by commas, of proxies whose X-Forwarded-For is believed.",

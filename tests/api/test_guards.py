@@ -19,7 +19,8 @@ from workflow_engine.api.callers import Hosts, address_of, host_name
 from .conftest import PlayedWorker, engine_settings, running_engine
 from .test_access import Keyed
 
-START = "/api/v1/workflows"
+API = "/api/v1"
+START = f"{API}/workflows"
 NOOP = {"name": "one", "steps": [{"id": "a", "type": "noop"}]}
 
 
@@ -259,6 +260,7 @@ def test_no_more_is_started_while_too_much_is_pending(database_url: str, redis_u
             assert int(refused.headers["retry-after"]) > 0
             assert api.post(f"{START}/batch", json=[body]).status_code == 503
             assert api.post(START, json={"name": "three"}).status_code == 503
+            assert api.post(f"{API}/schedules/three/run").status_code == 503
             assert connection.execute("select count(*) from workflow.workflows").fetchone() == before
         assert api.get(START).status_code == 200  # all else goes on
 

@@ -50,6 +50,8 @@ def test_every_setting_is_documented_with_its_default_and_description() -> None:
         ("MEMORY_PROFILER", "sometimes", "true or false"),
         ("WORKFLOW_MEMORY_LIMIT_BYTES", "2Gi", "integer"),
         ("WORKFLOW_LEASE_SECONDS", "-1", "greater than 0"),
+        ("WORKFLOW_ALLOWED_HOSTS", "wf.example.com, https://wf.example.com", "without scheme and port"),
+        ("WORKFLOW_TRUSTED_PROXIES", "10.0.0.0/8, proxy", "no address or network"),
     ],
 )
 def test_a_bad_value_is_refused_with_the_settings_name_and_what_is_accepted(

@@ -36,7 +36,7 @@ class Guards:
         self._settings = settings
         # Scripts of a foreign page have no key; where none is needed, the name is all there is to know them by.
         self._hosts = Hosts(settings.allowed_hosts or ("*" if settings.needs_keys else ""))
-        self._rates = Rates(0 if settings.needs_keys else settings.rate_limit)  # with keys, `entering` counts by key
+        self._rates = Rates(settings.rate_limit)
         self._in_progress = 0
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -90,6 +90,8 @@ class Guards:
         if self._in_progress >= self._settings.max_requests:
             detail = f"This engine is busy with {self._in_progress:,} requests."
             return _refuse(request, "overloaded", detail, retry_after=_BUSY_SECONDS)
+        if self._settings.needs_keys and "authorization" in request.headers:
+            return None  # counted by its key
         if wait := self._rates.wait(address_of(request.scope)):
             detail = f"You may send {self._settings.rate_limit:g} requests a second."
             return _refuse(request, "rate-limited", detail, retry_after=math.ceil(wait))

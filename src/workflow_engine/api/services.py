@@ -45,6 +45,7 @@ class Services:
     reloader: Reloader
     scraping: Scraping
     trials: Trials
+    admission: Admission
     authentication: Authentication
     audit_log: AuditLog
 
@@ -59,16 +60,18 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
     cache = DefinitionCache(mirror)
     names = KnownNames(settings, store)
     reloader = Reloader(settings, store, names, cache)
+    admission = Admission(store, settings.max_pending)
     services = Services(
         settings,
         store,
-        Starter(store, names, DefinitionReader(store, cache), Admission(store, settings.max_pending)),
+        Starter(store, names, DefinitionReader(store, cache), admission),
         Waiting(settings, store),
         Health(settings, store, mirror, VERSION),
         OperationLocks(mirror),
         reloader,
         Scraping(store),
         Trials(settings),
+        admission,
         Authentication(settings, store.api_keys),
         AuditLog(Audit(audit_pool)),
     )
@@ -82,6 +85,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
         await services.operations.close()
         await services.waiting.close()
         await services.starter.close()
+        await services.admission.close()
         await services.health.close()
         await services.authentication.close()
         await services.audit_log.close()

@@ -131,7 +131,6 @@ class Starter:
         raise AssertionError("unreachable: the second try returns or raises")
 
     async def close(self) -> None:
-        await self._admission.close()
         await self._joined.close()
         await self._known.close()
 

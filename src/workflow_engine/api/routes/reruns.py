@@ -62,6 +62,8 @@ async def rerun_workflow(request: Request, workflow_id: WorkflowId) -> Response:
         raise InputInvalid(fields.faults.found)
     key = None if dry_run else Key.of(read_key(request), {"rerun_of": workflow_id, **fields.values})
     by = principal_of(request).name
+    if not dry_run:
+        await services(request).admission.check()
     done = await rerun(services(request).store, workflow_id, asked, dry_run=dry_run, key=key, by=by)
     found = done.rerun
     shown = {

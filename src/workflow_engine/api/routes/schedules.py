@@ -110,6 +110,7 @@ async def resume(request: Request, name: Name) -> Response:
 async def run(request: Request, name: Name) -> Response:
     """With the input of its first entry. The due times stay as they are, and what overlaps is not looked at."""
     read_parameters(request, [parameters.PRETTY])
+    await services(request).admission.check()
     started = await services(request).store.schedules.run(name, principal=principal_of(request).name)
     return json_answer(request, views.started(started, ()), 202, {"Location": views.path_of(started.id)})
 
@@ -143,6 +144,7 @@ async def backfill(request: Request, name: Name) -> Response:
     ]
     if len(times) > _MOST_BACKFILLED:
         raise invalid_parameter("from", f"more than {_MOST_BACKFILLED:,} due times; do it in parts")
+    await services(request).admission.check()
     started = await services(request).store.schedules.backfill(name, times, principal=principal_of(request).name)
     return json_answer(request, [schedule_views.backfilled(one) for one in started], 202)
 
