@@ -1,10 +1,11 @@
 -- Starts workflows, all or none, in the caller's transaction: rows for the workflows and the tasks of their own steps, jobs
 -- for the tasks that wait for nothing.
 --
--- p_starts  JSON list of {"name", "version"?, "hash"?, "input"?, "labels"?, "priority"?, "awaited"?, "created_by"?}. Without a
+-- p_starts  JSON list of {"name", "version"?, "hash"?, "input"?, "labels"?, "priority"?, "awaited"?, "created_by"?, "audit"?}. Without a
 --           version the pinned one, else the latest. With a hash only if the version has that content: the caller remembers
 --           it, and another may be meant by now. The end of an awaited one is told by a notification. `created_by` is the
---           principal that starts it, p_principal unless it says so. The engine's own starts also have `once`, a key of the definition, and
+--           principal that starts it, p_principal unless it says so; `audit` the request's row of the audit log (see
+--           workflow.add_audit), which gets the id of this workflow. The engine's own starts also have `once`, a key of the definition, and
 --           `places`, a list of {"key", "limit", "on_conflict"}; those of children `parent_task_id`, `parent_id`, `root_id`,
 --           `depth` and `on_parent_cancel` (see workflow.await_child).
 -- p_key     idempotency key of the whole list; with the same p_fingerprint again the first answer is repeated.
@@ -130,6 +131,14 @@ begin
 
     insert into workflow.events (workflow_id, type, at)
     select n.id, 'workflow.created', v_now from unnest(v_new) n;
+
+    if p_starts @? '$[*].audit' then
+        perform workflow.add_audit((
+            select jsonb_agg(s.start -> 'audit' || jsonb_build_object(
+                'workflow_id', coalesce(v_existing[s.ord], v_all[s.ord].id)) order by s.ord)
+            from jsonb_array_elements(p_starts) with ordinality as s(start, ord)
+            where s.start ? 'audit'));
+    end if;
 
     if v_ruled then
         perform workflow.apply_start_rules(v_all, v_existing, p_starts, v_now);

@@ -379,6 +379,18 @@ def test_what_changes_something_is_in_the_audit_log_before_it_is_answered(keyed:
     assert told == [("workflows_create", 415), ("workflows_cancel", 404), ("workflows_create", 202)]
 
 
+def test_each_start_has_one_row_whatever_came_of_it(keyed: Keyed) -> None:
+    ann = keyed.key("starting", "admin")
+    body = {"name": "told", "steps": ONE_STEP}
+    again = {**ann, "Idempotency-Key": "told-1"}
+    started = [keyed.api.post(WORKFLOWS, json=body, headers=again).json()["id"] for _ in range(2)]
+    keyed.api.post(f"{WORKFLOWS}?wait=0.1", json=body, headers=ann)
+    keyed.api.post(WORKFLOWS, json={"name": "nobody-knows-it"}, headers=ann)
+    rows = keyed.audit(principal="starting")
+    assert [row["status"] for row in rows] == [404, 202, 202, 202]
+    assert [str(row["workflow_id"]) for row in rows[2:]] == started
+
+
 def test_the_audit_log_is_read_in_pages_and_by_what_one_looks_for(
     keyed: Keyed, roles: dict[str, dict[str, str]]
 ) -> None:

@@ -1,8 +1,13 @@
-"""Between the application and its callers: what was asked goes into the audit log before it is answered."""
+"""Between the application and its callers: what was asked goes into the audit log before it is answered.
+
+Starts, of which there are many, write their rows themselves, in the commit of what they start.
+"""
 
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -49,11 +54,21 @@ class Auditing:
 
 
 async def _record(scope: Scope, status: int) -> None:
-    if not (scope.get("changes") or status in _REFUSED):
+    if "audited" in scope or not (scope.get("changes") or status in _REFUSED):
         return
     log: AuditLog = scope["app"].state.services.audit_log
     entry = _entry(scope, status)
     await (log.add_refused(entry) if status in _REFUSED else log.add(entry))
+
+
+def row_of(scope: Scope, status: int) -> Mapping[str, Any]:
+    """The row of a request that is going to be answered so, for who writes it himself: see `was_audited`."""
+    return _entry(scope, status).as_row()
+
+
+def was_audited(scope: Scope) -> None:
+    """Note that the row of a request has been written."""
+    scope["audited"] = True
 
 
 def _entry(scope: Scope, status: int) -> Entry:

@@ -77,7 +77,13 @@ class Starter:
         self._compiled: Remembered[tuple[bytes, Known], CompiledDefinition] = Remembered(_COMPILED_BYTES)
 
     async def start(
-        self, requests: Sequence[StartRequest], key: Key | None = None, *, by: str = "", awaited: bool = False
+        self,
+        requests: Sequence[StartRequest],
+        key: Key | None = None,
+        *,
+        by: str = "",
+        awaited: bool = False,
+        audit: Mapping[str, Any] | None = None,
     ) -> Started:
         """Start workflows, all or none.
 
@@ -86,6 +92,8 @@ class Starter:
             key: Of the whole request.
             by: The name of the principal; keys of different ones do not meet.
             awaited: Somebody is going to wait for their ends.
+            audit: The request's row of the audit log, written in the commit of the first start; not where the answer is
+                a replay.
 
         Raises:
             DefinitionInvalid: A document was refused.
@@ -119,6 +127,8 @@ class Starter:
             ]
             if by or awaited:
                 known = [replace(start, created_by=by or None, awaited=awaited) for start in known]
+            if audit is not None:
+                known[0] = replace(known[0], audit=audit)
             try:
                 workflows, replayed = await self._send(known, documents, key, by)
             except (DefinitionNotFound, DefinitionDisabled):

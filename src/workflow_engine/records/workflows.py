@@ -21,6 +21,7 @@ class WorkflowStart:
     hash: str | None = None  # of the content that is meant; another one under that version is refused
     awaited: bool = False  # its end is told by a notification
     created_by: str | None = None  # the principal that starts it
+    audit: Mapping[str, Any] | None = None  # its row of the audit log, in the same commit
 
 
 @dataclass(frozen=True, slots=True)

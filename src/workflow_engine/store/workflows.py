@@ -125,6 +125,7 @@ class Workflows:
                     "priority": s.priority,
                     "awaited": s.awaited,
                     "created_by": s.created_by,
+                    **({} if s.audit is None else {"audit": s.audit}),
                 }
                 for s in starts
             ]

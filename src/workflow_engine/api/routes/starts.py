@@ -11,6 +11,7 @@ from fastapi import APIRouter, Request, Response
 from workflow_engine.access import Scope
 from workflow_engine.api import definition_examples, examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
+from workflow_engine.api.auditing import row_of, was_audited
 from workflow_engine.api.bodies import read_document, read_json
 from workflow_engine.api.entering import principal_of, require
 from workflow_engine.api.idempotency import key_header, read_key
@@ -64,8 +65,14 @@ async def create(request: Request) -> Response:
     if wait:
         services(request).waiting.prepare()
     begun = await services(request).starter.start(
-        [start], Key.of(key_text, body), by=principal_of(request).name, awaited=bool(wait)
+        [start],
+        Key.of(key_text, body),
+        by=principal_of(request).name,
+        awaited=bool(wait),
+        audit=row_of(request.scope, 202),
     )
+    if not begun.replayed:
+        was_audited(request.scope)
     started = begun.workflows[0]
     request.scope["workflow_id"] = str(started.id)
     headers = {"Location": views.path_of(started.id)}
