@@ -381,10 +381,10 @@ def test_two_calls_that_meet_anywhere_have_one_winner_and_all_goes_on(
 
     def meet(pair: Pair, first: int, second: int) -> tuple[int, int]:
         """Let them meet at these statements; returns how many each has."""
+        for each in (engine, one, two):
+            each.set_clock("0")
         engine.forget_work()
         race = RACES[name](engine)
-        for each in (one, two):
-            each.set_clock("0")
         with ExitStack() as held:
             held.enter_context(pair.held(one, first))
             slow = pair.begin(one, lambda e: refused(lambda: race.first(e)))

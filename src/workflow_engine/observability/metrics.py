@@ -102,7 +102,7 @@ rows_in_default = Gauge(
     "workflow_history_default_rows", "Rows of events and attempts for which no partition was made in time, up to 10,000"
 )
 invariant_violations = Gauge(
-    "workflow_invariant_violations", "What must hold of the data and does not, in the last round of looking"
+    "workflow_invariant_violations", "What must hold of the data and does not, as far as it was found"
 )
 budget_bounds_reached = Counter(
     "workflow_budget_bounds_reached_total", "Bounds of budgets that workflows have reached, by kind", ["kind"]

@@ -192,13 +192,17 @@ class Maintenance:
         )
         return count
 
-    async def sample_invariants(self, after: UUID | None, *, limit: int = 50) -> tuple[list[Violation], UUID | None]:
-        """Look whether all that must hold does, in the next `limit` live or recent workflows by id.
+    async def sample_invariants(
+        self, after: UUID | None, also: Collection[UUID], *, limit: int = 50
+    ) -> tuple[list[Violation], UUID | None]:
+        """Look whether all that must hold does, in the next `limit` live workflows by id, a few recent ones and `also`.
 
         Returns:
-            What is broken, and the `after` to go on with; None when all of them were seen.
+            What is broken, and the `after` to go on with; None when all live ones were seen.
         """
-        answer = await self._pool.value("select workflow.sample_invariants(%s, %s)", [after, limit], repeatable=True)
+        answer = await self._pool.value(
+            "select workflow.sample_invariants(%s, %s, %s)", [after, limit, list(also)], repeatable=True
+        )
         violations = [Violation(**violation) for violation in answer["violations"]]
         return violations, UUID(answer["last"]) if answer["last"] else None
 
