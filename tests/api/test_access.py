@@ -344,6 +344,28 @@ def test_an_approval_is_answered_by_its_assignees_alone(keyed: Keyed, asked: Cal
     assert (answered["status"], answered["by"]) == ("answered", "carl")
 
 
+def test_an_approval_of_another_run_is_kept_by_operators_alone(keyed: Keyed, roles: dict[str, dict[str, str]]) -> None:
+    steps = [
+        {"id": "ok", "type": "approval", "inputs": {"prompt": "Pay ${ input.amount }?"}},
+        {"id": "pay", "type": "noop", "depends_on": ["ok"]},
+    ]
+    body = {"name": "pays", "steps": steps, "input": {"amount": 10}}
+    started = keyed.api.post(WORKFLOWS, json=body, headers=roles["author"]).json()["links"]["self"]
+    worker = PlayedWorker(keyed.database_url, "payer")
+    worker.types.append("approval")
+    worker.run_all(output={"outcome": "approved"})
+    worker.connection.close()
+    rerun = {"from": "pay", "input": {"amount": 1_000_000}}
+
+    refused = keyed.api.post(f"{started}/rerun", json=rerun, headers=roles["starter"])
+
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert refused.json()["detail"].startswith("Keeping the answers of ok needs the scope workflows:control")
+    assert keyed.api.get(started, headers=roles["viewer"]).json()["status"] == "succeeded"
+    assert keyed.api.post(f"{started}/rerun", json={"from": "ok"}, headers=roles["starter"]).status_code == 202
+    assert keyed.api.post(f"{started}/rerun", json=rerun, headers=roles["operator"]).status_code == 202
+
+
 def test_answers_and_signals_are_signed_by_who_sends_them(keyed: Keyed, asked: Callable[..., str]) -> None:
     bot = keyed.key("slack-bot", "starter")
     answered = keyed.api.post(asked(), json={"outcome": "rejected", "by": "ann"}, headers=bot).json()

@@ -37,8 +37,11 @@ def client_address(scope: Mapping[str, Any]) -> str | None:
     return client[0] if client else None
 
 
-def require(request: Request, scope: Scope) -> None:
+def require(request: Request, scope: Scope, *, what: str = "This") -> None:
     """Ask for one more scope, where it depends on what is asked.
+
+    Args:
+        what: That it takes; the beginning of a sentence.
 
     Raises:
         Forbidden: The principal does not have it.
@@ -48,7 +51,8 @@ def require(request: Request, scope: Scope) -> None:
         return
     roles = ", ".join(principal.roles) or "no role"
     raise Forbidden(
-        f"This needs the scope {scope}, which the key {principal.key_id} of {principal.name} ({roles}) does not have.",
+        f"{what} needs the scope {scope}, which the key {principal.key_id} of {principal.name} ({roles}) does not"
+        " have.",
         scope=scope,
         hint="docs/security.md lists the scopes of each role; `workflow-engine token create --role ROLE` makes a key.",
     )

@@ -81,6 +81,22 @@ async def rerun(
     return Reran(done, effects, list(_warnings(request, done, effects, changed)))
 
 
+async def kept_approvals(store: Store, workflow_id: str, request: RerunRequest) -> list[str]:
+    """The steps of which a rerun would keep answers of people, who would not be asked whether they still hold.
+
+    Raises:
+        EngineError: As `Reruns.rerun`.
+    """
+    old = await store.workflows.get(workflow_id)
+    version = await store.definitions.resolve(old.name, request.version or old.version)
+    plan = await store.definitions.plan(version.id)
+    asking = {own for own, step, _ in effects_of(plan) if step.type == "approval"}
+    if request.start not in plan.by_id or not asking:
+        return []
+    would = await store.reruns.rerun(UUID(workflow_id), start=request.start, version=request.version, dry_run=True)
+    return [kept["step"] for kept in would.kept if kept["step"] in asking]
+
+
 def _no_such_step(given: str, plan: Plan) -> InputInvalid:
     inner = given.split(".", maxsplit=1)[0].split("[", maxsplit=1)[0]
     if inner != given and inner in plan.by_id:

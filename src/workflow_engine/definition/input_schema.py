@@ -27,6 +27,9 @@ _META = jsonschema.Draft202012Validator
 # Keywords whose subschemas apply to the same data, not to a part of it.
 _SAME_DATA_LISTS = ("allOf", "anyOf", "oneOf")
 _SAME_DATA = ("not", "if", "then", "else")
+# These look for what the subschemas have seen by following each way to them.
+_UNEVALUATED = frozenset({"unevaluatedProperties", "unevaluatedItems"})
+_MOST_WAYS = 1000
 
 
 def check_schema(schema: Mapping[str, Any], pointer: str) -> Faults:
@@ -128,6 +131,23 @@ def _check_loops(places: Mapping[str, Mapping[str, Any]], pointer: str, faults: 
     if cycle := graph.find_cycle(same_data):
         place = list(places)[cycle[0]]
         faults.add(pointer + place, "invalid-schema", "this schema applies itself to the same data without end")
+    elif any(_UNEVALUATED & part.keys() for part in places.values()) and _most_ways(same_data) > _MOST_WAYS:
+        message = "`unevaluatedProperties` and `unevaluatedItems` take too long here: the references multiply"
+        faults.add(pointer, "invalid-schema", message)
+
+
+def _most_ways(same_data: list[list[int]]) -> int:
+    """How many subschemas one is made of at most, each counted as often as ways lead to it; there is no cycle."""
+    ways: dict[int, int] = {}
+    for start in range(len(same_data)):
+        waiting = [start]
+        while waiting:
+            if missing := [part for part in same_data[waiting[-1]] if part not in ways]:
+                waiting += missing
+            else:
+                last = waiting.pop()
+                ways[last] = 1 + sum(ways[part] for part in same_data[last])
+    return max(ways.values())
 
 
 def _worded(error: jsonschema.ValidationError) -> str:

@@ -2,8 +2,8 @@
 
 Patterns are evaluated by RE2, in time linear to the text: `re`, which the validator uses by itself, does not end in
 practice for `(a+)+$` and a text of forty characters, and nothing can interrupt it. RE2 has no look-around and no
-references back; a schema with such a pattern is refused. `uniqueItems` compares texts instead of all pairs, and `$ref`
-is followed so often and no more, as references to references can double at each step.
+references back; a schema with such a pattern is refused. `uniqueItems` compares texts instead of all pairs. A `$ref` is
+followed once for each value, as references to references can double at each step, and so often and no more.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any
 
@@ -101,25 +102,49 @@ MAX_REFERENCES = 100_000
 
 _FOLLOW: Any = jsonschema.Draft202012Validator.VALIDATORS["$ref"]
 
-_left: ContextVar[list[int]] = ContextVar("references left")
+
+@dataclass(slots=True)
+class _Followed:
+    """The references of one validation.
+
+    Attributes:
+        left: How many more may be followed.
+        first: What is wrong, first of all, with a value that a reference was followed for, by reference and identity;
+            None = nothing.
+    """
+
+    left: int = MAX_REFERENCES
+    first: dict[tuple[str, int], jsonschema.ValidationError | None] = field(default_factory=dict)
+
+
+_followed: ContextVar[_Followed] = ContextVar("references followed")
 
 
 @contextmanager
 def bounded_references() -> Iterator[None]:
     """Bounds one validation. Raises TooManyReferences."""
-    token = _left.set([MAX_REFERENCES])
+    token = _followed.set(_Followed())
     try:
         yield
     finally:
-        _left.reset(token)
+        _followed.reset(token)
 
 
 def _reference(validator: Any, ref: str, value: Any, schema: Any) -> Iterator[jsonschema.ValidationError]:
-    left = _left.get()
-    left[0] -= 1
-    if left[0] < 0:
+    """Follows a reference once for each value. Another time one fault is enough: the others were told."""
+    followed = _followed.get()
+    which = ref, id(value)  # the value lives as long as the validation; the root of references is always the same
+    if which in followed.first:
+        if (known := followed.first[which]) is not None:
+            yield jsonschema.ValidationError.create_from(known)  # those further out write their place into it
+        return
+    followed.left -= 1
+    if followed.left < 0:
         raise TooManyReferences
-    yield from _FOLLOW(validator, ref, value, schema)
+    for error in _FOLLOW(validator, ref, value, schema):
+        followed.first.setdefault(which, jsonschema.ValidationError.create_from(error))
+        yield error
+    followed.first.setdefault(which, None)
 
 
 Validator: Any = extend(  # type: ignore[no-untyped-call]

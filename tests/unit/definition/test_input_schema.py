@@ -85,9 +85,10 @@ def test_at_most_fifty_faults_are_told() -> None:
         (
             {
                 "$ref": "#/$defs/d40",
-                "$defs": {"d0": {}} | {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 2} for n in range(1, 41)},
+                "$defs": {"d0": {"type": "integer"}}
+                | {f"d{n}": {"allOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 2} for n in range(1, 41)},
             },
-            1,
+            "x",
         ),
     ],
 )
@@ -97,6 +98,29 @@ def test_no_schema_takes_for_ever(schema: dict[str, Any], value: Any) -> None:
     with pytest.raises(InputInvalid):
         validate_input(schema, value)
     assert time.process_time() - before < 10
+
+
+@pytest.mark.parametrize("keyword", ["unevaluatedProperties", "unevaluatedItems"])
+def test_references_that_multiply_are_refused_where_each_way_would_be_followed(keyword: str) -> None:
+    def schema(depth: int) -> dict[str, Any]:
+        parts = {f"d{n}": {"anyOf": [{"$ref": f"#/$defs/d{n - 1}"}] * 2} for n in range(1, depth + 1)}
+        return {"$ref": f"#/$defs/d{depth}", "$defs": {"d0": {}} | parts, keyword: False}
+
+    assert check_schema(schema(3), "").found == []
+    (fault,) = check_schema(schema(40), "/input_schema").found
+    assert (fault.pointer, fault.code) == ("/input_schema", "invalid-schema")
+
+
+def test_a_reference_to_the_same_value_is_followed_once_and_tells_the_same_places() -> None:
+    name = {"$ref": "#/$defs/name"}
+    schema = {
+        "allOf": [{"properties": {"a": name}}, {"properties": {"a": name}}],
+        "$defs": {"name": {"properties": {"b": {"type": "integer"}}}},
+    }
+    validate_input(schema, {"a": {"b": 1}})
+    with pytest.raises(InputInvalid) as refused:
+        validate_input(schema, {"a": {"b": "x"}})
+    assert [fault.pointer for fault in refused.value.faults] == ["/input/a/b"] * 2
 
 
 @pytest.mark.parametrize(

@@ -9,11 +9,12 @@ from workflow_engine.api import parameters, schemas, views
 from workflow_engine.api import rerun_examples as examples
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields
-from workflow_engine.api.entering import principal_of
+from workflow_engine.api.entering import principal_of, require
 from workflow_engine.api.idempotency import key_header, read_key
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
-from workflow_engine.api.rerunning import RerunRequest, rerun
+from workflow_engine.api.problems import clip
+from workflow_engine.api.rerunning import RerunRequest, kept_approvals, rerun
 from workflow_engine.api.routes.workflow_id import WorkflowId
 from workflow_engine.api.services import services
 from workflow_engine.api.starting import Key
@@ -48,7 +49,8 @@ _log = get_logger("api")
 )
 async def rerun_workflow(request: Request, workflow_id: WorkflowId) -> Response:
     """The new workflow begins with the results of the steps that do not lie behind `from`; the old one stays as it is.
-    What did not succeed runs again too. `effects` names what is done outside once more; ask with `dry_run` before."""
+    What did not succeed runs again too. `effects` names what is done outside once more; ask with `dry_run` before.
+    To keep what people have approved takes the scope `workflows:control`, too."""
     dry_run = read_parameters(request, [parameters.DRY_RUN, parameters.PRETTY])["dry_run"]
     limit = services(request).settings.max_payload_bytes
     fields = await read_fields(request, ("from", "input", "version"), limit=limit)
@@ -60,6 +62,10 @@ async def rerun_workflow(request: Request, workflow_id: WorkflowId) -> Response:
     )
     if fields.faults:
         raise InputInvalid(fields.faults.found)
+    may_keep = principal_of(request).may(Scope.WORKFLOWS_CONTROL)
+    if not may_keep and (kept := await kept_approvals(services(request).store, workflow_id, asked)):
+        # They approved another run, perhaps with another input: who starts may not decide that it holds for this.
+        require(request, Scope.WORKFLOWS_CONTROL, what=f"Keeping the answers of {clip(', '.join(kept), 200)}")
     key = None if dry_run else Key.of(read_key(request), {"rerun_of": workflow_id, **fields.values})
     by = principal_of(request).name
     if not dry_run:
