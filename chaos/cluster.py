@@ -80,7 +80,7 @@ class Cluster:
             directory / "postgres",
             port=port(),
             log=self.logs / "postgres.log",
-            settings={"max_connections": str(MAX_CONNECTIONS), "superuser_reserved_connections": "3"},
+            settings={"max_connections": str(MAX_CONNECTIONS), "log_min_duration_statement": "1s"},
         )
         self.redis = Valkey(directory / "valkey", preferred_port=port(), log=self.logs / "valkey.log")
         self.ways = {

@@ -57,6 +57,7 @@ _PING_SECONDS = 3.0
 _TRY_SECONDS = 2.0  # between the tries of those who do not lead
 _TOGETHER_SECONDS = 0.2  # what is due so soon is done now, so that one look serves all
 _SHARE = 20  # a duty that finds nothing may take one part in so many of the time
+_SLACK_SECONDS = 1.0  # that one which others wait for may come late for that reason
 
 
 def duties(settings: Settings, store: Store) -> list[Duty]:
@@ -113,7 +114,7 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: 
                 await _until_one_fails(
                     running,
                     _stay(connection),
-                    _work(connected, todo, Concerns(store, todo, webhooks), log),
+                    _work(connected, todo, Concerns(store, todo, webhooks), settings.sweep_seconds, log),
                     PendingMirror(settings, store, mirror, epoch).run(),
                     LockMirror(settings, store, mirror, epoch).run(),
                     webhooks.run(),
@@ -172,7 +173,22 @@ async def _stay(connection: psycopg.AsyncConnection[Any]) -> None:
         await asyncio.sleep(_PING_SECONDS)
 
 
-async def _work(connected: float, todo: Sequence[Duty], concerns: Concerns, log: FilteringBoundLogger) -> None:
+def next_sweep(every: float, took: float, *, prompt: bool) -> float:
+    """Seconds from the start of a sweep that took so long and found nothing to the start of the next one.
+
+    Sweeps are dear while a transaction is held open, since all that has ended is still read then, and they come less
+    often. Those that others wait for (`prompt`) come in time all the same: a sweep may only have waited for a Postgres
+    that was busy, or silent for a moment.
+    """
+    dear = _SHARE * took
+    if prompt:
+        dear = min(dear, max(every + _SLACK_SECONDS, 2 * took))
+    return max(every, dear)
+
+
+async def _work(
+    connected: float, todo: Sequence[Duty], concerns: Concerns, prompt: float, log: FilteringBoundLogger
+) -> None:
     due = {duty.name: connected + duty.patience for duty in todo}
     while True:
         soon = time.monotonic() + _TOGETHER_SECONDS
@@ -195,6 +211,6 @@ async def _work(connected: float, todo: Sequence[Duty], concerns: Concerns, log:
                 log.info("swept", duty=duty.name, **done)
                 due[duty.name] = 0.0  # there may be more
             else:
-                # Dear while a transaction is held open: then all that has ended is still read.
-                due[duty.name] = max(due[duty.name], started + _SHARE * (time.monotonic() - started))
+                took = time.monotonic() - started
+                due[duty.name] = started + next_sweep(duty.every, took, prompt=duty.every <= prompt)
         await asyncio.sleep(max(0.05, min(due.values()) - time.monotonic()))
