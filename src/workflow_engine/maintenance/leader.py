@@ -61,7 +61,7 @@ _SLACK_SECONDS = 1.0  # that one which others wait for may come late for that re
 
 
 def duties(settings: Settings, store: Store) -> list[Duty]:
-    """All duties, in the order in which they are done."""
+    """The duties that are done one after the other, in this order."""
     found: list[Duty] = [
         ExpiredLeases(settings, store),
         DueTasks(settings, store),
@@ -73,7 +73,6 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         EmittedSignals(settings, store),
         LeakedJobs(settings, store),
         LostJobs(settings, store),
-        Invariants(settings, store),
         Retired(settings, store),
         AuditRetention(settings, store),
         Partitions(settings, store),
@@ -110,11 +109,14 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: 
                 await _warn_of_settings(connection, log)
                 metrics.engine_leader.set(1)
                 todo = duties(settings, store)  # made anew: they remember what they told, and another has led meanwhile
+                beside: list[Duty] = [Invariants(settings, store)]  # takes its time, and no other has to wait for it
                 webhooks = Webhooks(settings, store)
+                concerns = Concerns(store, todo, webhooks)
                 await _until_one_fails(
                     running,
                     _stay(connection),
-                    _work(connected, todo, Concerns(store, todo, webhooks), settings.sweep_seconds, log),
+                    _work(connected, todo, concerns, settings.sweep_seconds, log),
+                    _work(connected, beside, concerns, settings.sweep_seconds, log),
                     PendingMirror(settings, store, mirror, epoch).run(),
                     LockMirror(settings, store, mirror, epoch).run(),
                     webhooks.run(),
