@@ -14,8 +14,8 @@ def test_a_dear_one_takes_a_twentieth_of_the_time() -> None:
     assert next_sweep(5.0, 1.0, prompt=False) == 20.0
 
 
-def test_a_dear_one_that_others_wait_for_is_a_second_late_at_most() -> None:
-    assert next_sweep(5.0, 1.0, prompt=True) == 6.0
+def test_a_dear_one_that_others_wait_for_is_half_a_second_late_at_most() -> None:
+    assert next_sweep(5.0, 1.0, prompt=True) == 5.5
     assert next_sweep(5.0, 0.27, prompt=True) == pytest.approx(5.4)
 
 

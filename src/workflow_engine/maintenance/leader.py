@@ -57,7 +57,7 @@ _PING_SECONDS = 3.0
 _TRY_SECONDS = 2.0  # between the tries of those who do not lead
 _TOGETHER_SECONDS = 0.2  # what is due so soon is done now, so that one look serves all
 _SHARE = 20  # a duty that finds nothing may take one part in so many of the time
-_SLACK_SECONDS = 1.0  # that one which others wait for may come late for that reason
+_SLACK_SECONDS = 0.5  # that one which others wait for may come late for that reason
 
 
 def duties(settings: Settings, store: Store) -> list[Duty]:
