@@ -121,6 +121,11 @@ def is_overtaken(error: psycopg.Error) -> bool:
     return (error.sqlstate or "").startswith(("42", "0A"))
 
 
+def is_outdated(error: psycopg.Error) -> bool:
+    """A statement that the connection has prepared has other columns since a migration, and would fail for ever."""
+    return error.sqlstate == "0A000"
+
+
 def count_error(error: psycopg.Error) -> None:
     """Count what Postgres refused or did not answer; what our functions raise on purpose is no error."""
     if not (error.sqlstate or "").startswith("WF"):
@@ -233,8 +238,9 @@ class Pool:
             except psycopg.Error as error:
                 count_error(error)
                 last = again + 1 == _TRIES
-                if is_away(error):
-                    await self._pool.drain()  # the other connections are of the same outage; asking them may hang
+                if is_away(error) or is_outdated(error):
+                    # The other connections are of the same outage, where asking them may hang, or have the same plans.
+                    await self._pool.drain()
                 may_pass = is_conflict(error) or (repeatable and is_away(error)) or (again == 0 and is_overtaken(error))
                 if may_pass and not last:
                     await asyncio.sleep(random.uniform(0, 0.01 * 2**again))  # noqa: S311
