@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.maintenance.duty import Duty
+from workflow_engine.maintenance.expired_leases import ExpiredLeases
 from workflow_engine.maintenance.narrator import Narrator
 from workflow_engine.maintenance.webhooks import Webhooks
 from workflow_engine.observability.logs import get_logger
@@ -19,19 +20,22 @@ class Concerns:
         self._maintenance = store.maintenance
         self._all = frozenset(duty.name for duty in duties)
         self._narrator = next((duty for duty in duties if isinstance(duty, Narrator)), None)
+        self._hearings = [duty.hearing for duty in duties if isinstance(duty, ExpiredLeases)]
         self._webhooks = webhooks
         self._log = get_logger("maintenance")
 
     async def look(self) -> frozenset[str]:
         """The names of the duties that may have something to do; all of them if it cannot be told."""
         try:
-            concerned = await self._maintenance.concerns(self._narrator.seen if self._narrator else None)
+            concerned, now = await self._maintenance.concerns(self._narrator.seen if self._narrator else None)
         except StoreUnavailable as error:
             self._log.warning("duties postponed", error=error.detail)
             return frozenset()
         except Exception:  # a bug here must not end the duties
             self._log.exception("concerns unknown")
             return self._all
+        for hearing in self._hearings:
+            hearing.heard(now)
         if self._webhooks.name in concerned:
             self._webhooks.due.set()
         return concerned

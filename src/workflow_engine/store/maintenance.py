@@ -17,9 +17,16 @@ class Maintenance:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def concerns(self, events: int | None) -> frozenset[str]:
-        """The names of duties that may have something to do; `events` is the last event that was told, if all were."""
-        return frozenset(await self._pool.value("select workflow.concerns(%s)", [events], repeatable=True))
+    async def concerns(self, events: int | None) -> tuple[frozenset[str], datetime]:
+        """The names of duties that may have something to do, and the time by the clock of Postgres.
+
+        Args:
+            events: The last event that was told, if all were.
+        """
+        concerned, now = await self._pool.value(
+            "select jsonb_build_array(workflow.concerns(%s), clock_timestamp())", [events], repeatable=True
+        )
+        return frozenset(concerned), datetime.fromisoformat(now)
 
     async def sweep_expired_leases(
         self, *, max_crashes: int, grace_seconds: float, heard_at: datetime | None, limit: int

@@ -123,7 +123,8 @@ async def test_it_is_asked_for_as_long_as_something_may_be_untold(
     narrator: Narrator, store: Store, settings: Settings
 ) -> None:
     async def is_asked_for() -> bool:
-        return narrator.name in await store.maintenance.concerns(narrator.seen)
+        concerned, _ = await store.maintenance.concerns(narrator.seen)
+        return narrator.name in concerned
 
     assert await is_asked_for(), "it has told nothing yet"
     with (
