@@ -98,6 +98,7 @@ def test_everything_of_a_workflow_goes_with_it(engine: Engine) -> None:
             " and not (quote_ident(table_schema) || '.' || quote_ident(table_name))::regclass::oid = any("
             "array(select oid from pg_class where relispartition))"
             " and column_name in ('workflow_id', 'task_id')"
+            " and table_name <> 'audit'"  # who did what to it is kept for its own time
         )
     ]
     function = SOURCE.read_text()
