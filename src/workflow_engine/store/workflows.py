@@ -394,13 +394,13 @@ class Workflows:
             f"select {_SUMMARY} from workflow.workflow_list"
             " where (cardinality(%(status)s::text[]) = 0 or status = any(%(status)s))"
             " and (%(name)s::text is null or name = %(name)s)"
-            " and labels @> %(labels)s::jsonb"
             " and (%(since)s::timestamptz is null or created_at >= %(since)s)"
             " and (%(until)s::timestamptz is null or created_at < %(until)s)"
             " and (%(ids)s::uuid[] is null or id = any(%(ids)s))"
             " and (%(before)s::uuid is null or id < %(before)s)"
-            # Not as one more `null or`: the index of children would not be used.
+            # Not as one more `null or`: the index of children would not be used, and that of labels by a plan for any.
             f"{'' if parent is None else ' and parent_id = %(parent)s'}"
+            f"{' and labels @> %(labels)s::jsonb' if labels else ''}"
             " order by id desc limit %(limit)s",
             {
                 "status": list(status),
