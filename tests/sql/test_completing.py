@@ -77,7 +77,7 @@ def test_each_attempt_is_a_new_job_and_a_new_token(engine: Engine) -> None:
 def test_output_of_a_success_is_kept_and_none_is_null(engine: Engine) -> None:
     engine.define({"a": [], "b": []})
     workflow = engine.start()
-    a, b = engine.claim()
+    a, b = sorted(engine.claim(), key=lambda c: c.step)
     engine.finish(a.succeeded({"rows": 3}), b.succeeded())
     assert engine.task(workflow, "a")["output"] == {"rows": 3}
     assert engine.value("select output::text from workflow.tasks where id = %s", b.task_id) == "null"
@@ -86,7 +86,7 @@ def test_output_of_a_success_is_kept_and_none_is_null(engine: Engine) -> None:
 def test_record_is_stored_with_the_success_and_only_with_it(engine: Engine) -> None:
     engine.define({"a": [], "b": []})
     engine.start()
-    a, b = engine.claim()
+    a, b = sorted(engine.claim(), key=lambda c: c.step)
     engine.finish(a.succeeded(record={"n": 1}), b.skipped() | {"record": {"n": 2}})
     assert [(r["step"], r["data"]) for r in engine.rows("select * from workflow.records")] == [("a", {"n": 1})]
 

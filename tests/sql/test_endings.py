@@ -449,7 +449,7 @@ def test_an_item_that_ended_in_the_commit_of_a_terminate_is_kept_by_a_retry(engi
     workflow = engine.start()
     claims = {c.step: c for c in engine.claim()}
     engine.finish(claims["map"].opens(1, 2))
-    first, second = engine.claim()
+    first, second = sorted(engine.claim(), key=lambda c: c.task_id)
     engine.finish(second.succeeded(2))
     engine.finish(terminated(claims["end"], status="failed"), first.succeeded(1))
     assert engine.status(workflow) == "failed"
