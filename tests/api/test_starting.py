@@ -297,7 +297,7 @@ def test_a_large_definition_does_not_keep_other_requests_waiting(api: httpx.Clie
             longest = max(longest, api.get("/api/v1/livez").elapsed.total_seconds())
 
     assert large.result().status_code == 202
-    assert longest < 1
+    assert longest < large.result().elapsed.total_seconds() / 2
     tasks = api.get(f"{large.result().headers['location']}/tasks")
     assert len(tasks.json()) == 1000
     assert "next" in tasks.links
