@@ -2,6 +2,7 @@
 
 import json
 import logging
+import math
 import re
 import threading
 import time
@@ -183,9 +184,9 @@ def test_both_lines_of_an_attempt_cost_less_than_one_of_the_general_kind(
             for attempt in attempts:
                 log.info("task picked up", workflow_id=attempt.workflow_id, task_id=attempt.task_id, step="fetch")
 
-    costs = {}
-    for told in (told_by_transitions, told_by_structlog):
+    costs = dict.fromkeys(("told_by_transitions", "told_by_structlog"), math.inf)
+    for told in (told_by_transitions, told_by_structlog) * 3:
         began = time.process_time()
         told()
-        costs[told.__name__] = time.process_time() - began
+        costs[told.__name__] = min(costs[told.__name__], time.process_time() - began)
     assert costs["told_by_transitions"] < costs["told_by_structlog"], costs
