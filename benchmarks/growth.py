@@ -129,6 +129,11 @@ def _table(title: str, figures: list[Figure]) -> Table:
     return Table(title, rows)
 
 
+def _sizes(profile: Profile) -> tuple[int, int]:
+    """Singles, and chains of 10, of one load."""
+    return 1000 * profile.load_factor, 100 * profile.load_factor
+
+
 def _load_table(figures: list[Figure], profile: Profile) -> Table:
     empty, *others = figures
     rows = [Row(empty)]
@@ -136,7 +141,7 @@ def _load_table(figures: list[Figure], profile: Profile) -> Table:
         ratio = figure.ratio_to(empty)
         met = ratio >= _THROUGHPUT_GOAL
         rows.append(Row(figure, (("x empty", ratio),), goal=f">= {_THROUGHPUT_GOAL:g} x empty", met=met))
-    singles, chains = 1000 * profile.load_factor, 100 * profile.load_factor
+    singles, chains = _sizes(profile)
     return Table(f"Throughput of {singles:,} singles and {chains} chains of 10, two workers with {_SLOTS} slots", rows)
 
 
@@ -149,10 +154,8 @@ def _measure_loads(urls: Mapping[str, str], profile: Profile) -> list[Figure]:
 
 
 async def _run_loads(urls: Mapping[str, str], profile: Profile) -> list[Figure]:
-    loads = [
-        Load.of("", definitions.single(), 1000 * profile.load_factor),
-        Load.of("", definitions.chain(10), 100 * profile.load_factor),
-    ]
+    singles, chains = _sizes(profile)
+    loads = [Load.of("", definitions.single(), singles), Load.of("", definitions.chain(10), chains)]
     steps = sum(load.steps for load in loads)
     figures = [Figure(label, "steps/s") for label in urls]
     async with AsyncExitStack() as stack:
