@@ -280,7 +280,8 @@ def test_a_wrong_method_names_all_right_ones(shared_api: httpx.Client) -> None:
     assert answer.headers["allow"] == "GET, HEAD, OPTIONS, POST"
 
     assert_problem(shared_api.get(f"{START}/batch/cancel"), 405, "method-not-allowed")
-    assert_problem(shared_api.request("BREW", START), 405, "method-not-allowed")
+    assert_problem(shared_api.request("PROPFIND", START), 405, "method-not-allowed")
+    assert_problem(shared_api.request("BREW", START), 400, "malformed-request")
     assert answer.json()["detail"].endswith(" is not possible here; possible are GET, HEAD, OPTIONS, POST.")
 
 

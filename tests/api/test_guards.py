@@ -125,6 +125,16 @@ def test_a_change_from_a_page_of_ours_is_looked_at(strict: httpx.Client) -> None
         ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", 400, "malformed-request"),
         ("GET / HTTP/1.1\r\nHost: a\r\nX: \0\r\n\r\n", 400, "malformed-request"),
         ("POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n", 400, "malformed-request"),
+        (
+            "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+            400,
+            "malformed-request",
+        ),
+        (
+            f"POST {START} HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\nno number\r\n",
+            400,
+            "malformed-request",
+        ),
         ("\x16\x03\x01\x02\r\n\r\n", 400, "malformed-request"),  # TLS
         (f"GET /{'x' * 8200} HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n", 414, "uri-too-long"),
         (f"GET / HTTP/1.1\r\nHost: a\r\nConnection: close\r\nX: {'x' * 2100}\r\n\r\n", 431, "headers-too-large"),
@@ -165,6 +175,22 @@ def test_slow_requests_one_after_the_other_are_each_given_their_time(strict: htt
             assert b"HTTP/1.1 200 OK\r\n" in list(iter(answers.readline, b'{"status":"ok"}\n'))
             connection.sendall(request[5:])
             assert b"HTTP/1.1 200 OK\r\n" in list(iter(answers.readline, b'{"status":"ok"}\n'))
+
+
+def test_requests_sent_at_once_are_answered_in_their_order_also_before_what_is_no_request(strict: httpx.Client) -> None:
+    first, second = (f"GET {API}/{path} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for path in ("livez", "nowhere"))
+
+    answers = said(strict, first + second + b"no request\r\n\r\n" + first)
+
+    assert [line for line in answers.splitlines() if line.startswith(b"HTTP/1.1 ")] == [
+        b"HTTP/1.1 200 OK",
+        b"HTTP/1.1 404 Not Found",
+    ]
+
+
+def test_who_wants_to_speak_something_else_is_answered_all_the_same(strict: httpx.Client) -> None:
+    asked = f"GET {API}/livez HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\nPRI * HTTP/2.0"
+    assert said(strict, asked.encode()).startswith(b"HTTP/1.1 200 ")
 
 
 def test_more_requests_than_allowed_are_told_when_to_come_again(

@@ -10,12 +10,10 @@ from starlette.types import Lifespan
 
 from workflow_engine.api.answers import API
 from workflow_engine.api.auditing import Auditing
-from workflow_engine.api.bodies import take_no_other_body
 from workflow_engine.api.docs_page import docs_router
 from workflow_engine.api.entering import enter
 from workflow_engine.api.envelope import Envelope
 from workflow_engine.api.guards import Guards
-from workflow_engine.api.operating import show_operation
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
@@ -49,6 +47,7 @@ from workflow_engine.api.routes import (
     workers,
     workflows,
 )
+from workflow_engine.api.routing import add_routes
 from workflow_engine.settings import VERSION, Settings
 
 _DESCRIPTION = """A durable workflow engine on Postgres.
@@ -91,7 +90,8 @@ def build_app(lifespan: Lifespan[FastAPI], settings: Settings) -> FastAPI:
         redoc_url=None,
         redirect_slashes=False,  # a redirected POST loses its body with many clients
     )
-    for routes in (
+    add_routes(
+        app,
         starts.router,
         trials.router,
         definitions.router,
@@ -120,8 +120,7 @@ def build_app(lifespan: Lifespan[FastAPI], settings: Settings) -> FastAPI:
         audit.router,
         whoami.router,
         problems.router,
-    ):
-        app.include_router(routes, dependencies=[Depends(take_no_other_body), Depends(show_operation)])
+    )
     app.include_router(health.router, prefix=API)
     app.include_router(health.router, include_in_schema=False)
     app.include_router(health.metrics_router)

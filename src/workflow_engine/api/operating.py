@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, nullcontext
 
 from fastapi import Request
 
@@ -12,12 +12,12 @@ from workflow_engine.store.pool import as_uuid
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
 
 
-async def show_operation(request: Request) -> AsyncIterator[None]:
-    """A dependency of all routes: those that change one workflow show it for as long as the request takes."""
-    workflow_id = as_uuid(request.path_params.get("workflow_id", ""))
-    if request.method in _SAFE or workflow_id is None:
-        yield
-        return
+def shown_operation(request: Request) -> AbstractAsyncContextManager[None]:
+    """Around the handlers of all routes: those that change one workflow show it for as long as they take."""
+    if request.method in _SAFE or "workflow_id" not in request.path_params:
+        return nullcontext()
+    workflow_id = as_uuid(request.path_params["workflow_id"])
+    if workflow_id is None:
+        return nullcontext()
     what = f"{request.method} {request.url.path.rstrip('/').rpartition('/')[2]}"
-    async with services(request).operations.during(workflow_id, what):
-        yield
+    return services(request).operations.during(workflow_id, what)

@@ -1,19 +1,19 @@
-"""HTTP/1.1 on one connection: uvicorn's, in bounded time, and with a problem for what is no request.
+"""HTTP/1.1 on one connection: uvicorn's, in bounded time and memory, and with a problem for what is no request.
 
-A request has to arrive within a time, its headers and its body, and an answer has to be read. What does neither is cut
+A request has to arrive within a time, its head and its body, and an answer has to be read. What does neither is cut
 off: a connection costs its sender nothing and us a file and memory.
 """
 
 from __future__ import annotations
 
 import asyncio
-import sys
 import uuid
+from enum import Enum, auto
 from typing import Any
 
-import h11
+import httptools
 from uvicorn.config import Config
-from uvicorn.protocols.http.h11_impl import STATUS_PHRASES, H11Protocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from workflow_engine.api.answers import dump
 from workflow_engine.api.problem_types import PROBLEM_TYPES
@@ -25,34 +25,76 @@ _BODY_GRACE_SECONDS = 2.0  # the application, which reads the body, answers firs
 _log = get_logger("api")
 
 
-class BoundedProtocol(H11Protocol):
-    """One connection. `request_seconds` is how long a request may take to arrive, and an answer to be taken."""
+class _Part(Enum):
+    """What of a request is arriving."""
+
+    NOTHING = auto()
+    HEAD = auto()
+    BODY = auto()
+
+
+class BoundedProtocol(HttpToolsProtocol):
+    """One connection.
+
+    `request_seconds` is how long a request may take to arrive, and an answer to be taken; `max_head_bytes` how much
+    of a head is kept that has not come to its end.
+    """
 
     request_seconds = 30.0
+    max_head_bytes = 64 * 1024
 
     def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
-        self._arriving: tuple[object, bool] | None = None  # the request that is arriving: the one before, and its part
+        self._part = _Part.NOTHING
+        self._head_bytes = 0
+        self._is_deaf = False  # nothing that still comes is looked at
         self._arrival: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        self._arrival = self.loop.call_later(self.request_seconds, self._give_up)
-
-    def data_received(self, data: bytes) -> None:
-        super().data_received(data)
-        self._watch()
-
-    def on_response_complete(self) -> None:
-        super().on_response_complete()
-        self._watch()
+        self._await_arrival(self.request_seconds)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        for timer in (self._arrival, self._taking):
-            if timer is not None:
-                timer.cancel()
+        self._await_arrival(None)
+        if self._taking is not None:
+            self._taking.cancel()
         super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self._is_deaf:
+            return
+        self._unset_keepalive_if_required()
+        if self._part is not _Part.BODY:
+            self._head_bytes += len(data)
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            self._end_after_answers()  # nothing else is spoken here: the answer is that to the request as it is
+        except httptools.HttpParserError as error:
+            self._refuse("malformed-request", f"This is no HTTP request: {error.__context__ or error}.")
+        else:
+            if self._part is _Part.HEAD and self._head_bytes > self.max_head_bytes:
+                self._refuse("headers-too-large", "The headers are too large.")
+
+    def on_message_begin(self) -> None:
+        super().on_message_begin()
+        self._part = _Part.HEAD
+        self._await_arrival(self.request_seconds)
+
+    def on_headers_complete(self) -> None:
+        hosts = sum(name == b"host" for name, _ in self.headers)
+        if hosts > 1 or (hosts == 0 and self.parser.get_http_version() == "1.1"):
+            raise ValueError(f"it has {hosts} headers Host instead of one")
+        self._part = _Part.BODY
+        self._head_bytes = 0
+        self._await_arrival(self.request_seconds + min(_BODY_GRACE_SECONDS, self.request_seconds))
+        super().on_headers_complete()
+
+    def on_message_complete(self) -> None:
+        self._part = _Part.NOTHING
+        self._await_arrival(None)
+        super().on_message_complete()
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -65,56 +107,58 @@ class BoundedProtocol(H11Protocol):
             self._taking = None
         super().resume_writing()
 
-    def send_400_response(self, msg: str) -> None:
-        """Answer what is no request; uvicorn calls this while it handles the error that says so."""
-        error = sys.exc_info()[1]
-        status = getattr(error, "error_status_hint", 400)
-        if status == 431:
-            self._refuse("headers-too-large", "The headers are too large.")
-        else:
-            self._refuse("malformed-request", f"This is no HTTP request: {error or msg}.")
+    @property
+    def _owes_answers(self) -> bool:
+        """To requests that came before what is arriving now."""
+        if self._part is _Part.BODY:
+            return bool(self.pipeline)
+        return self.cycle is not None and not self.cycle.response_complete
 
-    def _watch(self) -> None:
-        """Begin to wait for the rest of a request of which something has come, or stop when all of it is there."""
-        state = self.conn.their_state
-        in_head = state is h11.IDLE and bool(self.conn.trailing_data[0])
-        arriving = (self.cycle, in_head) if in_head or state is h11.SEND_BODY else None
-        if arriving == self._arriving and arriving is not None:
-            return
+    def _await_arrival(self, seconds: float | None) -> None:
         if self._arrival is not None:
             self._arrival.cancel()
-            self._arrival = None
-        self._arriving = arriving
-        if arriving is not None:
-            grace = 0.0 if in_head else min(_BODY_GRACE_SECONDS, self.request_seconds)
-            self._arrival = self.loop.call_later(self.request_seconds + grace, self._give_up)
+        self._arrival = None if seconds is None else self.loop.call_later(seconds, self._give_up)
 
     def _give_up(self) -> None:
         if self.transport.is_closing():
             return
-        if self.conn.their_state is h11.IDLE and self.conn.trailing_data[0]:
+        if self._part is _Part.HEAD:
             self._refuse("request-timeout", f"The request did not arrive within {self.request_seconds:g} s.")
         else:
             self.transport.abort()
 
+    def _end_after_answers(self) -> None:
+        self._is_deaf = True
+        self._await_arrival(None)
+        self.cycle.keep_alive = False
+        if self.cycle.response_complete:
+            self.transport.close()
+
     def _refuse(self, code: str, detail: str) -> None:
-        """The last answer on this connection; none when another one has begun."""
+        """The last answer on this connection; none when there are others to be given first, or one has begun."""
         metrics.refused_requests.labels(code).inc()
         request_id = uuid.uuid4().hex
         client = self.client[0] if self.client else None
         _log.info("request refused", code=code, detail=detail, client=client, request_id=request_id)
-        if self.conn.our_state in (h11.IDLE, h11.SEND_RESPONSE):
-            status = PROBLEM_TYPES[code].status
+        if self._owes_answers:
+            self._end_after_answers()
+            return
+        self._is_deaf = True
+        self._await_arrival(None)
+        refused = self.cycle if self._part is _Part.BODY else None
+        if refused is None or not refused.response_started:
             content = dump(problem_content(code, detail, request_id))
-            headers = [
-                ("Content-Type", MEDIA_TYPE),
-                ("Content-Length", str(len(content))),
-                ("Cache-Control", "no-store"),
-                ("X-Content-Type-Options", "nosniff"),
-                ("X-Request-Id", request_id),
-                ("Connection", "close"),
-            ]
-            response = h11.Response(status_code=status, headers=headers, reason=STATUS_PHRASES[status])
-            for event in (response, h11.Data(data=content), h11.EndOfMessage()):
-                self.transport.write(self.conn.send(event) or b"")
+            headers = {
+                "Content-Type": MEDIA_TYPE,
+                "Content-Length": str(len(content)),
+                "Cache-Control": "no-store",
+                "X-Content-Type-Options": "nosniff",
+                "X-Request-Id": request_id,
+                "Connection": "close",
+            }
+            head = "".join(f"{name}: {value}\r\n" for name, value in headers.items())
+            self.transport.write(STATUS_LINE[PROBLEM_TYPES[code].status] + head.encode() + b"\r\n" + content)
+        if refused is not None:
+            refused.disconnected = True  # what the application says to it comes too late
+            refused.message_event.set()
         self.transport.close()

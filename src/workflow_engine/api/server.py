@@ -46,22 +46,25 @@ def server_config(
         port: Another port than that of the settings; 0 = a free one.
         grace_seconds: What requests in progress get at the end.
     """
-    protocol = type("Protocol", (BoundedProtocol,), {"request_seconds": settings.request_timeout})
+    bounds = {
+        "request_seconds": settings.request_timeout,
+        # Told apart in `guards`; beyond both together nothing is kept at all.
+        "max_head_bytes": settings.max_header_bytes + MAX_TARGET_BYTES,
+    }
     return uvicorn.Config(
         app,
         factory=isinstance(app, str),
         host=settings.host,
         port=settings.port if port is None else port,
-        http=protocol,
+        http=type("Protocol", (BoundedProtocol,), bounds),
         ws="none",
+        loop="uvloop",
         lifespan="on",
         access_log=False,  # the application logs its requests itself, with their workflow
         log_config=None,
         server_header=False,
         proxy_headers=bool(settings.trusted_proxies),
         forwarded_allow_ips=settings.trusted_proxies,
-        # Told apart in `guards`; beyond both together nothing is kept at all.
-        h11_max_incomplete_event_size=settings.max_header_bytes + MAX_TARGET_BYTES,
         timeout_graceful_shutdown=grace_seconds,
     )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
@@ -14,6 +14,7 @@ from workflow_engine.api.entering import principal_of
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import clip
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import clipped
 from workflow_engine.definition.input_schema import check_schema, validate_input
@@ -24,13 +25,12 @@ from workflow_engine.store.pool import as_uuid
 
 _LONGEST_NAME = 200
 _PAGE = parameters.page(100)
+ApprovalId = Annotated[str, Path(description="The id of an approval.")]
 
-router = APIRouter(prefix=f"{API}/approvals")
+router = routes_under(f"{API}/approvals")
 
 
-async def _approval(
-    request: Request, approval_id: Annotated[str, Path(description="The id of an approval.")]
-) -> Approval:
+async def _approval(request: Request, approval_id: str) -> Approval:
     """The approval of this id.
 
     Raises:
@@ -44,9 +44,6 @@ async def _approval(
     found = await services(request).store.approvals.get(id)
     request.scope["workflow_id"] = str(found.workflow_id)  # for the log line of this request
     return found
-
-
-ApprovalOfPath = Annotated[Approval, Depends(_approval)]
 
 
 @router.get(
@@ -82,8 +79,9 @@ async def list_approvals(request: Request) -> Response:
         problems=(404,),
     ),
 )
-async def get(request: Request, approval: ApprovalOfPath) -> Response:
+async def get(request: Request, approval_id: ApprovalId) -> Response:
     """With the form that `data` of an answer must fit, if there is one."""
+    approval = await _approval(request, approval_id)
     read_parameters(request, [parameters.PRETTY])
     return json_answer(request, views.approval(approval))
 
@@ -100,9 +98,10 @@ async def get(request: Request, approval: ApprovalOfPath) -> Response:
         problems=(404, 409),
     ),
 )
-async def answer(request: Request, approval: ApprovalOfPath) -> Response:
+async def answer(request: Request, approval_id: ApprovalId) -> Response:
     """The first answer counts. The same answer again changes nothing; another one is refused, and so is one that comes
     after the time of the approval. Where keys are needed, only its assignees and admins may answer."""
+    approval = await _approval(request, approval_id)
     read_parameters(request, [parameters.PRETTY])
     _check_assignee(request, approval)
     outcome, data, by = await _read_answer(request, approval)

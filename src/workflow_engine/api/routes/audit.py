@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import access_views as views
@@ -10,6 +10,7 @@ from workflow_engine.api import parameters, schemas
 from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 
 _PAGE = parameters.page(100, of_tasks=True)
@@ -23,7 +24,7 @@ _PARAMETERS = (
     *_PAGE,
 )
 
-router = APIRouter(prefix=f"{API}/audit")
+router = routes_under(f"{API}/audit")
 
 
 @router.get(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas
@@ -12,14 +12,15 @@ from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
-from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.workflow_fields import read_bounds
 from workflow_engine.errors import InputInvalid
 
 _BOUNDS = ("tokens", "cost_usd", "steps")
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 
 
 @router.post(
@@ -37,6 +38,7 @@ router = APIRouter(prefix=f"{API}/workflows")
 async def set_budget(request: Request, workflow_id: WorkflowId) -> Response:
     """The bounds that are named are replaced, what was used up stays. A workflow that its budget had paused goes on
     when it is not used up any more; so do those it started."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     read_parameters(request, [parameters.PRETTY])
     fields = await read_fields(request, (*_BOUNDS, "on_exceeded"), limit=services(request).settings.max_payload_bytes)
     budget = read_bounds(fields)

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import bulk_examples as examples
@@ -17,6 +17,7 @@ from workflow_engine.api.bodies import read_fields, read_texts
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import clip
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.fields import Fields
 from workflow_engine.errors import EngineError, Fault, InputInvalid, StoreUnavailable
@@ -35,7 +36,7 @@ _LIVE = (WorkflowStatus.PENDING, WorkflowStatus.RUNNING)
 _Result = dict[str, Any]
 _Act = Callable[[WorkflowSummary], Awaitable[Mapping[str, Any]]]
 
-router = APIRouter(prefix=f"{API}/workflows/bulk")
+router = routes_under(f"{API}/workflows/bulk")
 
 
 @router.post(

@@ -6,7 +6,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import definition_examples as examples
@@ -17,6 +17,7 @@ from workflow_engine.api.bodies import read_document
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.diff import as_yaml, compare, unified
 from workflow_engine.definition.faults import clipped
@@ -37,23 +38,20 @@ _ONE = {
 }
 # What belongs to one workflow: a copied body of `POST /workflows` is told so.
 _OF_A_START = ("input",)
+Name = Annotated[str, Path(description="The name of a definition.")]
 
-router = APIRouter(prefix=f"{API}/definitions")
+router = routes_under(f"{API}/definitions")
 _log = get_logger("api")
 
 
-def _read_name(name: Annotated[str, Path(description="The name of a definition.")]) -> str:
-    """A name that can be one.
+def _check_name(name: str) -> None:
+    """Refuse what cannot be a name.
 
     Raises:
         DefinitionNotFound: It cannot.
     """
     if "\0" in name or len(name) > _MAX_NAME:
         raise DefinitionNotFound(f"Workflow definition not found: {clipped(name)}")
-    return name
-
-
-Name = Annotated[str, Depends(_read_name)]
 
 
 @router.get(
@@ -154,6 +152,7 @@ async def validate(request: Request) -> Response:
 )
 async def get(request: Request, name: Name) -> Response:
     """What a start by name alone uses is `pinned_version`, else `latest_version`."""
+    _check_name(name)
     values = read_parameters(request, [parameters.WHICH_VERSION, _YAML, parameters.PRETTY])
     found = await services(request).store.definitions.get(name, values["version"])
     return _shown(request, found, values["format"])
@@ -173,6 +172,7 @@ async def get(request: Request, name: Name) -> Response:
 async def delete(request: Request, name: Name) -> Response:
     """Starts by this name are answered with 409. Its workflows go on to their end and its versions can still be read;
     registering it again, with any content, takes the deletion back. Deleting it again changes nothing."""
+    _check_name(name)
     read_parameters(request, [parameters.PRETTY])
     definitions = services(request).store.definitions
     if await definitions.disable(name):
@@ -194,6 +194,7 @@ async def delete(request: Request, name: Name) -> Response:
 )
 async def list_versions(request: Request, name: Name) -> Response:
     """The same as in `GET /workflows/versions`, of one definition."""
+    _check_name(name)
     values = read_parameters(request, [*_VERSION_PAGE, parameters.PRETTY])
     limit = values["limit"]
     found = await services(request).store.definitions.versions_of(
@@ -219,6 +220,7 @@ async def get_version(
     request: Request, name: Name, version: Annotated[str, Path(description="The number of a version.")]
 ) -> Response:
     """Versions never change."""
+    _check_name(name)
     form = read_parameters(request, [_YAML, parameters.PRETTY])["format"]
     if not (version.isascii() and version.isdecimal()) or not 1 <= int(version[:11]) <= _LARGEST_VERSION:
         raise DefinitionNotFound(
@@ -249,6 +251,7 @@ async def get_version(
 async def diff(request: Request, name: Name) -> Response:
     """By default what the latest version changed. Steps are told apart by their ids, at every level: one that only
     moved has not changed."""
+    _check_name(name)
     values = read_parameters(request, [parameters.FROM_VERSION, parameters.TO_VERSION, _TEXT, parameters.PRETTY])
     definitions = services(request).store.definitions
     new = await definitions.get(name, values["to"])

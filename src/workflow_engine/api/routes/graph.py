@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas
@@ -17,6 +17,7 @@ from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
 from workflow_engine.api.routes.workflow_id import read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.drawing.picture import Picture
 from workflow_engine.definition.drawing.svg import draw_svg
@@ -28,7 +29,7 @@ _FORM = parameters.form({"mermaid": "a flowchart as text", "dot": "for Graphviz"
 _DRAW: dict[str, Callable[[Picture], str]] = {"mermaid": mermaid, "dot": dot, "svg": draw_svg}
 _PICTURES = {MEDIA_TYPES[form]: draw(examples.PICTURE) for form, draw in _DRAW.items()}
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 
 
 @router.get(

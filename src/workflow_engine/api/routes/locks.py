@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
-from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.observability.logs import get_logger
 
-router = APIRouter(prefix=API)
+router = routes_under(API)
 
 
 @router.get(
@@ -46,6 +47,7 @@ async def list_locks(request: Request) -> Response:
 async def release_locks(request: Request, workflow_id: WorkflowId) -> Response:
     """Use with caution. A running task that works under one of them is stopped and tried again later, which spends no
     try; its late result is void. Without effect when it holds none."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     read_parameters(request, [parameters.PRETTY])
     released = await services(request).store.locks.release(workflow_id)
     if released.locks:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 from fastapi.responses import StreamingResponse
 
 from workflow_engine.access import Scope
@@ -13,14 +13,15 @@ from workflow_engine.api.answers import API, MEDIA_TYPES, dump, json_answer, nex
 from workflow_engine.api.log_lines import PAGE, as_logfmt, log_lines, read_log
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
-from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.records import LogEvent
 
 _FORM = parameters.form({"text": "logfmt, the whole log", "ndjson": "an object a line, the whole log"})
 _PARAMETERS = (*parameters.page(PAGE, of_tasks=True), _FORM, parameters.FOLLOW)
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 
 
 @router.get(
@@ -48,6 +49,7 @@ router = APIRouter(prefix=f"{API}/workflows")
 )
 async def get_logs(request: Request, workflow_id: WorkflowId) -> Response:
     """From the database, so that it is whole whichever process did the work. `limit` counts events."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     values = read_parameters(request, [*_PARAMETERS, parameters.PRETTY])
     after = values["cursor"] or 0
     workflows = services(request).store.workflows

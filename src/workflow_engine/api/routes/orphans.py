@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
@@ -10,6 +10,7 @@ from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields, read_texts
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.errors import InputInvalid
 from workflow_engine.observability import metrics
@@ -17,7 +18,7 @@ from workflow_engine.observability.logs import get_logger
 
 _MAX_IDS = 10_000
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 
 
 @router.get(

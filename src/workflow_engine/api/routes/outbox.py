@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import clipped
 from workflow_engine.errors import DeliveryNotFound
@@ -18,7 +19,7 @@ from workflow_engine.store.pool import as_uuid
 
 _PAGE = parameters.page(100)
 
-router = APIRouter(prefix=f"{API}/outbox")
+router = routes_under(f"{API}/outbox")
 
 
 @router.get(

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
-from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.observability.logs import get_logger
 
-router = APIRouter(prefix=API)
+router = routes_under(API)
 
 
 @router.post(
@@ -67,6 +68,7 @@ async def resume(request: Request) -> Response:
 )
 async def pause_workflow(request: Request, workflow_id: WorkflowId) -> Response:
     """Nothing more of it is begun until it is resumed; what runs may end. It can be cancelled."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     read_parameters(request, [parameters.PRETTY])
     return json_answer(request, views.paused_workflow(await services(request).store.workflows.pause(workflow_id)))
 
@@ -84,5 +86,6 @@ async def pause_workflow(request: Request, workflow_id: WorkflowId) -> Response:
 )
 async def resume_workflow(request: Request, workflow_id: WorkflowId) -> Response:
     """Without effect on one that is not paused."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     read_parameters(request, [parameters.PRETTY])
     return json_answer(request, views.paused_workflow(await services(request).store.workflows.resume(workflow_id)))

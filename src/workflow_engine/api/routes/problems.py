@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import parameters, schemas
@@ -13,10 +13,11 @@ from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problem_types import PROBLEM_TYPES
 from workflow_engine.api.problems import TYPE_PREFIX
+from workflow_engine.api.routing import routes_under
 from workflow_engine.definition.faults import clipped, did_you_mean
 from workflow_engine.errors import RequestRefused
 
-router = APIRouter(prefix=f"{API}/problems")
+router = routes_under(f"{API}/problems")
 
 
 def _shown(code: str) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import parameters, schemas, views
@@ -15,7 +15,8 @@ from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import clip
 from workflow_engine.api.rerunning import RerunRequest, kept_approvals, rerun
-from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.api.starting import Key
 from workflow_engine.errors import InputInvalid
@@ -26,7 +27,7 @@ _KEY_HEADER = key_header(
     "Repeating a request with its key within 24 hours repeats the first answer and starts nothing."
 )
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 _log = get_logger("api")
 
 
@@ -51,6 +52,7 @@ async def rerun_workflow(request: Request, workflow_id: WorkflowId) -> Response:
     """The new workflow begins with the results of the steps that do not lie behind `from`; the old one stays as it is.
     What did not succeed runs again too. `effects` names what is done outside once more; ask with `dry_run` before.
     To keep what people have approved takes the scope `workflows:control`, too."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     dry_run = read_parameters(request, [parameters.DRY_RUN, parameters.PRETTY])["dry_run"]
     limit = services(request).settings.max_payload_bytes
     fields = await read_fields(request, ("from", "input", "version"), limit=limit)

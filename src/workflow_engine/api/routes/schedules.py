@@ -6,7 +6,7 @@ import itertools
 from datetime import UTC, datetime, timedelta
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schedule_views, schemas, views
@@ -15,6 +15,7 @@ from workflow_engine.api.entering import principal_of
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.cron import due_between
 
@@ -22,7 +23,7 @@ _MOST_BACKFILLED = 1000
 
 Name = Annotated[str, Path(description="The name of a definition with a schedule.")]
 
-router = APIRouter(prefix=f"{API}/schedules")
+router = routes_under(f"{API}/schedules")
 
 
 @router.get(

@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import parameters
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routing import routes_under
 from workflow_engine.definition.json_schema import definition_schema
 
 _SHOWN = {name: definition_schema()[name] for name in ("$schema", "$id", "title", "type")}
 
-router = APIRouter(prefix=f"{API}/schema")
+router = routes_under(f"{API}/schema")
 
 
 @router.get(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Annotated
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
@@ -16,7 +16,8 @@ from workflow_engine.api.idempotency import key_header, read_key
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
-from workflow_engine.api.routes.workflow_id import WorkflowId, no_such_workflow
+from workflow_engine.api.routes.workflow_id import WorkflowId, no_such_workflow, read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import clipped
 from workflow_engine.errors import WorkflowNotFound
@@ -25,7 +26,7 @@ _NAME = re.compile(r"[^\x00-\x1f\x7f]{1,200}")
 _KEY_HEADER = key_header("Repeating a request with its key repeats the first answer; it is one signal.")
 _PAGE = parameters.page(100, of_tasks=True)
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 SignalName = Annotated[str, Path(description="The name of the signal, as the waiting step has it.")]
 
 
@@ -46,6 +47,7 @@ SignalName = Annotated[str, Path(description="The name of the signal, as the wai
 async def send(request: Request, workflow_id: WorkflowId, name: SignalName) -> Response:
     """The body is its payload, any JSON or nothing. It may come before, while or after a step waits for it: it is kept
     with the workflow until a wait takes it, in the order of sending, and each is taken once."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     by = principal_of(request).signed(read_parameters(request, [parameters.BY, parameters.PRETTY])["by"])
     if not _NAME.fullmatch(name):
         raise invalid_parameter("name", f"{clipped(name)} is not accepted: write 1 to 200 characters")
@@ -73,6 +75,7 @@ async def send(request: Request, workflow_id: WorkflowId, name: SignalName) -> R
 )
 async def list_signals(request: Request, workflow_id: WorkflowId) -> Response:
     """`taken_by` is the task whose wait it has ended; null while it is free."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     values = read_parameters(request, [parameters.SIGNAL_NAME, *_PAGE, parameters.PRETTY])
     found = await services(request).store.signals.list(
         workflow_id, name=values["name"], after=values["cursor"] or 0, limit=values["limit"] + 1

@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import replace
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import definition_examples, examples, parameters, schemas, views
@@ -17,6 +17,7 @@ from workflow_engine.api.entering import principal_of, require
 from workflow_engine.api.idempotency import key_header, read_key
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.api.starting import Key
 from workflow_engine.api.starts import MAX_BATCH, StartRequest, read_batch, read_start
@@ -29,7 +30,7 @@ _KEY_HEADER = key_header(
     "Repeating a request with its key within 24 hours repeats the first answer and starts nothing."
 )
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 
 
 @router.post(

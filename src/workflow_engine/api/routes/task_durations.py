@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 
 _STATS = (parameters.window("1h"), parameters.TYPE)
 _SLOW = (parameters.THRESHOLD, parameters.window("24h"), parameters.TYPE, parameters.limit(100))
 
-router = APIRouter(prefix=f"{API}/tasks")
+router = routes_under(f"{API}/tasks")
 
 
 @router.get(

@@ -6,7 +6,7 @@ import re
 from datetime import UTC, datetime
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
@@ -14,6 +14,7 @@ from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_optional_json
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import Faults
 from workflow_engine.definition.fields import Fields
@@ -36,7 +37,7 @@ _IF_MATCH = {
 }
 _log = get_logger("api")
 
-router = APIRouter(prefix=f"{API}/task-types")
+router = routes_under(f"{API}/task-types")
 TypeName = Annotated[str, Path(description="The name of a task type.")]
 
 

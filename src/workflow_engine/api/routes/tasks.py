@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Any
 
-from fastapi import APIRouter, Depends, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, rerun_examples, schemas, views
@@ -12,6 +12,7 @@ from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import clipped
 from workflow_engine.errors import InputInvalid, TaskNotFound
@@ -22,12 +23,13 @@ from workflow_engine.store.pool import as_uuid
 _PLACEHOLDERS = frozenset({"task_id", "id"})
 _LARGEST_ID = 2**63 - 1
 _MAX_REASON = 500
+TaskId = Annotated[str, Path(description="The id of a task.")]
 
-router = APIRouter(prefix=f"{API}/tasks")
+router = routes_under(f"{API}/tasks")
 _log = get_logger("api")
 
 
-async def _task(request: Request, task_id: Annotated[str, Path(description="The id of a task.")]) -> Task:
+async def _task(request: Request, task_id: str) -> Task:
     """The task of this id.
 
     Raises:
@@ -38,9 +40,6 @@ async def _task(request: Request, task_id: Annotated[str, Path(description="The 
     found = await services(request).store.tasks.get(int(task_id))
     request.scope["workflow_id"] = str(found.workflow_id)  # for the log line of this request
     return found
-
-
-TaskOfPath = Annotated[Task, Depends(_task)]
 
 
 @router.get(
@@ -54,8 +53,9 @@ TaskOfPath = Annotated[Task, Depends(_task)]
         problems=(404,),
     ),
 )
-async def get(request: Request, task: TaskOfPath) -> Response:
+async def get(request: Request, task_id: TaskId) -> Response:
     """Its attempts are in the trace of its workflow."""
+    task = await _task(request, task_id)
     read_parameters(request, [parameters.PRETTY])
     return json_answer(request, views.task(task))
 
@@ -72,9 +72,10 @@ async def get(request: Request, task: TaskOfPath) -> Response:
         problems=(404, 409),
     ),
 )
-async def retry(request: Request, task: TaskOfPath) -> Response:
+async def retry(request: Request, task_id: TaskId) -> Response:
     """What could not run because of it, or was cancelled with the workflow, runs again too; other failures stay. A
     pending or scheduled task runs as soon as it can. `Location` is its workflow."""
+    task = await _task(request, task_id)
     values = read_parameters(request, [parameters.TIMEOUT, parameters.FORCE, parameters.PRETTY])
     count = await services(request).store.tasks.retry(task.id, timeout=values["timeout"], force=values["force"])
     reopened = {"id": str(task.workflow_id), "tasks": count, "links": views.links(task.workflow_id)}
@@ -93,9 +94,10 @@ async def retry(request: Request, task: TaskOfPath) -> Response:
         problems=(404, 409),
     ),
 )
-async def skip(request: Request, task: TaskOfPath) -> Response:
+async def skip(request: Request, task_id: TaskId) -> Response:
     """One that waits, for whatever, or that failed. What could not run because of it, or was cancelled with the
     workflow, runs again; a failed workflow goes on. `output_from` of the task is then `operator`."""
+    task = await _task(request, task_id)
     read_parameters(request, [parameters.PRETTY])
     fields = await read_fields(request, ("output", "reason"), limit=services(request).settings.max_payload_bytes)
     reason = fields.text("reason", longest=_MAX_REASON)

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
-from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.observability.chrome_trace import chrome_trace
 from workflow_engine.observability.otlp import otlp_trace
@@ -19,7 +20,7 @@ from workflow_engine.observability.otlp import otlp_trace
 _FORM = parameters.form({"otlp": "OpenTelemetry", "chrome": "for Perfetto"})
 _EXPORT = {"otlp": otlp_trace, "chrome": chrome_trace}
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 
 
 @router.get(
@@ -42,6 +43,7 @@ router = APIRouter(prefix=f"{API}/workflows")
 )
 async def get_trace(request: Request, workflow_id: WorkflowId) -> Response:
     """Waiting and running are told apart; attempts that run now are included."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     form = read_parameters(request, [_FORM, parameters.PRETTY])["format"]
     workflows = services(request).store.workflows
     attempts = await workflows.attempts(workflow_id)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import parameters, schemas
@@ -14,6 +14,7 @@ from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_document
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import Faults
 from workflow_engine.definition.fields import Fields
@@ -23,7 +24,7 @@ from workflow_engine.testing.reading import FIELDS
 
 _LARGEST_VERSION = 2**31 - 1
 
-router = APIRouter(prefix=f"{API}/definitions")
+router = routes_under(f"{API}/definitions")
 
 
 @router.post(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Annotated, Any
 from uuid import UUID
 
-from fastapi import APIRouter, Path, Request, Response
+from fastapi import Path, Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
@@ -14,6 +14,7 @@ from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
 from workflow_engine.api.routes.workflow_id import is_placeholder, no_such_workflow
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.input_schema import validate_input
 from workflow_engine.observability.logs import get_logger
@@ -21,7 +22,7 @@ from workflow_engine.store.pool import as_uuid
 
 _PINNED = {200: Answer("As it is now.", schemas.Pinned, examples.PINNED)}
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 _log = get_logger("api")
 
 Pinnable = Annotated[str, Path(description="The id of a workflow, or the name of a definition.")]

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
-from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 
 _PAGE = parameters.page(parameters.MAX_LIMIT, of_tasks=True)
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 
 
 @router.get(
@@ -31,6 +32,7 @@ router = APIRouter(prefix=f"{API}/workflows")
 )
 async def why(request: Request, workflow_id: WorkflowId) -> Response:
     """In plain words, with the command to type."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     values = read_parameters(request, [*_PAGE, parameters.PRETTY])
     after = -1 if values["cursor"] is None else values["cursor"]
     found = await services(request).store.workflows.why(workflow_id, after=after, limit=values["limit"] + 1)

@@ -5,21 +5,21 @@ from __future__ import annotations
 from typing import Annotated
 from uuid import UUID
 
-from fastapi import Depends, Path, Request
+from fastapi import Path, Request
 
 from workflow_engine.api.problems import clip
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import clipped
 from workflow_engine.errors import WorkflowNotFound
 
+WorkflowId = Annotated[str, Path(description="The id of a workflow.")]
+
 _PLACEHOLDERS = frozenset({"workflow_id", "id"})
 _OPERATIONS = frozenset({"batch", "recover-orphaned", "reload"})
 
 
-async def read_workflow_id(
-    request: Request, workflow_id: Annotated[str, Path(description="The id of a workflow.")]
-) -> str:
-    """An id that can be one.
+async def read_workflow_id(request: Request, workflow_id: str) -> str:
+    """What a path has as the id of a workflow, as Postgres writes it.
 
     Raises:
         WorkflowNotFound: It cannot; told so that it helps.
@@ -30,9 +30,6 @@ async def read_workflow_id(
         raise await no_such_workflow(request, workflow_id) from None
     request.scope["workflow_id"] = found  # for the log line of this request
     return found
-
-
-WorkflowId = Annotated[str, Depends(read_workflow_id)]
 
 
 def is_placeholder(given: str) -> bool:

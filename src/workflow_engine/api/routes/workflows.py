@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
@@ -10,7 +10,8 @@ from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.bodies import read_fields
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
-from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.errors import InputInvalid
 from workflow_engine.states import WorkflowStatus
@@ -20,7 +21,7 @@ _PAGE = parameters.page(100)
 _TASK_PAGE = parameters.page(parameters.MAX_LIMIT, of_tasks=True)
 _FILTERS = (*parameters.FILTERS, parameters.PARENT, *_PAGE)
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 
 
 @router.get(
@@ -84,6 +85,7 @@ async def list_running(request: Request) -> Response:
 )
 async def get(request: Request, workflow_id: WorkflowId) -> Response:
     """Its output is null until it has succeeded; its error is that of the first task that failed it."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     read_parameters(request, [parameters.PRETTY])
     return json_answer(request, views.workflow(await services(request).store.workflows.get(workflow_id)))
 
@@ -102,6 +104,7 @@ async def get(request: Request, workflow_id: WorkflowId) -> Response:
 )
 async def list_tasks(request: Request, workflow_id: WorkflowId) -> Response:
     """Every step of the definition is listed, whatever became of it."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     values = read_parameters(request, [*_TASK_PAGE, parameters.PRETTY])
     after = -1 if values["cursor"] is None else values["cursor"]
     found = await services(request).store.workflows.tasks(workflow_id, after=after, limit=values["limit"] + 1)
@@ -129,6 +132,7 @@ async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
     """What has not ended is cancelled; handlers that run are told to stop, and their results are void. So are its
     children, unless they are to be abandoned. Where the definition has `compensate` or `on_exit`, that is done first:
     `status` is still `running` then, and `ending` says `cancelled`. Cancelled again, it is over at once."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     read_parameters(request, [parameters.PRETTY])
     reason = await _read_reason(request)
     before, status, ending = await services(request).store.workflows.cancel(workflow_id, reason=reason)
@@ -150,6 +154,7 @@ async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
 )
 async def retry(request: Request, workflow_id: WorkflowId) -> Response:
     """What succeeded is kept. A workflow that was cancelled is run again only with `force`."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     force = read_parameters(request, [parameters.FORCE, parameters.PRETTY])["force"]
     count = await services(request).store.workflows.retry(workflow_id, force=force)
     reopened = {"id": workflow_id, "tasks": count, "links": views.links(workflow_id)}
