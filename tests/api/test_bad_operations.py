@@ -139,6 +139,7 @@ CASES: dict[str, Case] = {
     "a signal with a NUL in its key": post("/workflows/{live}/signal/x", rb'{"\u0000": 1}', 422, "invalid-character"),
     "a signal with a long name": post(f"/workflows/{{live}}/signal/{LONG}", {}, 422, "invalid-parameter"),
     "a signal by somebody long": post(f"/workflows/{{live}}/signal/x?by={LONG}", {}, 422, "invalid-parameter"),
+    "a signal by two lines": post("/workflows/{live}/signal/x?by=a%0Ab", {}, 422, "invalid-parameter"),
     "a budget for nobody": post("/workflows/{nobody}/budget", {"steps": {"hard": 1}}, 404, "workflow-not-found"),
     "a budget below zero": post("/workflows/{live}/budget", {"steps": {"hard": -1}}, 422, "out-of-range"),
     "a budget that is a word": post("/workflows/{live}/budget", {"tokens": "many"}, 422, "validation-error"),

@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
+from unittest.mock import ANY
 
 import httpx
 import psycopg
@@ -108,6 +109,11 @@ def test_the_input_is_held_against_the_schema_of_the_definition(
     refused = api.post("/api/v1/workflows", json=noop(input_schema=schema, input={"day": 7}))
     assert refused.status_code == 422
     assert refused.json()["errors"][0]["pointer"] == "/input/day"
+    large = {"day": 7, "note": "x" * 40_000}  # checked aside, so that nobody waits for it
+    assert api.post("/api/v1/workflows", json=noop(input_schema=schema, input=large)).json() == {
+        **refused.json(),
+        "instance": ANY,
+    }
     assert not any(written(database_url).values())
 
     assert api.post("/api/v1/workflows", json=noop(input_schema=schema, input={"day": "x"})).status_code == 202

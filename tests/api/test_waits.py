@@ -125,6 +125,7 @@ def test_an_approval_is_listed_answered_and_its_workflow_goes_on(api: httpx.Clie
         ({"outcome": "perhaps"}, "/outcome"),
         ({"outcome": "yes", "data": {"amount": 121}}, "/data/amount"),
         ({"outcome": "yes", "reason": "x"}, "/reason"),
+        ({"outcome": "yes", "data": {"amount": 1}, "by": "ann\r\nbob"}, "/by"),
     ],
 )
 def test_an_answer_that_does_not_fit_is_refused_at_its_place(

@@ -169,6 +169,12 @@ def _text(text: str) -> str:
     return text
 
 
+def _line(text: str) -> str:
+    if not text.isprintable():
+        raise ValueError("write one line of printable characters")
+    return _text(text)
+
+
 def seconds(text: str, most: float = MAX_WAIT_SECONDS) -> float:
     """A length of time, such as a time to wait.
 
@@ -305,7 +311,7 @@ STATUS = Parameter(
 WORKFLOW_ID = Parameter(
     "workflow_id", _id, None, {"type": "string"}, "Only of this workflow.", "0198c2f4-5a3e-7c41-9d3b-0f6b1f0e2a77"
 )
-BY = Parameter("by", _text, None, {"type": "string"}, "Who sends it; shown with it.", "ann")
+BY = Parameter("by", _line, None, {"type": "string"}, "Who sends it; shown with it.", "ann")
 SIGNAL_NAME = Parameter("name", _text, None, {"type": "string"}, "Only signals of this name.", "paid")
 
 

@@ -38,7 +38,7 @@ from workflow_engine.records import StartedWorkflow, WorkflowStart
 from workflow_engine.store.store import Store
 
 _COMPILED_BYTES = 4 * 1024 * 1024  # of documents; what was made of them takes some ten times as much
-_LARGE_DOCUMENT = 32 * 1024  # bytes; compiling it takes long enough to keep other requests waiting
+_LARGE = 32 * 1024  # bytes; to compile or check that much takes long enough to keep other requests waiting
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Starter:
         documents: list[Mapping[str, Any]] = []
         for request, definition in zip(requests, compiled, strict=True):
             if definition is not None:
-                _check_input(definition.document, request)
+                await _check_input(definition.document, request)
                 starts.append(_workflow_start(request, definition.name))
                 documents.append(definition.document)
                 continue
@@ -208,11 +208,11 @@ class Starter:
         found = seen.get(which) or (None if anew else await self._known.remembered(*which))
         if found is not None:
             with suppress(InputInvalid):  # another version may accept it by now
-                _check_input(found.document, request)
+                await _check_input(found.document, request)
                 seen[which] = found
                 return found
         seen[which] = await self._known.document(*which)
-        _check_input(seen[which].document, request)
+        await _check_input(seen[which].document, request)
         return seen[which]
 
     async def _send(
@@ -233,13 +233,19 @@ def _workflow_start(request: StartRequest, name: str) -> WorkflowStart:
     return WorkflowStart(name, input=request.input, labels=request.labels, priority=request.priority)
 
 
-def _check_input(document: Mapping[str, Any], request: StartRequest) -> None:
+async def _check_input(document: Mapping[str, Any], request: StartRequest) -> None:
     schema = document.get("input_schema")
-    validate_input(schema if isinstance(schema, dict) else None, request.input, join(request.pointer, "input"))
+    if not isinstance(schema, dict):
+        return
+    pointer = join(request.pointer, "input")
+    if len(orjson.dumps(request.input)) > _LARGE:
+        await asyncio.to_thread(validate_input, schema, request.input, pointer)
+    else:
+        validate_input(schema, request.input, pointer)
 
 
 async def _compile(document: Mapping[str, Any], known: Known, size: int) -> CompiledDefinition:
-    if size > _LARGE_DOCUMENT:
+    if size > _LARGE:
         return await asyncio.to_thread(compile_with, document, known)
     return compile_with(document, known)
 

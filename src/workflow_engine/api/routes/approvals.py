@@ -134,6 +134,8 @@ async def _read_answer(request: Request, approval: Approval) -> tuple[str, Any, 
     fields = await read_fields(request, ("outcome", "data", "by"), limit=limit)
     outcome = fields.choice("outcome", approval.outcomes)
     by = fields.text("by", longest=_LONGEST_NAME)
+    if by is not None and not by.isprintable():
+        fields.fault("by", "validation-error", "must be one line of printable characters")
     data = fields.get("data")
     if not fields.faults and outcome is None:
         fields.fault("outcome", "validation-error", f"is missing; write one of {', '.join(approval.outcomes)}")
