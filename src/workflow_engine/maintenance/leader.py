@@ -126,7 +126,8 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: 
         except Exception:  # a bug: lead again, or let another try
             log.exception("maintenance failed")
         finally:
-            metrics.engine_leader.set(0)
+            for gauge in metrics.OF_THE_LEADER:  # another says it now, and what was is not true any more
+                gauge.set(0)
         await asyncio.sleep(1)
 
 

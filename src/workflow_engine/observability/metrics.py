@@ -104,6 +104,8 @@ rows_in_default = Gauge(
 invariant_violations = Gauge(
     "workflow_invariant_violations", "What must hold of the data and does not, as far as it was found"
 )
+OF_THE_LEADER = (engine_leader, queue_mirror_length, rows_in_default, invariant_violations)
+"""What a process says only while it leads; 0 in all others."""
 budget_bounds_reached = Counter(
     "workflow_budget_bounds_reached_total", "Bounds of budgets that workflows have reached, by kind", ["kind"]
 )

@@ -33,6 +33,10 @@ def counted(name: str, **labels: str) -> float:
     return REGISTRY.get_sample_value(name, labels) or 0.0
 
 
+async def said(length: float) -> bool:
+    return counted("workflow_queue_mirror_length") == length
+
+
 async def shows(client: redis.Redis, ids: list[str], name: str = PENDING, *, within: float = EXACT_SECONDS) -> None:
     async def same() -> bool:
         try:
@@ -74,6 +78,15 @@ async def test_it_lists_pending_tasks_within_two_seconds_and_each_queue_on_its_o
         await shows(client, truth.pending())
         await shows(client, [], f"{PENDING}:slow")
         assert not client.exists(f"{PENDING}:slow")
+
+
+async def test_who_leads_no_more_says_no_length(lead: Lead, truth: Truth) -> None:
+    truth.start("flow", 2)
+    async with lead():
+        await eventually_async(lambda: said(6.0))
+        assert counted("workflow_engine_leader") == 1
+    assert await said(0.0)
+    assert counted("workflow_engine_leader") == 0
 
 
 async def test_tasks_that_run_wait_or_are_held_are_not_listed_and_due_ones_are(
