@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 from support.documents import flow, step
 from support.eventually import eventually
-from support.runbook import COMMANDS
+from support.runbook import COMMANDS, Block, blocks
 from support.stack import Stack
 
 _ROOT = Path(__file__).parents[3]
@@ -18,33 +17,7 @@ PAGE = (_ROOT / "docs" / "runbook.md").read_text()
 ENDLESS = 124  # the exit code of timeout(1)
 
 
-@dataclass(frozen=True)
-class Block:
-    """Commands between fences."""
-
-    section: str
-    info: str  # what follows the opening fence
-    text: str
-
-    @property
-    def commands(self) -> list[str]:
-        """Without comments, one for each line that is not continued."""
-        bare = "\n".join(line for line in self.text.splitlines() if not line.startswith("#"))
-        return [command.strip() for command in re.split(r"(?<!\\)\n(?!\s)", bare) if command.strip()]
-
-
-def blocks() -> list[Block]:
-    found: list[Block] = []
-    section = ""
-    for heading, info, text in re.findall(r"^#+ ([^\n]+)$|^```([^\n]+)\n(.*?)^```$", PAGE, re.MULTILINE | re.DOTALL):
-        if heading:
-            section = heading
-        else:
-            found.append(Block(section, info, text))
-    return found
-
-
-BLOCKS = blocks()
+BLOCKS = blocks(PAGE)
 ELSEWHERE = {line for command in COMMANDS.values() for line in Block("", "", command).commands}
 """Commands that rows run word for word."""
 
