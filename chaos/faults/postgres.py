@@ -14,6 +14,7 @@ from chaos.cluster import LEASE_SECONDS, MAX_CONNECTIONS
 from chaos.faults.fault import Fault, Finding
 from chaos.world import World
 
+_LISTENING_AGAIN_SECONDS = 10.0
 _START_BOUND = 5.0
 _SUCCESS_SECONDS = 30.0  # nobody waits longer for a figure
 _START_SECONDS = 90.0  # the same where all processes have to start first
@@ -104,9 +105,12 @@ async def terminate_all(world: World) -> Finding:
 
 async def cut_listeners(world: World) -> Finding:
     """The sessions that LISTEN are ended: what is new is found all the same, by looking."""
-    ended = await world.value(
-        f"select count(pg_terminate_backend(pid)) from pg_stat_activity where {_OTHERS} and query ilike 'listen%%'"
-    )
+    ended, until = 0, time.monotonic() + _LISTENING_AGAIN_SECONDS
+    while not ended and time.monotonic() < until:  # after the fault before it nobody may listen yet
+        ended = await world.value(
+            f"select count(pg_terminate_backend(pid)) from pg_stat_activity where {_OTHERS} and query ilike 'listen%%'"
+        )
+        await asyncio.sleep(0.1)
     since = time.time()
     finding = Finding(f"{ended} listening sessions were terminated" if ended else "")
     await _measure_first_success(world, finding, since)
