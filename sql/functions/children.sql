@@ -17,7 +17,8 @@ comment on function workflow.max_depth is 'How many parents a child workflow may
 
 -- Starts the children that tasks wait for. The caller holds the workflow rows of the tasks.
 --
--- awaits: {"name", "version"?, "input"?, "wait"? (default true), "on_parent_cancel"? "cancel" or "abandon"}. One that is not to
+-- awaits: {"name", "version"?, "input"?, "wait"? (default true), "on_parent_cancel"? "cancel" or "abandon",
+-- "traceparent"?: the span of the attempt, else the child belongs to the trace as its parent does}. One that is not to
 -- be waited for has its task resumed at once; so has one that could not be started, and then the resumption says why.
 -- With "workflow_id" the task goes on to wait for the child it has. Where the child's definition recognises a start it has seen
 -- (idempotency), the task waits for the workflow that was started then, which stays independent of it.
@@ -36,11 +37,12 @@ declare
 begin
     for v_task in
         select a.task_id, a.workflow_id, a.awaits, w.labels, w.priority, w.depth, w.created_by,
+               coalesce(a.awaits ->> 'traceparent', w.traceparent) as traceparent,
                coalesce(w.root_id, w.id) as root_id,
                coalesce((a.awaits -> 'wait')::boolean, true) as waits
         from unnest(p_tasks) a
         cross join lateral (
-            select w.id, w.labels, w.priority, w.depth, w.root_id, w.created_by from workflow.workflows w
+            select w.id, w.labels, w.priority, w.depth, w.root_id, w.created_by, w.traceparent from workflow.workflows w
             where w.id = a.workflow_id offset 0) w
         order by a.task_id
     loop
@@ -58,7 +60,7 @@ begin
                 v_started := workflow.start_many(jsonb_build_array(jsonb_build_object(
                     'name', v_task.awaits ->> 'name', 'version', v_task.awaits -> 'version',
                     'input', coalesce(v_task.awaits -> 'input', '{}'), 'labels', v_task.labels, 'priority', v_task.priority,
-                    'created_by', v_task.created_by,
+                    'created_by', v_task.created_by, 'traceparent', v_task.traceparent,
                     'parent_task_id', v_task.task_id, 'parent_id', v_task.workflow_id, 'root_id', v_task.root_id,
                     'depth', v_task.depth + 1, 'on_parent_cancel', coalesce(
                         v_task.awaits ->> 'on_parent_cancel', case when v_task.waits then 'cancel' else 'abandon' end))))

@@ -87,7 +87,7 @@ begin
         returning t.id, t.workflow_id, t.version_id, t.step_index, t.attempt, t.tries, t.job_id, t.lease_token,
                   t.timeout_override, t.pending_since, t.started_at, t.first_started_at, t.awaits, t.crashes,
                   w.name, w.version, w.labels, w.input, w.started_at as workflow_started_at, w.parent_id, w.ending,
-                  w.error as workflow_error
+                  w.error as workflow_error, w.traceparent
     ), job as (
         update workflow.jobs j set status = 'doing', worker_id = v_queue_worker_id
         where j.id = any(array(select c.job_id from claimed c))
@@ -121,6 +121,7 @@ begin
         case when c.awaits is not null then workflow.more_fields(workflow.resumption(c.id)) end,
         case when c.crashes > 0 then concat(',"crashes":', c.crashes) end,
         case when c.parent_id is not null then concat(',"workflow_parent_id":"', c.parent_id, '"') end,
+        case when c.traceparent is not null then concat(',"traceparent":"', c.traceparent, '"') end,
         case when c.ending is not null then concat(',"workflow_status":"', c.ending, '"') end,
         case when c.ending is not null and c.workflow_error is not null
              then concat(',"workflow_error":', c.workflow_error) end,

@@ -40,7 +40,7 @@ begin
             'left_out', count(*) filter (where not c.told),
             'lines', coalesce(jsonb_agg(jsonb_build_object(
                 'at', c.at, 'type', c.type, 'data', c.data, 'workflow_id', c.workflow_id, 'task_id', c.task_id,
-                'attempt', c.attempt, 'step', workflow.path_of(c.task_id, t.step_index, s.id, s.scope, s.body),
+                'attempt', c.attempt, 'traceparent', w.traceparent, 'step', workflow.path_of(c.task_id, t.step_index, s.id, s.scope, s.body),
                 'step_type', s.type, 'worker', k.name, 'outcome', h.outcome,
                 'seconds', extract(epoch from h.ended_at - h.started_at)) order by c.seq) filter (where c.told), '[]'))
         from counted c
@@ -53,6 +53,8 @@ begin
             select h.outcome, h.worker_id, h.started_at, h.ended_at from workflow.attempt_history h
             where h.workflow_id = c.workflow_id and h.task_id = c.task_id and h.attempt = c.attempt and c.told offset 0) h on true
         left join lateral (select k.name from workflow.workers k where k.id = h.worker_id offset 0) k on true
+        left join lateral (
+            select w.traceparent from workflow.workflows w where w.id = c.workflow_id and c.told offset 0) w on true
     $events$
     into v_told using coalesce(p_after, v_top - p_back), p_told, p_failures, p_others, v_since;
     return v_told || jsonb_build_object(

@@ -1,11 +1,12 @@
 -- Starts workflows, all or none, in the caller's transaction: rows for the workflows and the tasks of their own steps, jobs
 -- for the tasks that wait for nothing.
 --
--- p_starts  JSON list of {"name", "version"?, "hash"?, "input"?, "labels"?, "priority"?, "awaited"?, "created_by"?, "audit"?}. Without a
---           version the pinned one, else the latest. With a hash only if the version has that content: the caller remembers
---           it, and another may be meant by now. The end of an awaited one is told by a notification. `created_by` is the
---           principal that starts it, p_principal unless it says so; `audit` the request's row of the audit log (see
---           workflow.add_audit), which gets the id of this workflow. The engine's own starts also have `once`, a key of the definition, and
+-- p_starts  JSON list of {"name", "version"?, "hash"?, "input"?, "labels"?, "priority"?, "awaited"?, "created_by"?, "audit"?,
+--           "traceparent"?}. Without a version the pinned one, else the latest. With a hash only if the version has that content: the caller
+--           remembers it, and another may be meant by now. The end of an awaited one is told by a notification. `created_by`
+--           is the principal that starts it, p_principal unless it says so; `audit` the request's row of the audit log (see
+--           workflow.add_audit), which gets the id of this workflow; `traceparent` the span of whoever starts it, by W3C Trace
+--           Context: one that is malformed counts as none. The engine's own starts also have `once`, a key of the definition, and
 --           `places`, a list of {"key", "limit", "on_conflict"}; those of children `parent_task_id`, `parent_id`, `root_id`,
 --           `depth` and `on_parent_cancel` (see workflow.await_child).
 -- p_key     idempotency key of the whole list; with the same p_fingerprint again the first answer is repeated.
@@ -64,13 +65,15 @@ begin
                    coalesce((v.plan ->> 'fail_fast')::boolean, true), v.has_ending,
                    v_now + make_interval(secs => (v.plan ->> 'timeout')::double precision), v.has_deadlines,
                    s.parent_task_id, s.parent_id, s.root_id, coalesce(s.depth, 0), s.on_parent_cancel,
-                   coalesce(s.awaited, false), coalesce(s.created_by, nullif(p_principal, '')))::workflow.starting
+                   coalesce(s.awaited, false), coalesce(s.created_by, nullif(p_principal, '')),
+                   workflow.read_traceparent(s.traceparent))::workflow.starting
         from rows from (jsonb_to_recordset(p_starts) as (
             name text, version integer, hash text, input jsonb, labels jsonb, priority integer, parent_task_id bigint,
-            parent_id uuid, root_id uuid, depth integer, on_parent_cancel text, awaited boolean, created_by text))
+            parent_id uuid, root_id uuid, depth integer, on_parent_cancel text, awaited boolean, created_by text,
+            traceparent text))
             with ordinality
             as s(name, version, hash, input, labels, priority, parent_task_id, parent_id, root_id, depth, on_parent_cancel,
-                 awaited, created_by, ord)
+                 awaited, created_by, traceparent, ord)
         join workflow.definitions d on d.name = s.name and d.disabled_at is null
         join workflow.definition_versions v
             on v.name = d.name and v.version = coalesce(s.version, d.pinned_version, d.latest_version)
@@ -93,16 +96,18 @@ begin
 
     insert into workflow.workflows
         (id, version_id, name, version, input, labels, priority, fail_fast, open_tasks, created_at, has_ending, deadline,
-         parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, created_by)
+         parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, created_by, traceparent)
     select n.id, n.version_id, n.name, n.version, n.input, n.labels, n.priority, n.fail_fast, n.final_steps, v_now,
-           n.has_ending, n.deadline, n.parent_task_id, n.parent_id, n.root_id, n.depth, n.on_parent_cancel, n.awaited, n.created_by
+           n.has_ending, n.deadline, n.parent_task_id, n.parent_id, n.root_id, n.depth, n.on_parent_cancel, n.awaited, n.created_by,
+           n.traceparent
     from unnest(v_new) n;
 
     v_roots := array(
         select row(n.base + s.step_index, s.queue, s.type, s.priority + n.priority, null)::workflow.ready_task
         from unnest(v_new) with ordinality
             as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, has_ending, deadline,
-                 has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, created_by, ord)
+                 has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, created_by, traceparent,
+                 ord)
         join workflow.definition_steps s on s.version_id = n.version_id and s.scope = 0 and s.kind = 'step'
         where workflow.runs_at_once(s.rule, s.dependencies, s.ordering)
         order by n.ord, s.step_index);
@@ -121,7 +126,8 @@ begin
                case when r.root then count(*) filter (where r.root) over (order by n.ord, s.step_index) end as root
         from unnest(v_new) with ordinality
             as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, has_ending, deadline,
-                 has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, created_by, ord)
+                 has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, created_by, traceparent,
+                 ord)
         join workflow.definition_steps s on s.version_id = n.version_id and s.scope = 0 and s.kind = 'step'
         cross join lateral (select workflow.runs_at_once(s.rule, s.dependencies, s.ordering) as root) r) s;
 
@@ -151,7 +157,7 @@ begin
     into v_started
     from unnest(v_all) with ordinality
         as n(id, base, name, version_id, version, final_steps, input, labels, priority, fail_fast, has_ending, deadline,
-             has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, created_by, ord);
+             has_deadlines, parent_task_id, parent_id, root_id, depth, on_parent_cancel, awaited, created_by, traceparent, ord);
 
     if p_key is not null then
         update workflow.idempotency_keys k set response = v_started where k.principal = p_principal and k.key = p_key;
@@ -193,13 +199,16 @@ comment on function workflow.refuse_start is 'Internal: why a start cannot be ma
 
 -- Starts one workflow inside the caller's own transaction: it exists if and only if that commits.
 --     select workflow.start('data-pipeline', '{"x": 1}');
+-- p_traceparent is the span of the caller: the workflow then belongs to its trace.
 create or replace function workflow.start(
-    p_name text, p_input jsonb default '{}', p_version integer default null, p_key text default null) returns uuid
+    p_name text, p_input jsonb default '{}', p_version integer default null, p_key text default null,
+    p_traceparent text default null) returns uuid
 language sql volatile
 as $$
     select (workflow.start_many(
-        jsonb_build_array(jsonb_build_object('name', p_name, 'input', p_input, 'version', p_version)), p_key,
+        jsonb_build_array(jsonb_build_object(
+            'name', p_name, 'input', p_input, 'version', p_version, 'traceparent', p_traceparent)), p_key,
         md5(jsonb_build_array(p_name, p_version, p_input)::text), 'sql')
         -> 'started' -> 0 ->> 'id')::uuid
 $$;
-comment on function workflow.start(text, jsonb, integer, text) is 'Start a workflow; returns its id';
+comment on function workflow.start(text, jsonb, integer, text, text) is 'Start a workflow; returns its id';

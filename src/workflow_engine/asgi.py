@@ -5,6 +5,8 @@ uvicorn --factory workflow_engine.asgi:create_app
 
 from __future__ import annotations
 
+import os
+import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +18,7 @@ from workflow_engine.bootstrap import open_store
 from workflow_engine.dashboard.queues import dashboard_router
 from workflow_engine.maintenance.leader import run_maintenance
 from workflow_engine.mirror.client import Mirror
+from workflow_engine.observability.tracing import tracing
 from workflow_engine.settings import Settings, load_settings
 from workflow_engine.store.store import Store
 
@@ -36,12 +39,13 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         mirror = Mirror(chosen.redis_url)
         try:
-            async with (
-                open_store(chosen, "workflow-engine api") as store,
-                run_maintenance(chosen, store, mirror),
-                serving(app, chosen, store, mirror),
-            ):
-                yield
+            with tracing(chosen, role="engine", instance=f"{socket.gethostname()}-{os.getpid()}"):
+                async with (
+                    open_store(chosen, "workflow-engine api") as store,
+                    run_maintenance(chosen, store, mirror),
+                    serving(app, chosen, store, mirror),
+                ):
+                    yield
         finally:
             await mirror.close()
 

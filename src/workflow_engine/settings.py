@@ -12,6 +12,7 @@ import json
 import re
 from importlib.metadata import version
 from typing import Annotated, Any, Literal
+from urllib.parse import unquote
 
 from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
@@ -96,6 +97,9 @@ DeadlockDetection = Annotated[Literal["off", "warn", "true"], BeforeValidator(_d
 
 
 Switch = Annotated[bool, BeforeValidator(_switch)]
+OtelSwitch = Annotated[
+    bool, BeforeValidator(lambda value: str(value).strip().lower() == "true")
+]  # as OpenTelemetry reads
 Hosts = Annotated[str, AfterValidator(_hosts)]
 Networks = Annotated[str, AfterValidator(_networks)]
 WebhookSecrets = Annotated[str, AfterValidator(_webhook_secrets)]
@@ -303,6 +307,23 @@ class Settings(BaseSettings):
         "WORKFLOW_WEBHOOK_TRIES", 20, "Tries after which a webhook is a dead letter.", ge=1, le=1000
     )
 
+    otel_disabled: OtelSwitch = _named("OTEL_SDK_DISABLED", False, "true: no traces, whatever else says.")
+    otel_exporter: str = _named(
+        "OTEL_TRACES_EXPORTER", "", "Where spans go: otlp, console or none; default: otlp where an endpoint is set."
+    )
+    otlp_endpoint: str = _named("OTEL_EXPORTER_OTLP_ENDPOINT", "", "Where a collector listens, without /v1/traces.")
+    otlp_traces_endpoint: str = _named(
+        "OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "", "The same for traces alone, with /v1/traces."
+    )
+    otlp_protocol: str = _named(
+        "OTEL_EXPORTER_OTLP_PROTOCOL", "http/protobuf", "http/protobuf, or grpc with its package."
+    )
+    otlp_traces_protocol: str = _named("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "", "The same for traces alone.")
+    otlp_headers: str = _named(
+        "OTEL_EXPORTER_OTLP_HEADERS", "", "Headers for the collector: name=value, separated by commas.", repr=False
+    )
+    otlp_traces_headers: str = _named("OTEL_EXPORTER_OTLP_TRACES_HEADERS", "", "The same for traces alone.", repr=False)
+
     server: str = _named(
         "WORKFLOW_SERVER", "http://localhost:3003", "Engine that commands such as drain speak to; also --server."
     )
@@ -337,9 +358,20 @@ class Settings(BaseSettings):
         return Egress(guarded, parse_allowed(self.egress_allow))
 
     @property
+    def traces_exporter(self) -> str:
+        """`otlp`, `console`, `none`, or what was written in their place."""
+        if self.otel_disabled:
+            return "none"
+        return self.otel_exporter.strip().lower() or (
+            "otlp" if self.otlp_endpoint or self.otlp_traces_endpoint else "none"
+        )
+
+    @property
     def credentials(self) -> list[str]:
         """What proves to others who we are, beside what stands in URLs; for whoever must not show it."""
         headers = [value for server in self.mcp_servers.values() for value in server.headers.values()]
+        pairs = f"{self.otlp_headers},{self.otlp_traces_headers}".split(",")
+        headers += [unquote(pair.partition("=")[2].strip()) for pair in pairs]
         keys = [key for secret in self.webhook_secret.split() for key in (secret, secret.removeprefix("whsec_"))]
         return [self.llm_api_key, *keys, *headers, *(header.partition(" ")[2] for header in headers)]
 
@@ -364,7 +396,7 @@ class Settings(BaseSettings):
 
 _NOT_SHOWN = frozenset(
     {"DATABASE_URL", "REDIS_URL", "WORKFLOW_CONNECTIONS", "WORKFLOW_MCP_SERVERS", "WORKFLOW_LLM_API_KEY"}
-    | {"WORKFLOW_WEBHOOK_SECRET"}
+    | {"WORKFLOW_WEBHOOK_SECRET", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"}
 )
 """Settings whose values hold credentials: not repeated when they are wrong."""
 

@@ -8,9 +8,10 @@ from datetime import datetime
 from typing import Any
 
 import httpx
+import pytest
 
 from .conftest import PlayedWorker
-from .test_workflows import fail_at_b, start
+from .test_workflows import CHAIN, fail_at_b, start
 
 
 def test_the_trace_lists_every_attempt_with_its_wait_and_run_time(api: httpx.Client, worker: PlayedWorker) -> None:
@@ -60,7 +61,9 @@ def test_opentelemetry_gets_a_root_span_and_one_for_each_attempt(api: httpx.Clie
     root, first, failed, running = scope["spans"]
     assert attributes(resource["resource"]) == {"service.name": "workflow-engine"}
     assert ("parentSpanId" not in root, root["name"], root["status"]) == (True, "chain", {"code": 0})
+    assert [span["name"] for span in (first, failed, running)] == ["process noop"] * 3
     assert [span["parentSpanId"] for span in (first, failed, running)] == [root["spanId"]] * 3
+    assert [link["spanId"] for link in running["links"]] == [failed["spanId"]]
     assert [span["spanId"] for span in (first, failed, running)] == [span["span_id"] for span in plain]
     assert first["traceId"] == root["traceId"] == uuid.UUID(workflow_id).hex
     expected = {
@@ -111,6 +114,41 @@ def test_a_workflow_without_attempts_has_a_trace_of_its_own(api: httpx.Client) -
     assert [event["ph"] for event in api.get(f"{path}?format=chrome").json()["traceEvents"]] == ["M"]
     assert api.get(f"{path}?format=jaeger").status_code == 422
     assert api.get(f"/api/v1/workflows/{uuid.uuid4()}/trace?format=otlp").status_code == 404
+
+
+TRACE, SPAN = "4bf92f3577b34da6a3ce929d0e0e4736", "00f067aa0ba902b7"
+
+
+@pytest.mark.parametrize("batch", [False, True])
+def test_a_workflow_that_is_started_within_a_trace_belongs_to_it(
+    api: httpx.Client, worker: PlayedWorker, batch: bool
+) -> None:
+    headers = {"traceparent": f"00-{TRACE}-{SPAN}-01"}
+    body = {"name": "chain", "steps": CHAIN}
+    if batch:
+        (started,) = api.post("/api/v1/workflows/batch", json=[body], headers=headers).json()
+    else:
+        started = api.post("/api/v1/workflows", json=body, headers=headers).json()
+    path = f"/api/v1/workflows/{started['id']}"
+    worker.run_all()
+
+    assert api.get(path).json()["trace_id"] == TRACE
+    assert [found["trace_id"] for found in api.get("/api/v1/workflows").json()] == [TRACE]
+    assert {span["trace_id"] for span in api.get(f"{path}/trace").json()} == {TRACE}
+    (resource,) = api.get(f"{path}/trace?format=otlp").json()["resourceSpans"]
+    root, *attempts = resource["scopeSpans"][0]["spans"]
+    assert (root["traceId"], root["parentSpanId"]) == (TRACE, SPAN)
+    assert {span["traceId"] for span in attempts} == {TRACE}
+
+
+@pytest.mark.parametrize("headers", [[], [("traceparent", "nonsense")], [("traceparent", f"00-{TRACE}-{SPAN}-01")] * 2])
+def test_one_that_is_started_by_nobody_known_has_a_trace_of_its_own(
+    api: httpx.Client, headers: list[tuple[str, str]]
+) -> None:
+    answer = api.post("/api/v1/workflows", json={"name": "chain", "steps": CHAIN}, headers=headers)
+    assert answer.status_code == 202
+    workflow = api.get(f"/api/v1/workflows/{answer.json()['id']}").json()
+    assert workflow["trace_id"] == uuid.UUID(workflow["id"]).hex
 
 
 def attributes(of: dict[str, Any]) -> dict[str, Any]:

@@ -276,6 +276,36 @@ def test_narrating_visits_what_is_new_among_many_events(engine: Engine) -> None:
         raise psycopg.Rollback
 
 
+def test_the_spans_that_ended_are_found_among_many_events(engine: Engine) -> None:
+    def ended(after: int | None) -> dict[str, Any]:
+        found: dict[str, Any] = engine.value("select workflow.ended_spans(%s, '{}')", after)
+        return found
+
+    engine.define({"a": []})
+    for _ in range(8):  # plans are kept
+        ended(0)
+    insert = (
+        "insert into workflow.events (workflow_id, type, at)"
+        " select workflow.new_id(), 'task.succeeded', workflow.clock() from generate_series(1, 100000)"
+    )
+    visited = (
+        "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_xact_all_tables"
+        f" where {OF_ALL_PARTITIONS} in ('events', 'workflows', 'tasks', 'attempt_history')"
+    )
+    with engine.transaction():
+        engine.run(insert)
+        engine.run(  # as autovacuum does by and by
+            "select brin_summarize_new_values(relid) from pg_partition_tree('workflow.events_seq') where isleaf"
+        )
+        top = engine.value("select max(seq) from workflow.events")
+        engine.start_many([{"name": "flow"}] * 10)
+        engine.finish(*(claim.succeeded() for claim in engine.claim()))
+        before = engine.value(visited)
+        assert len(ended(top)["workflows"]) == 10
+        assert engine.value(visited) - before < 15_000, "two ranges of the index, whatever the size of the table"
+        raise psycopg.Rollback
+
+
 def test_a_snapshot_of_what_is_pending_visits_that_and_nothing_else(engine: Engine) -> None:
     """However many jobs are parked, scheduled or running."""
     insert = (

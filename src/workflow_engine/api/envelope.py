@@ -17,6 +17,7 @@ from workflow_engine.api.answers import MEDIA_TYPES
 from workflow_engine.api.problems import problem
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
+from workflow_engine.observability.trace_context import read_traceparent, trace_of
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_ACCEPTED = ("*/*", "application/*", "application/json", "application/problem+json")
@@ -104,6 +105,11 @@ class _Exchange:
         principal: Principal = self.scope.get("principal", NOBODY)
         return principal.name or None
 
+    @property
+    def _trace_id(self) -> str | None:
+        traceparent = read_traceparent(self._headers.get("traceparent"))
+        return traceparent and trace_of(traceparent)
+
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
@@ -138,6 +144,7 @@ class _Exchange:
             status=status,
             seconds=seconds,
             request_id=self.request_id,
+            trace_id=self._trace_id,
         )
 
 

@@ -48,6 +48,7 @@ SUMMARY: dict[str, Any] = {
     "ending": None,
     "parent_id": None,
     "created_by": "ann",
+    "trace_id": "0198c2f45a3e7c419d3b0f6b1f0e2a77",
     "links": _LINKS,
 }
 WORKFLOW: dict[str, Any] = {
@@ -82,6 +83,8 @@ TASK: dict[str, Any] = {
     "output_from": None,
     "error": None,
     "child_workflow_id": None,
+    "trace_id": "0198c2f45a3e7c419d3b0f6b1f0e2a77",
+    "span_id": "9c1f3a5be7d20846",
 }
 DAG: dict[str, Any] = {
     "nodes": [

@@ -84,6 +84,7 @@ class Starter:
         by: str = "",
         awaited: bool = False,
         audit: Mapping[str, Any] | None = None,
+        traceparent: str | None = None,
     ) -> Started:
         """Start workflows, all or none.
 
@@ -94,6 +95,7 @@ class Starter:
             awaited: Somebody is going to wait for their ends.
             audit: The request's row of the audit log, written in the commit of the first start; not where the answer is
                 a replay.
+            traceparent: The span of whoever starts them.
 
         Raises:
             DefinitionInvalid: A document was refused.
@@ -125,8 +127,10 @@ class Starter:
                 start if c is None else replace(start, version=versions[_content(c)], hash=c.hash)
                 for start, c in zip(starts, compiled, strict=True)
             ]
-            if by or awaited:
-                known = [replace(start, created_by=by or None, awaited=awaited) for start in known]
+            if by or awaited or traceparent:
+                known = [
+                    replace(start, created_by=by or None, awaited=awaited, traceparent=traceparent) for start in known
+                ]
             if audit is not None:
                 known[0] = replace(known[0], audit=audit)
             try:

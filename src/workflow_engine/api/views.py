@@ -85,6 +85,7 @@ def summary(workflow: Workflow | WorkflowSummary) -> dict[str, Any]:
         "ending": workflow.ending,
         "parent_id": _text(workflow.parent_id),
         "created_by": workflow.created_by,
+        "trace_id": span_names.trace_id(workflow.id, workflow.traceparent),
         "links": links(workflow.id),
     }
 
@@ -282,6 +283,8 @@ def task(task: Task) -> dict[str, Any]:
         "output_from": task.output_from,
         "error": task.error,
         "child_workflow_id": _text(task.child_workflow_id),
+        "trace_id": task.trace_id,
+        "span_id": task.span_id,
     }
 
 
@@ -316,9 +319,9 @@ def span(attempt: Attempt, workflow_id: str) -> dict[str, Any]:
         "wait_s": _seconds(attempt.pending_since, attempt.started_at),
         "run_s": _seconds(attempt.started_at, attempt.ended_at),
         "error": attempt.error,
-        "trace_id": span_names.trace_id(UUID(workflow_id)),
+        "trace_id": span_names.trace_id(workflow_id, attempt.traceparent),
         "span_id": span_names.attempt_span_id(attempt.task_id, attempt.attempt),
-        "parent_span_id": span_names.root_span_id(UUID(workflow_id)),
+        "parent_span_id": span_names.root_span_id(workflow_id),
     }
 
 

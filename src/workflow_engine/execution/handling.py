@@ -17,6 +17,7 @@ from workflow_engine.execution.revealing import Revealed, reads_secrets
 from workflow_engine.execution.time_limits import TimeLimit
 from workflow_engine.handlers.base import Handler, Outcome, TaskContext, unheard
 from workflow_engine.observability.logs import REDACTOR
+from workflow_engine.observability.trace_context import outgoing
 
 
 async def handle(attempt: Attempt, handler: Handler, secrets: Revealed, log: FilteringBoundLogger) -> Outcome:
@@ -50,7 +51,10 @@ async def handle(attempt: Attempt, handler: Handler, secrets: Revealed, log: Fil
         usage=attempt.usage,
         accepts=_acceptance(attempt),
         redact=secrets.stored,
+        traceparent=claim.traceparent,
     )
+    if claim.traceparent is not None:
+        outgoing.set(claim.traceparent)
 
     def conceal(*values: str) -> None:
         if not secrets.any:

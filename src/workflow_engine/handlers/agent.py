@@ -16,6 +16,8 @@ from workflow_engine.handlers.base import Handle, TaskContext
 from workflow_engine.handlers.http_client import as_header, build_request, exchange, response_invalid, same_origin
 from workflow_engine.handlers.inputs import Inputs, parse_inputs
 from workflow_engine.handlers.output import storable_text
+from workflow_engine.observability import genai_names as genai
+from workflow_engine.observability.tracing import span
 from workflow_engine.settings import Settings
 
 
@@ -42,16 +44,37 @@ def agent_handler(settings: Settings, http: httpx.AsyncClient) -> Handle:
         wanted = parse_inputs(AgentInputs, inputs)
         if "input" not in inputs:
             wanted = wanted.model_copy(update={"input": dict(ctx.dependencies)})
-        if wanted.agent.startswith(("http://", "https://")):
-            return await _run_by_a2a(wanted.agent, wanted, ctx, settings, http)
-        agent = await _resolve(wanted.agent, settings, http)
-        if agent.protocol == "a2a":
-            if agent.url is None:
-                raise TaskError("response_invalid", f"Agent Mesh gives no url for the A2A agent {agent.name!r}.")
-            return await _run_by_a2a(agent.url, wanted, ctx, settings, http)
-        return await _execute(agent, wanted, ctx, settings, http)
+        name = _shown(wanted.agent)
+        facts = {genai.OPERATION: genai.INVOKE_AGENT, genai.AGENT_NAME: name}
+        with span(f"{genai.INVOKE_AGENT} {name}", facts):
+            return await _run(wanted, ctx, settings, http)
 
     return handle
+
+
+def _shown(agent: str) -> str:
+    """An agent's name; of an address no more than the host, as its path may hold a secret."""
+    if not _is_url(agent):
+        return storable_text(agent, 200)
+    try:
+        return httpx.URL(agent).host
+    except httpx.InvalidURL:
+        return "a2a"
+
+
+def _is_url(agent: str) -> bool:
+    return agent.startswith(("http://", "https://"))
+
+
+async def _run(wanted: AgentInputs, ctx: TaskContext, settings: Settings, http: httpx.AsyncClient) -> Any:
+    if _is_url(wanted.agent):
+        return await _run_by_a2a(wanted.agent, wanted, ctx, settings, http)
+    agent = await _resolve(wanted.agent, settings, http)
+    if agent.protocol == "a2a":
+        if agent.url is None:
+            raise TaskError("response_invalid", f"Agent Mesh gives no url for the A2A agent {agent.name!r}.")
+        return await _run_by_a2a(agent.url, wanted, ctx, settings, http)
+    return await _execute(agent, wanted, ctx, settings, http)
 
 
 async def _resolve(name: str, settings: Settings, http: httpx.AsyncClient) -> MeshAgent:

@@ -87,6 +87,7 @@ class TaskContext:
     accepts: Callable[[Any], bool] | None = None  # the step's `success_when`; only the `http` handler needs it
     conceal: Callable[..., None] = _conceal_nothing  # `conceal(token)`: keep this out of all that is stored and logged
     redact: Callable[[Any], Any] = _as_it_is  # does so to an output; only the `database` handler needs it
+    traceparent: str | None = None  # W3C Trace Context, for requests that the handler makes itself; None: no trace
     _cancelled: Event | None = field(default=None, init=False, repr=False, compare=False)
 
     @property

@@ -26,6 +26,9 @@ from workflow_engine.errors import TaskError
 from workflow_engine.handlers.inputs import invalid
 from workflow_engine.handlers.output import storable_text
 from workflow_engine.handlers.transport import Transport, denied, distrust, is_trusted, trust
+from workflow_engine.observability import span_names as names
+from workflow_engine.observability.trace_context import outgoing
+from workflow_engine.observability.tracing import span
 from workflow_engine.settings import VERSION, Settings
 
 MAX_REDIRECTS = 5
@@ -38,7 +41,7 @@ _VISIBLE = "".join(map(chr, range(0x21, 0x7F)))
 # What follows a redirect to another origin. All else that an author set may be a credential.
 _PUBLIC_HEADERS = frozenset(
     {"host", "user-agent", "accept", "accept-encoding", "accept-language", "content-type", "content-length"}
-    | {"content-encoding", "transfer-encoding", "idempotency-key"}
+    | {"content-encoding", "transfer-encoding", "idempotency-key", "traceparent"}
 )
 
 
@@ -138,7 +141,8 @@ def build_request(http: httpx.AsyncClient, method: str, url: str, **options: Any
 async def exchange(http: httpx.AsyncClient, request: httpx.Request, *, max_bytes: int, trusted: bool = False) -> Reply:
     """Send a request, follow up to five redirects, and read the answer.
 
-    To another origin no header follows that could be a credential; nothing follows a redirect from https to http.
+    To another origin no header follows that could be a credential; nothing follows a redirect from https to http. The
+    request belongs to the trace of the attempt, unless it says another one itself.
 
     Args:
         max_bytes: Longest body, counted as it arrives and again as it is inflated.
@@ -152,6 +156,22 @@ async def exchange(http: httpx.AsyncClient, request: httpx.Request, *, max_bytes
     """
     if trusted:
         trust(request)
+    where = {
+        names.HTTP_METHOD: request.method,
+        names.SERVER_ADDRESS: request.url.host,
+        names.SERVER_PORT: _port(request.url),
+    }
+    with span(request.method, where) as notes:
+        if traceparent := notes.traceparent or outgoing.get():
+            request.headers.setdefault("traceparent", traceparent)
+        reply = await _exchange(http, request, max_bytes)
+        notes.note({names.HTTP_STATUS: reply.status})
+        if reply.status >= HTTPStatus.BAD_REQUEST:
+            notes.failed(str(reply.status))
+        return reply
+
+
+async def _exchange(http: httpx.AsyncClient, request: httpx.Request, max_bytes: int) -> Reply:
     for _ in range(MAX_REDIRECTS + 1):
         check_target(request)
         with transport_errors(request):

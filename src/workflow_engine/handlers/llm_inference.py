@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager
 from typing import Any
 
 import httpx
@@ -12,6 +13,9 @@ from workflow_engine.errors import TaskError
 from workflow_engine.handlers.base import Handle, TaskContext
 from workflow_engine.handlers.http_client import Reply, as_header, build_request, exchange, response_invalid
 from workflow_engine.handlers.inputs import Inputs, invalid, parse_inputs
+from workflow_engine.observability import genai_names as genai
+from workflow_engine.observability.span_names import SERVER_ADDRESS, SERVER_PORT
+from workflow_engine.observability.tracing import Notes, span
 from workflow_engine.settings import Settings
 
 _OWN_PARAMS = frozenset({"model", "messages", "tools", "response_format", "stream"})
@@ -47,16 +51,41 @@ def llm_inference_handler(settings: Settings, http: httpx.AsyncClient) -> Handle
             ctx.conceal(settings.llm_api_key)
             headers["Authorization"] = f"Bearer {settings.llm_api_key}"
         url = f"{settings.llm_base_url.rstrip('/')}/chat/completions"
-        request = build_request(http, "POST", url, headers=headers, json=_question(wanted, settings.llm_model))
-        reply = await exchange(http, request, max_bytes=settings.max_payload_bytes, trusted=True)
-        reply.require_success()
-        answer = _answer(reply)
+        question = _question(wanted, settings.llm_model)
+        request = build_request(http, "POST", url, headers=headers, json=question)
+        with _chat(question["model"], request.url) as notes:
+            reply = await exchange(http, request, max_bytes=settings.max_payload_bytes, trusted=True)
+            reply.require_success()
+            answer = _answer(reply)
+            notes.note(_facts(answer))
         ctx.usage.add(**answer["usage"])  # also when what follows finds fault with it: the tokens are spent
         if wanted.response_schema is not None and not answer["tool_calls"]:
             answer["json"] = _parsed(answer["text"])
         return answer
 
     return handle
+
+
+def _chat(model: str, url: httpx.URL) -> AbstractContextManager[Notes]:
+    asked = {
+        genai.OPERATION: genai.CHAT,
+        genai.PROVIDER: genai.OPENAI,
+        genai.REQUEST_MODEL: model,
+        SERVER_ADDRESS: url.host,
+        SERVER_PORT: url.port,
+    }
+    return span(f"{genai.CHAT} {model}", asked)
+
+
+def _facts(answer: dict[str, Any]) -> dict[str, Any]:
+    """What a span says of an answer: no word of it."""
+    reason = answer["finish_reason"]
+    return {
+        genai.RESPONSE_MODEL: answer["model"] if isinstance(answer["model"], str) else None,
+        genai.FINISH_REASONS: [reason] if isinstance(reason, str) else None,
+        genai.INPUT_TOKENS: answer["usage"]["input_tokens"],
+        genai.OUTPUT_TOKENS: answer["usage"]["output_tokens"],
+    }
 
 
 def _question(wanted: LlmInputs, default_model: str) -> dict[str, Any]:

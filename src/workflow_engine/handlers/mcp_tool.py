@@ -75,8 +75,10 @@ async def call_mcp_tool(
             # The answer is bounded as a whole; one of its events may be all of it.
             streams = streamable_http_client(url, http_client=bridge, max_sse_event_size=max_bytes)
             async with Client(streams, cache=None) as client:
-                meta = cast(RequestParamsMeta, {_IDEMPOTENCY_KEY: ctx.idempotency_key})
-                result = await client.call_tool(tool, arguments, meta=meta)
+                meta = {_IDEMPOTENCY_KEY: ctx.idempotency_key}
+                if ctx.traceparent is not None:  # where spans are written, the client puts that of its own call there
+                    meta["traceparent"] = ctx.traceparent
+                result = await client.call_tool(tool, arguments, meta=cast(RequestParamsMeta, meta))
     except Exception as error:
         # The client tells of our own errors in words of its own, or inside a group.
         raise transport.failure or transport.refusal() or _task_error(error) from error

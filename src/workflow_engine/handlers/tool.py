@@ -11,6 +11,8 @@ from workflow_engine.errors import TaskError
 from workflow_engine.handlers.base import Handle, TaskContext
 from workflow_engine.handlers.inputs import Inputs, invalid, parse_inputs
 from workflow_engine.handlers.output import storable_text
+from workflow_engine.observability import genai_names as genai
+from workflow_engine.observability.tracing import span
 from workflow_engine.settings import McpServer, Settings
 
 
@@ -34,16 +36,22 @@ def tool_handler(settings: Settings, http: httpx.AsyncClient) -> Handle:
                 "Steps of type `tool` need an extra: pip install 'workflow-engine[mcp]'",
                 retryable=False,
             ) from error
-        return await call_mcp_tool(
-            server.url,
-            wanted.tool,
-            wanted.arguments,
-            headers=server.headers,
-            trusted=trusted,
-            ctx=ctx,
-            http=http,
-            max_bytes=settings.max_payload_bytes,
-        )
+        facts = {
+            genai.OPERATION: genai.EXECUTE_TOOL,
+            genai.TOOL_NAME: wanted.tool,
+            genai.TOOL_TYPE: genai.EXTENSION,
+        }
+        with span(f"{genai.EXECUTE_TOOL} {wanted.tool}", facts, kind="internal"):
+            return await call_mcp_tool(
+                server.url,
+                wanted.tool,
+                wanted.arguments,
+                headers=server.headers,
+                trusted=trusted,
+                ctx=ctx,
+                http=http,
+                max_bytes=settings.max_payload_bytes,
+            )
 
     return handle
 

@@ -45,6 +45,7 @@ from workflow_engine.maintenance.webhooks import Webhooks
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
+from workflow_engine.observability.tracing import spans
 from workflow_engine.patience import PING_SECONDS, answered_within
 from workflow_engine.settings import Settings
 from workflow_engine.store.pool import connection_options
@@ -81,6 +82,10 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
     ]
     if settings.deadlock_detection != "off":
         found.append(Deadlocks(settings, store))
+    if (written := spans()) is not None:
+        from workflow_engine.maintenance.traces import Traces  # needs the extra `otel`, as spans do
+
+        found.append(Traces(store, written))
     return found
 
 

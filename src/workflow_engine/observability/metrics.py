@@ -29,6 +29,11 @@ postgres_errors = Counter(
 for _sqlstate in ("none", "40001", "40P01", "55P03", "57014"):
     postgres_errors.labels(_sqlstate)
 
+_spans = Counter(
+    "workflow_spans_total", "Spans of traces: made, and of those sent to the collector or refused by it", ["result"]
+)
+spans_made, spans_sent, spans_failed = (_spans.labels(result) for result in ("made", "sent", "failed"))
+
 # Engines (port 3003) ------------------------------------------------------------------------------------------------
 
 http_request_duration = Histogram(

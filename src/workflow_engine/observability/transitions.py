@@ -18,8 +18,9 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeAlias
 
-from workflow_engine.observability.logs import json_fields, logfmt_value
+from workflow_engine.observability.logs import json_fields, logfmt_line, logfmt_value
 from workflow_engine.observability.output import Output
+from workflow_engine.observability.trace_context import trace_fields
 from workflow_engine.records import Claim
 
 ORDINARY_PER_SECOND = 100
@@ -35,12 +36,13 @@ _PICKED_UP = "task picked up"
 class Identity:
     """What names an attempt in its lines. Keeps no claim, whose data may be large."""
 
-    __slots__ = ("attempt", "step", "task_id", "text", "type", "workflow_id")
+    __slots__ = ("attempt", "step", "task_id", "text", "traceparent", "type", "workflow_id")
 
     def __init__(self, claim: Claim, step: str, type: str) -> None:
         self.workflow_id = claim.workflow_id
         self.task_id = claim.task_id
         self.attempt = claim.attempt
+        self.traceparent = claim.traceparent
         self.step = step
         self.type = type
         self.text = ""  # as it stands in a line, once there was one
@@ -60,6 +62,7 @@ class Transitions:
     """
 
     def __init__(self, output: Output, worker: str, *, now: Callable[[], int] = time.time_ns) -> None:
+        self.worker = worker
         self._output = output
         self._now = now
         self._form = _Json(worker, output.role) if output.log_format == "json" else _Logfmt(worker, output.role)
@@ -201,7 +204,8 @@ class _Logfmt:
         part = self._steps.get((of.step, of.type)) or _kept(
             self._steps, (of.step, of.type), lambda: f"step={logfmt_value(of.step)} type={logfmt_value(of.type)}"
         )
-        return f"workflow_id={of.workflow_id} task_id={of.task_id} {part} attempt={of.attempt} {self._tail}"
+        trace = "" if of.traceparent is None else f" {logfmt_line(trace_fields(of.traceparent))}"
+        return f"workflow_id={of.workflow_id} task_id={of.task_id} {part} attempt={of.attempt} {self._tail}{trace}"
 
     def picked_up(self, now: str, identity: str, waited: float) -> str:
         return f"time={now} level=info msg={self._picked_up} {identity} wait_seconds={waited:.3f}\n"
@@ -229,7 +233,8 @@ class _Json:
         )
         # It begins inside the message, which repeats the pair.
         ids = f'workflow_id={of.workflow_id}","workflow_id":"{of.workflow_id}","task_id":{of.task_id}'
-        return f' {ids},{part},"attempt":{of.attempt},{self._tail}'
+        trace = "" if of.traceparent is None else f",{json_fields(trace_fields(of.traceparent))}"
+        return f' {ids},{part},"attempt":{of.attempt},{self._tail}{trace}'
 
     def picked_up(self, now: str, identity: str, waited: float) -> str:
         return f'{{"time":"{now}","level":"info","msg":"{_PICKED_UP}{identity},"wait_seconds":{waited:.3f}}}\n'

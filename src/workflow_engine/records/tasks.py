@@ -30,6 +30,8 @@ class Task:
     error: dict[str, Any] | None
     child_workflow_id: UUID | None  # the last that it started
     output_from: str | None  # where its result comes from, if not from an attempt of it: `rerun`, `operator`
+    trace_id: str  # of its workflow
+    span_id: str | None  # of its last attempt
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,8 @@ class Attempt:
     started_at: datetime
     ended_at: datetime | None
     error: dict[str, Any] | None
+    queue: str
+    traceparent: str | None  # of its workflow
 
 
 @dataclass(frozen=True, slots=True)

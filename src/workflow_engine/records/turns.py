@@ -40,6 +40,7 @@ class Claim:
     workflow_error: dict[str, Any] | None = None  # in an ending: why, unless it succeeds
     workflow_parent_id: str | None = None  # of a child workflow
     crashes: int = 0  # earlier claims whose worker was lost
+    traceparent: str | None = None  # of whoever started the workflow; once this attempt has a span, of that
 
 
 @dataclass(slots=True)

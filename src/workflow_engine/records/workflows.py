@@ -22,6 +22,7 @@ class WorkflowStart:
     awaited: bool = False  # its end is told by a notification
     created_by: str | None = None  # the principal that starts it
     audit: Mapping[str, Any] | None = None  # its row of the audit log, in the same commit
+    traceparent: str | None = None  # the span of whoever starts it
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +52,7 @@ class WorkflowSummary:
     ending: str | None  # the status it is going to have, while handlers still run
     parent_id: UUID | None  # of a child: the workflow that started it
     created_by: str | None  # the principal that started it, or that started what started it
+    traceparent: str | None  # the span of whoever started it
 
 
 @dataclass(frozen=True, slots=True)

@@ -59,6 +59,13 @@ class Maintenance:
         )
         return found
 
+    async def ended_spans(self, after: int | None, told: Collection[int]) -> dict[str, Any]:
+        """The spans that no worker writes, of the events after `after` not in `told`; see sql/functions/traces.sql."""
+        found: dict[str, Any] = await self._pool.value(
+            "select workflow.ended_spans(%s, %s)", [after, list(told)], repeatable=True
+        )
+        return found
+
     async def sweep_held(self, after: int | None, *, limit: int = 1000) -> tuple[dict[str, int], int | None]:
         """End a pause whose time is over, park and unpark what is due to it.
 

@@ -8,7 +8,8 @@ from workflow_engine.store.pool import Pool
 
 TASK_COLUMNS = (
     "id, workflow_id, step, path, type, status, attempt, queue, worker_id, timeout_override, pending_since,"
-    " scheduled_at, started_at, finished_at, output, error, child_workflow_id, output_from"
+    " scheduled_at, started_at, finished_at, output, error, child_workflow_id, output_from,"
+    " trace_id, span_id"
 )
 _FAILURES_AMONG = 10_000  # the newest attempts; without any failure more of them would be looked through in vain
 

@@ -29,11 +29,12 @@ from workflow_engine.store.tasks import TASK_COLUMNS
 
 _COLUMNS = (
     "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at,"
-    " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id, rerun_of, created_by"
+    " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id, rerun_of, created_by,"
+    " traceparent"
 )
 _SUMMARY = (
     "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at, ending,"
-    " parent_id, created_by"
+    " parent_id, created_by, traceparent"
 )
 
 # All look rows up by key, in proportion to the workflow: see "Plans" in sql/README.md.
@@ -65,11 +66,12 @@ GRAPH = (
 ATTEMPTS = (
     "select t.id as task_id, s.id as step, workflow.path_of(t.id, t.step_index, s.id, s.scope, s.body) as path,"
     " s.type, a.attempt, a.outcome, k.name as worker,"
-    " a.pending_since, a.started_at, a.ended_at, a.error"
+    " a.pending_since, a.started_at, a.ended_at, a.error, s.queue,"
+    " (select w.traceparent from workflow.workflows w where w.id = %(id)s) as traceparent"
     " from ("
     "  select id, version_id, step_index from workflow.tasks where workflow_id = %(id)s union all"
     "  select id, version_id, step_index from workflow.replaced_tasks where workflow_id = %(id)s) t"
-    " cross join lateral (select s.id, s.type, s.scope, s.body from workflow.definition_steps s"
+    " cross join lateral (select s.id, s.type, s.queue, s.scope, s.body from workflow.definition_steps s"
     "                     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s"
     " cross join lateral (select a.* from workflow.attempts a"
     "                     where a.workflow_id = %(id)s and a.task_id = t.id offset 0) a"
@@ -126,6 +128,7 @@ class Workflows:
                     "awaited": s.awaited,
                     "created_by": s.created_by,
                     **({} if s.audit is None else {"audit": s.audit}),
+                    **({} if s.traceparent is None else {"traceparent": s.traceparent}),
                 }
                 for s in starts
             ]

@@ -14,6 +14,7 @@ from workflow_engine.bootstrap import load_handlers, open_store
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.execution import Limits, execute
 from workflow_engine.observability.logs import KEEPER, configure_logging, get_logger
+from workflow_engine.observability.trace_context import trace_fields
 from workflow_engine.records import Claim, Completion
 from workflow_engine.secrets import Secrets
 from workflow_engine.settings import Settings
@@ -60,7 +61,7 @@ async def _run(settings: Settings, claim: Claim) -> Completion | None:
             claim, plan, handlers, Limits(settings.task_timeout, settings.max_payload_bytes),
             log.bind(
                 workflow_id=claim.workflow_id, task_id=claim.task_id, step=step.id, type=step.type,
-                attempt=claim.attempt, **{KEEPER: kept},
+                attempt=claim.attempt, **{KEEPER: kept}, **trace_fields(claim.traceparent),
             ),
             secrets=Secrets(os.environ, settings.secrets_dir), definitions=store.definitions,
         )  # fmt: skip

@@ -6,17 +6,20 @@ import asyncio
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 from structlog.typing import FilteringBoundLogger
 
-from workflow_engine.definition.plan import Plan
+from workflow_engine.definition.plan import Plan, PlanStep
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.execution import Limits, execute
 from workflow_engine.handlers.registry import Registry
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import KEEPER
+from workflow_engine.observability.trace_context import trace_fields
+from workflow_engine.observability.tracing import spans
 from workflow_engine.observability.transitions import Identity, Transitions
 from workflow_engine.records import Claim, Completion
 from workflow_engine.secrets import Secrets
@@ -29,6 +32,9 @@ from workflow_engine.worker.plans import Plans
 from workflow_engine.worker.profiler import MemoryProfiler
 from workflow_engine.worker.task_log import TaskLog
 
+if TYPE_CHECKING:
+    from workflow_engine.observability.spans import AttemptSpan
+
 
 @dataclass(slots=True)
 class _Attempt:
@@ -38,6 +44,7 @@ class _Attempt:
     revoked: bool = False  # the lease is gone: nobody wants the result
     alone: bool = False  # it runs in a process of its own
     identity: Identity | None = None  # what names it in lines about transitions, once it was picked up
+    span: AttemptSpan | None = None
 
 
 class Attempts:
@@ -75,6 +82,8 @@ class Attempts:
         self._secrets = Secrets(os.environ, settings.secrets_dir)
         self._plans = Plans(definitions)
         self._alone = Alone(settings, log)
+        self._spans = spans()
+        self._worker = transitions.worker
         self._running: dict[str, _Attempt] = {}  # by lease token: a task may be here twice, once revoked
         self._ended: list[Completion] = []
         self._delivering: list[Completion] = []
@@ -163,6 +172,10 @@ class Attempts:
                 workflow_id=claim.workflow_id, task_id=claim.task_id, step=step.id, type=step.type,
                 attempt=claim.attempt, **{KEEPER: kept},
             )  # fmt: skip
+            if self._spans is not None:
+                attempt.span = self._begin_span(claim, plan, step)
+            if claim.traceparent is not None:
+                log = log.bind(**trace_fields(claim.traceparent))
             attempt.identity = self._transitions.picked_up(claim, step.id, step.type)
             if attempt.alone:
                 completion = await self._run_alone(claim, plan, log)
@@ -215,6 +228,16 @@ class Attempts:
             found = await self._execute(replace(claim, raised=crash_error(claim, crash)), plan, log)
             return found and lost_for_good(found)
 
+    def _begin_span(self, claim: Claim, plan: Plan, step: PlanStep) -> AttemptSpan:
+        """Begin the span of an attempt; what it sends and starts belongs to that from now on."""
+        assert self._spans is not None
+        after = _ran_before(claim, plan, step)
+        begun = self._spans.attempt(
+            claim, step=step.id, type=step.type, queue=step.queue, worker=self._worker, after=after
+        )
+        claim.traceparent = begun.traceparent
+        return begun
+
     def forget_plans(self) -> None:
         """Read plans anew from now on; attempts that run keep theirs."""
         self._plans.forget()
@@ -228,6 +251,8 @@ class Attempts:
         seconds: float,
     ) -> None:
         error = completion.error if completion else None
+        if attempt.span and not attempt.revoked and outcome != AttemptOutcome.CANCELLED:
+            attempt.span.end(outcome, error)  # what nobody completes is told by the engine, as below
         if error and error["type"] == "timeout":
             metrics.task_timeouts.labels(step_type).inc()
         if not attempt.identity:  # it never began
@@ -238,6 +263,15 @@ class Attempts:
             return
         fields = {"error_type": error["type"], "timeout": error["details"].get("timeout"), "retry_in": completion.delay}
         self._transitions.failed(attempt.identity, error["message"], outcome, seconds, fields)
+
+
+def _ran_before(claim: Claim, plan: Plan, step: PlanStep) -> Iterator[tuple[int, int]]:
+    """Task id and attempt of the dependencies whose results the claim has, where they had attempts."""
+    results = claim.steps or {}
+    for index in step.dependencies if results else ():
+        attempt = results.get(plan.steps[index].id, {}).get("attempt", 0)
+        if attempt > 0:
+            yield claim.task_id - claim.step_index + index, attempt
 
 
 def _released(claim: Claim) -> Completion:

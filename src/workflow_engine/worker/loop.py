@@ -45,6 +45,11 @@ _ACTIVE: tuple[WorkerStatus, str | None] = (WorkerStatus.ACTIVE, None)
 _CHANNEL = "workflow_worker"  # workflow.end_workflows names workers here whose leases it voided
 
 
+def worker_name(settings: Settings) -> str:
+    """What the worker of this process is called."""
+    return settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"
+
+
 class Worker:
     """Runs tasks until asked to stop.
 
@@ -68,7 +73,7 @@ class Worker:
         self._store = store
         self._offers = offers(handlers)
         self._types = [offer["name"] for offer in self._offers]
-        self.name = settings.worker_name or f"{socket.gethostname()}-{os.getpid()}"
+        self.name = worker_name(settings)
         self._log = log.bind(worker=self.name)
         self._wake = asyncio.Event()  # set when there may be something to do
         self._notified = 0  # counts reasons to look for work, so that none is lost while a turn is in flight

@@ -9,13 +9,16 @@ from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+from structlog.typing import FilteringBoundLogger
+
 from workflow_engine.background import end_tasks
 from workflow_engine.bootstrap import load_handlers, open_store
 from workflow_engine.definition.sandbox import SANDBOX
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
+from workflow_engine.observability.tracing import tracing
 from workflow_engine.settings import VERSION, Settings
-from workflow_engine.worker.loop import Worker
+from workflow_engine.worker.loop import Worker, worker_name
 from workflow_engine.worker.memory import MemoryWatch, begin_again, memory_limit
 from workflow_engine.worker.metrics_server import serve_metrics
 from workflow_engine.worker.profiler import MemoryProfiler
@@ -51,6 +54,13 @@ async def _run(settings: Settings) -> Worker:
             log.warning("no metrics: port taken", port=settings.worker_metrics_port, error=str(error))
     metrics.build_info.info({"version": VERSION})
     metrics.worker_concurrency.set(settings.worker_concurrency)
+    with tracing(settings, role="worker", instance=worker_name(settings)):
+        return await _work(settings, log, limit, profiler)
+
+
+async def _work(
+    settings: Settings, log: FilteringBoundLogger, limit: int | None, profiler: MemoryProfiler | None
+) -> Worker:
     async with open_store(settings, "workflow-engine worker") as store, load_handlers(settings) as handlers:
         worker = Worker(settings, store, handlers, log, profiler)
         gc.freeze()  # what was loaded stays: a full collection that walks all of it holds up the event loop for 20 ms

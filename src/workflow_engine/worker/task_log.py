@@ -21,6 +21,7 @@ _LARGEST_INTEGER = 2**53
 # Known of the attempt anyway, or of no use later.
 _LEFT_OUT = frozenset(
     {"event", "level", "time", "role", "module", "workflow_id", "task_id", "step", "type", "attempt", "worker"}
+    | {"trace_id", "span_id"}
 )
 
 

@@ -105,7 +105,7 @@ async def test_each_event_is_told_once_also_one_that_commits_behind_others(
     await narrator.sweep_once()
     await narrator.sweep_once()
     assert len(told(logs)) == 3
-    assert narrator._told == set(), "no transaction of their time is left, so nothing needs to be remembered"
+    assert narrator._tail.taken == set(), "no transaction of their time is left, so nothing needs to be remembered"
 
 
 async def test_a_new_leader_begins_near_the_end(

@@ -21,6 +21,7 @@ from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.api.starting import Key
 from workflow_engine.api.starts import MAX_BATCH, StartRequest, read_batch, read_start
+from workflow_engine.api.tracing import TRACEPARENT, traceparent_of
 
 BATCH_BODY_FACTOR = 16
 """How many times larger than a single body a batch may be."""
@@ -41,7 +42,7 @@ router = routes_under(f"{API}/workflows")
         tag="workflows",
         scope=Scope.WORKFLOWS_START,
         parameters=[parameters.WAIT],
-        headers=[_KEY_HEADER],
+        headers=[_KEY_HEADER, TRACEPARENT],
         body=Body(
             schemas.StartRequest,
             {"runbook": examples.CREATE_WORKFLOW, "registered definition": examples.START_BY_NAME},
@@ -71,6 +72,7 @@ async def create(request: Request) -> Response:
         by=principal_of(request).name,
         awaited=bool(wait),
         audit=row_of(request.scope, 202),
+        traceparent=traceparent_of(request),
     )
     if not begun.replayed:
         was_audited(request.scope)
@@ -95,7 +97,7 @@ async def create(request: Request) -> Response:
         summary=f"Start up to {MAX_BATCH:,} workflows in one transaction, all or none",
         tag="workflows",
         scope=Scope.WORKFLOWS_START,
-        headers=[_KEY_HEADER],
+        headers=[_KEY_HEADER, TRACEPARENT],
         body=Body(schemas.StartRequest, {"two": examples.BATCH}, many=True),
         answers={
             202: Answer(
@@ -116,7 +118,9 @@ async def create_batch(request: Request) -> Response:
     body = await read_json(request, limit=limit * BATCH_BODY_FACTOR)
     starts = read_batch(body, limit)
     _check_may_define(request, starts)
-    begun = await services(request).starter.start(starts, Key.of(key_text, body), by=principal_of(request).name)
+    begun = await services(request).starter.start(
+        starts, Key.of(key_text, body), by=principal_of(request).name, traceparent=traceparent_of(request)
+    )
     headers = {"Idempotency-Replayed": "true"} if begun.replayed else None
     return json_answer(request, [views.started_briefly(started) for started in begun.workflows], 202, headers)
 

@@ -35,6 +35,8 @@ class Task(Shape):
     )
     error: TaskErrorShape | None
     child_workflow_id: str | None = Field(description="The child workflow that it started last.")
+    trace_id: str = Field(description="Of its workflow.")
+    span_id: str | None = Field(description="Of its last attempt; null before the first.")
 
 
 class SkipRequest(Shape):
@@ -114,7 +116,7 @@ class Span(Shape):
     wait_s: float | None = Field(description="Seconds from pending to claimed.")
     run_s: float | None = Field(description="Seconds the attempt took; null while it runs.")
     error: TaskErrorShape | None
-    trace_id: str = Field(description="The workflow's id as 32 hexadecimal digits.")
+    trace_id: str = Field(description="Of the workflow.")
     span_id: str
     parent_span_id: str = Field(description="Of the workflow as a whole.")
 

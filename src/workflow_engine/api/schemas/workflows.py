@@ -80,6 +80,7 @@ class WorkflowSummary(Shape):
     ending: WorkflowStatus | None = Field(description="The status it is going to have, while its ending lasts.")
     parent_id: str | None = Field(description="Of a child: the workflow that started it.")
     created_by: str | None = Field(description="The principal that started it, or that started what started it.")
+    trace_id: str = Field(description="Of the trace that it was started in, else its id as 32 hexadecimal digits.")
     links: dict[str, str]
 
 

@@ -35,13 +35,17 @@ async def _begin(attempt: Attempt, definitions: Definitions | None) -> Move:
     value = {} if wanted.input is None else wanted.input
     if definitions is not None:
         _check_input(name, await definitions.input_schema(name, version), value)
-    fields = {
+    fields: dict[str, Any] = {
         "name": name,
         "input": value,
         "wait": wanted.wait,
         "on_parent_cancel": wanted.on_parent_cancel,
     }
-    return Waits("child", fields if version is None else {**fields, "version": version})
+    if version is not None:
+        fields["version"] = version
+    if attempt.claim.traceparent is not None:
+        fields["traceparent"] = attempt.claim.traceparent
+    return Waits("child", fields)
 
 
 def _check_input(name: str, schema: Mapping[str, Any] | None, value: Any) -> None:
