@@ -16,6 +16,7 @@ import psycopg
 from psycopg.rows import dict_row
 
 from workflow_engine.mirror.inspection import inspect_redis
+from workflow_engine.observability.tracing import INSTALL
 from workflow_engine.settings import Settings
 from workflow_engine.store.migrate import not_applied
 from workflow_engine.store.pool import connection_options
@@ -73,6 +74,8 @@ def examine(settings: Settings) -> Iterator[Finding]:
         yield Finding(Level.OK if good else Level.WARN, "redis", text, fix)
     for name, url in (("agent mesh", settings.agent_mesh_url), ("agent brain", settings.agent_brain_url)):
         yield _neighbour(name, url)
+    if settings.traces_exporter != "none":
+        yield _traces(settings)
 
 
 def _postgres(settings: Settings) -> Iterator[Finding]:
@@ -214,6 +217,24 @@ def _neighbour(name: str, url: str) -> Finding:
         )
     level = Level.OK if not answer.is_server_error else Level.WARN
     return Finding(level, name, f"{url} answers with {answer.status_code}")
+
+
+def _traces(settings: Settings) -> Finding:
+    try:
+        from workflow_engine.observability.spans import takes_spans
+
+        taken = takes_spans(settings)
+    except ImportError as error:
+        return Finding(Level.WARN, "traces", f"are asked for, but {error.name} is missing", INSTALL)
+    except ValueError as error:
+        return Finding(Level.WARN, "traces", f"are asked for, but {error}", "see docs/traces.md")
+    if taken:
+        return Finding(Level.OK, "traces", "the collector takes spans")
+    where = settings.otlp_traces_endpoint or settings.otlp_endpoint or "the default endpoint"
+    return Finding(
+        Level.WARN, "traces", f"no collector takes spans at {where}; work does not depend on it",
+        "check OTEL_EXPORTER_OTLP_ENDPOINT and OTEL_EXPORTER_OTLP_HEADERS",
+    )  # fmt: skip
 
 
 def _row(connection: psycopg.Connection[dict[str, Any]], query: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ import json
 
 import psycopg
 import pytest
+from support.collector import Collector
 from support.processes import run_engine
 
 from workflow_engine.embedded.places import free_port
@@ -80,3 +81,14 @@ def test_a_setting_of_postgres_that_does_not_go_with_the_engine_is_named_with_it
     assert (unsafe.name, unsafe.breaks) == (name, breaks)
     assert unsafe.why
     assert unsafe.fix
+
+
+def test_it_asks_the_collector_where_traces_are_sent(database_url: str, redis_url: str) -> None:
+    servers = {"DATABASE_URL": database_url, "REDIS_URL": redis_url}
+    with Collector() as collector:
+        _, found = examined(**servers, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+        assert found["traces"] == {"level": "ok", "name": "traces", "text": "the collector takes spans"}
+        collector.status = 401
+        _, found = examined(**servers, OTEL_EXPORTER_OTLP_ENDPOINT=collector.url)
+        assert (found["traces"]["level"], collector.url in found["traces"]["text"]) == ("warn", True)
+    assert collector.spans == []

@@ -15,9 +15,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from workflow_engine.access import NOBODY, Principal
 from workflow_engine.api.answers import MEDIA_TYPES
 from workflow_engine.api.problems import problem
+from workflow_engine.api.tracing import traceparent_of
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
-from workflow_engine.observability.trace_context import read_traceparent, trace_of
+from workflow_engine.observability.trace_context import trace_of
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_ACCEPTED = ("*/*", "application/*", "application/json", "application/problem+json")
@@ -107,7 +108,7 @@ class _Exchange:
 
     @property
     def _trace_id(self) -> str | None:
-        traceparent = read_traceparent(self._headers.get("traceparent"))
+        traceparent = traceparent_of(self.scope)
         return traceparent and trace_of(traceparent)
 
     async def send(self, message: Message) -> None:

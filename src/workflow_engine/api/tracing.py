@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
-from fastapi import Request
-
 from workflow_engine.observability.trace_context import read_traceparent
+
+_NAME = b"traceparent"
 
 TRACEPARENT: dict[str, Any] = {
     "name": "traceparent",
@@ -20,7 +21,7 @@ TRACEPARENT: dict[str, Any] = {
 """For the OpenAPI document of an operation."""
 
 
-def traceparent_of(request: Request) -> str | None:
-    """The caller's span; None where it tells none, or none that can be read."""
-    given = request.headers.getlist("traceparent")
-    return read_traceparent(given[0]) if len(given) == 1 else None
+def traceparent_of(scope: Mapping[str, Any]) -> str | None:
+    """The span of whoever sends a request; None where it tells none, or none that can be read."""
+    given = [value for name, value in scope["headers"] if name == _NAME]
+    return read_traceparent(given[0].decode("latin-1")) if len(given) == 1 else None

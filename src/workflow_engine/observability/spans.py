@@ -56,15 +56,16 @@ _next_span_id: ContextVar[int | None] = ContextVar("next span id", default=None)
 
 
 class Spans:
-    """Of one process. Its tracer is also that of everybody who asks OpenTelemetry for one, unless there was one before.
+    """Of one process.
 
     Args:
         exporter: Where spans go.
         sampler: Asked about each trace that begins here; a caller's decision is kept.
         resource: What the process is.
+        shared: The handlers and libraries of this process, too, get their tracers here, unless they had a provider.
     """
 
-    def __init__(self, exporter: SpanExporter, sampler: Sampler, resource: Resource) -> None:
+    def __init__(self, exporter: SpanExporter, sampler: Sampler, resource: Resource, *, shared: bool = False) -> None:
         self._resource = resource
         self._scope = InstrumentationScope(names.SCOPE, VERSION)
         self._sampler = sampler
@@ -73,7 +74,7 @@ class Spans:
             sampler=ParentBased(sampler), resource=resource, id_generator=_Ids(), shutdown_on_exit=False
         )
         provider.add_span_processor(self._processor)
-        if isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
+        if shared and isinstance(trace.get_tracer_provider(), trace.ProxyTracerProvider):
             trace.set_tracer_provider(provider)
         self._tracer = provider.get_tracer(names.SCOPE, VERSION)
 
@@ -243,7 +244,22 @@ def open_spans(settings: Settings, role: Role, instance: str) -> Spans:
         logging.getLogger(name).addFilter(_Seldom())
     # The default is that of OpenTelemetry, which alone reads OTEL_TRACES_SAMPLER.
     sampler = TracerProvider(shutdown_on_exit=False).sampler
-    return Spans(_exporter(settings), sampler, Resource.create({**ours, **given}))
+    # Not in an engine: nobody's handlers run there, and FastAPI would write spans of each probe and scrape.
+    return Spans(_exporter(settings), sampler, Resource.create({**ours, **given}), shared=role == "worker")
+
+
+def takes_spans(settings: Settings) -> bool:
+    """Whether what spans are sent to takes them: it is sent none.
+
+    Raises:
+        ImportError: As `open_spans`.
+        ValueError: As `open_spans`.
+    """
+    exporter = _exporter(settings)
+    try:
+        return exporter.export(()) is SpanExportResult.SUCCESS
+    finally:
+        exporter.shutdown()
 
 
 def _exporter(settings: Settings) -> SpanExporter:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 Role = Literal["engine", "worker"]
 Kind = Literal["client", "internal"]
-_INSTALL = "pip install 'workflow-engine[otel]'"
+INSTALL = "pip install 'workflow-engine[otel]'"
 
 
 class Notes(Protocol):
@@ -90,7 +90,7 @@ def _open(settings: Settings, role: Role, instance: str) -> Spans | None:
 
         opened = open_spans(settings, role, instance)
     except ImportError as error:
-        log.warning("no traces: a package is missing", missing=error.name, hint=_INSTALL)
+        log.warning("no traces: a package is missing", missing=error.name, hint=INSTALL)
         return None
     except ValueError as error:
         log.warning("no traces", error=str(error))

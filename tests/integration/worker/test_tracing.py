@@ -332,7 +332,6 @@ async def test_an_attempt_that_nobody_came_back_from_is_written_by_the_leader(
     assert len(collector.of(workflow.replace("-", ""))) == 2, "its worker, which was told to stop it, wrote none"
 
 
-@pytest.mark.usefixtures("spans")  # else the provider for good would be the one of this test
 def test_workflows_are_sampled_at_the_rate_that_was_asked_for_and_by_all_processes_alike(settings: Settings) -> None:
     with psycopg.connect(settings.database_url) as connection:
         ids = [str(id) for (id,) in connection.execute("select workflow.new_id() from generate_series(1, 2000)")]

@@ -72,7 +72,7 @@ async def create(request: Request) -> Response:
         by=principal_of(request).name,
         awaited=bool(wait),
         audit=row_of(request.scope, 202),
-        traceparent=traceparent_of(request),
+        traceparent=traceparent_of(request.scope),
     )
     if not begun.replayed:
         was_audited(request.scope)
@@ -119,7 +119,7 @@ async def create_batch(request: Request) -> Response:
     starts = read_batch(body, limit)
     _check_may_define(request, starts)
     begun = await services(request).starter.start(
-        starts, Key.of(key_text, body), by=principal_of(request).name, traceparent=traceparent_of(request)
+        starts, Key.of(key_text, body), by=principal_of(request).name, traceparent=traceparent_of(request.scope)
     )
     headers = {"Idempotency-Replayed": "true"} if begun.replayed else None
     return json_answer(request, [views.started_briefly(started) for started in begun.workflows], 202, headers)
