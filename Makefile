@@ -4,6 +4,8 @@ BIN := .venv/bin
 ARGS ?=
 PROFILE ?= short
 JOBS ?= 4
+# What the image can do beyond the engine itself; `embedded`, the servers of `make dev`, is left out.
+IMAGE_EXTRAS := a2a mcp
 
 # Where images set this, each of the hundreds of processes of a test run would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
@@ -26,12 +28,13 @@ dev: install ## Start everything on port 3003 and leave it running (ARGS="--work
 test: install ## Run the tests on real servers (ARGS="tests/unit -k cycle"; JOBS=0: one after the other)
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadscope $(ARGS)
 
-check: install ## Lint, formatting, types, layers; alert rules; known vulnerabilities of the locked packages, if there is a network
+check: install ## Lint, formatting, types, layers; deploy/ (what bin/deploy-tools brought); alert rules; known vulnerabilities, if there is a network
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python bin/check-alerts
+	@$(BIN)/python -m deploy.checks
 	@$(BIN)/python bin/audit
 
 drill: install ## Cause, see and cure the runbook's five Common Issues, one line of verdict each (ARGS=3 for the third)
@@ -46,10 +49,17 @@ soak: install ## An engine and two workers under steady load for an hour: sizes,
 chaos: install ## Real processes under load while faults are inflicted, for 3 minutes; then what is still true (ARGS="--minutes 30 --seed 7")
 	@$(BIN)/python -m chaos $(ARGS)
 
-lock: ## Resolve requirements.lock anew; needs uv (ARGS=--upgrade takes the newest versions)
-	@uv pip compile --quiet --no-config --universal --python-version 3.11 --all-extras --group dev --generate-hashes \
-		--no-header --no-annotate --no-emit-index-url $(ARGS) --output-file requirements.lock pyproject.toml
+LOCKED := uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
+LOCKED_AS_HERE := $(LOCKED) --constraints requirements.lock
+
+lock: ## Resolve requirements.lock and the locks of deploy/ anew; needs uv (ARGS=--upgrade takes the newest versions)
+	@$(LOCKED) --all-extras --group dev $(ARGS) --output-file requirements.lock pyproject.toml
+	@$(LOCKED_AS_HERE) $(foreach extra,$(IMAGE_EXTRAS),--extra $(extra)) --output-file deploy/image/run.lock pyproject.toml
+	@echo hatchling | $(LOCKED_AS_HERE) --output-file deploy/image/build.lock -
+	@for tools in tools node kubectl; do \
+		$(LOCKED) $(ARGS) $$([ $$tools != kubectl ] || echo --no-deps) --output-file deploy/checks/$$tools.lock deploy/checks/$$tools.in; \
+	done
 
 clean: ## Remove .venv and caches; the data of `make dev` in .workflow-engine stays
-	rm -rf .venv .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
+	rm -rf .venv .deploy-tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
 	find src tests benchmarks drills chaos -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import time
+from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
@@ -21,6 +22,8 @@ if TYPE_CHECKING:
     from workflow_engine.handlers.registry import Registry
 
 _CONNECT_SECONDS = 10
+_LOOK_SECONDS = 1.0
+_OTHER_TEXT_SECONDS = 30.0
 
 
 def migrate(database_url: str) -> list[str]:
@@ -43,6 +46,53 @@ def migrate(database_url: str) -> list[str]:
             return store_migrate.migrate(connection, queue_schema(), queue_migrations())
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"Postgres cannot be reached: {error}", hint="Check DATABASE_URL.") from error
+
+
+def wait_until_migrated(
+    database_url: str, *, say: Callable[[str], None], patience: float = _OTHER_TEXT_SECONDS
+) -> None:
+    """Wait until somebody has brought the database to where this version can work with it; changes nothing.
+
+    That is waited for without an end: a database that is away, or without our tables, helps nobody. Functions and views
+    of another version are waited for briefly: they are about to be replaced by ours, or of a newer one, with which this
+    version works as well.
+
+    Args:
+        database_url: Of a role that may read `workflow.migrations`.
+        say: Told what is waited for, each time that this changes.
+        patience: Seconds that other functions and views are waited for.
+
+    Raises:
+        StoreUnavailable: The role may not look.
+    """
+    said, until = "", 0.0
+    while missing := _missing(database_url):
+        if missing != [store_migrate.CURRENT]:
+            until = 0.0
+        elif not until:
+            until = time.monotonic() + patience
+        elif time.monotonic() >= until:
+            say("Functions and views are those of another version, which is taken to be newer: going on.")
+            return
+        if (waiting := f"Waiting for: {', '.join(missing)}") != said:
+            say(said := waiting)
+        time.sleep(_LOOK_SECONDS)
+    say("The database is up to date.")
+
+
+def _missing(database_url: str) -> list[str]:
+    try:
+        with psycopg.connect(
+            database_url, autocommit=True, application_name="workflow-engine migrate", connect_timeout=_CONNECT_SECONDS
+        ) as connection:
+            return store_migrate.not_applied(connection)
+    except psycopg.OperationalError as error:
+        return [f"Postgres ({str(error).strip()})"]
+    except psycopg.Error as error:
+        raise StoreUnavailable(
+            f"Postgres does not say what is applied: {str(error).strip()}",
+            hint="The role of DATABASE_URL needs to read the table workflow.migrations.",
+        ) from error
 
 
 @asynccontextmanager

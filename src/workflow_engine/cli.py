@@ -51,12 +51,21 @@ Token = Annotated[
 
 
 @app.command()
-def migrate() -> None:
+def migrate(
+    *, wait: Annotated[bool, typer.Option("--wait", help="Change nothing; end when somebody else has done it.")] = False
+) -> None:
     """Bring the database at DATABASE_URL to the present schema."""
-    from workflow_engine.bootstrap import migrate as bring_up_to_date
     from workflow_engine.settings import load_settings
 
-    applied = bring_up_to_date(load_settings().database_url)
+    url = load_settings().database_url
+    if wait:
+        from workflow_engine.bootstrap import wait_until_migrated
+
+        wait_until_migrated(url, say=typer.echo)
+        return
+    from workflow_engine.bootstrap import migrate as bring_up_to_date
+
+    applied = bring_up_to_date(url)
     typer.echo(f"Applied: {', '.join(applied)}" if applied else "The database is up to date.")
 
 
@@ -96,6 +105,26 @@ def worker(
         sys.path.insert(0, str(Path.cwd()))  # a module beside where the command was typed, as with `python -m`
     configure_logging(settings, role="worker")
     run_worker(settings)
+
+
+@app.command()
+def alive(
+    host: Annotated[str, typer.Option(envvar="HOST", help="Address they listen on (HOST).")] = "127.0.0.1",
+    port: Annotated[int, typer.Option(envvar="PORT", help="Port of an engine (PORT).")] = 3003,
+    metrics_port: Annotated[
+        int, typer.Option(envvar="WORKER_METRICS_PORT", help="Port of a worker (WORKER_METRICS_PORT).")
+    ] = 9464,
+) -> None:
+    """Ask the engine or worker in this container whether it lives. Exit code 1 when not, or when there is none."""
+    from workflow_engine.client.alive import look
+
+    # Not all settings are read: this runs every few seconds.
+    ports = {"engine": port, "worker": metrics_port}
+    well, lines = look(host, {name: number for name, number in ports.items() if number})
+    for line in lines:
+        typer.echo(line)
+    if not well:
+        raise typer.Exit(EXIT_FAILED)
 
 
 @app.command()

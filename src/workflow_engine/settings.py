@@ -162,7 +162,7 @@ class Settings(BaseSettings):
     port: int = _named("PORT", 3003, "Port the API listens on.", ge=1, le=65535)
     worker_concurrency: int = _named("WORKER_CONCURRENCY", 50, "Tasks one worker process runs at once.", ge=1, le=1000)
     worker_metrics_port: int = _named(
-        "WORKER_METRICS_PORT", 9464, "Port of a worker's /metrics; 0 = off.", ge=0, le=65535
+        "WORKER_METRICS_PORT", 9464, "Port of a worker's /metrics and /livez; 0 = off.", ge=0, le=65535
     )
     worker_shutdown_timeout: float = _named(
         "WORKER_SHUTDOWN_TIMEOUT", 300.0, "Seconds a stopping worker lets its tasks finish.", ge=0

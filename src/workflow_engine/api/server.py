@@ -17,7 +17,8 @@ from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import Settings
 
 _REQUEST_SECONDS = 10  # what requests in progress get
-_END_SECONDS = 25.0  # all of it; Kubernetes kills after 30 s by default
+END_SECONDS = 25.0
+"""After which it has ended, whatever it waits for; Kubernetes kills after 30 s by default."""
 _STARTUP_FAILED = 3  # as uvicorn's own command has it
 
 
@@ -73,12 +74,12 @@ class _Server(uvicorn.Server):
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
             # Nothing is lost by it: what was accepted is in Postgres, and another engine leads.
-            limit = threading.Timer(_END_SECONDS, _end_at_once)
+            limit = threading.Timer(END_SECONDS, _end_at_once)
             limit.daemon = True
             limit.start()
         super().handle_exit(sig, frame)
 
 
 def _end_at_once() -> None:
-    get_logger("engine").error("stopping without an answer", seconds=_END_SECONDS)
+    get_logger("engine").error("stopping without an answer", seconds=END_SECONDS)
     os._exit(1)

@@ -20,7 +20,9 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 _ADVISORY_LOCK = 0x776F726B666C6F77  # "workflow"
-_CURRENT = "functions and views"
+CURRENT = "functions and views"
+"""The name under which the current text of both is known."""
+
 _LOCK_SECONDS = 0.4  # Postgres looks for deadlocks after a second
 
 
@@ -56,7 +58,7 @@ def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tu
         )
         known: dict[str, str] = dict(connection.execute("select name, checksum from workflow.migrations").fetchall())
         missing = [path for path in _migrations() if path.stem not in known]
-        if missing or known.get(_CURRENT) != _checksum(_current_text()):
+        if missing or known.get(CURRENT) != _checksum(_current_text()):
             _lock_tables(connection)
         applied += _apply_queue(connection, known, schema, list(migrations))
         for path in missing:
@@ -76,7 +78,7 @@ def not_applied(connection: psycopg.Connection[Any]) -> list[str]:
             return ["everything"]
         known: dict[str, str] = dict(cursor.execute("select name, checksum from workflow.migrations").fetchall())
     missing = [path.stem for path in _migrations() if path.stem not in known]
-    return missing if known.get(_CURRENT) == _checksum(_current_text()) else [*missing, _CURRENT]
+    return missing if known.get(CURRENT) == _checksum(_current_text()) else [*missing, CURRENT]
 
 
 def _lock_tables(connection: psycopg.Connection) -> None:
@@ -148,12 +150,12 @@ def _apply_queue(
 
 def _apply_current(connection: psycopg.Connection, known: dict[str, str]) -> list[str]:
     text = _current_text()
-    if known.get(_CURRENT) == _checksum(text):
+    if known.get(CURRENT) == _checksum(text):
         return []
-    _apply(connection, _CURRENT, text)
+    _apply(connection, CURRENT, text)
     # By default everyone may execute a new function; only those an operator grants may change workflows.
     connection.execute("revoke execute on all functions in schema workflow from public")
-    return [_CURRENT]
+    return [CURRENT]
 
 
 def _migrations() -> list[Path]:

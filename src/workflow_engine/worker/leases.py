@@ -24,8 +24,10 @@ from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.patience import answered_within_in_thread
 from workflow_engine.store.pool import connection_options
+from workflow_engine.worker.liveness import Liveness
 
 _RETRY_SECONDS = 1.0
+_LATE_SECONDS = 30.0  # beyond a heartbeat and a lease: the thread has ended, or hangs where nothing bounds it
 
 
 class LeaseKeeper:
@@ -39,6 +41,7 @@ class LeaseKeeper:
         held: Gives lease token -> task id of what the worker runs; called from the thread.
         on_lost: Called from the thread with the lease tokens that are gone.
         on_retired: Called from the thread when the database no longer knows the worker.
+        liveness: Told that the thread goes round, also when Postgres is away.
         log: Told about failures.
     """
 
@@ -52,6 +55,7 @@ class LeaseKeeper:
         held: Callable[[], Mapping[str, int]],
         on_lost: Callable[[list[str]], object],
         on_retired: Callable[[], object],
+        liveness: Liveness,
         log: FilteringBoundLogger,
     ) -> None:
         self._database_url = database_url
@@ -61,6 +65,7 @@ class LeaseKeeper:
         self._held = held
         self._on_lost = on_lost
         self._on_retired = on_retired
+        self._liveness = liveness
         self._log = log
         self._wake = threading.Event()
         self._stopping = False
@@ -85,6 +90,7 @@ class LeaseKeeper:
         connection: psycopg.Connection[Any] | None = None
         wait = self._heartbeat_seconds
         while True:
+            self._liveness.beat("heartbeat", self._heartbeat_seconds + self._lease_seconds + _LATE_SECONDS)
             self._wake.wait(wait)
             self._wake.clear()
             if self._stopping:
@@ -101,6 +107,7 @@ class LeaseKeeper:
                 if connection is not None:
                     connection.close()
                 connection, wait = None, min(_RETRY_SECONDS, self._heartbeat_seconds)
+        self._liveness.forget("heartbeat")
         if connection is not None:
             connection.close()
 

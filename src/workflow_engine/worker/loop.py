@@ -34,6 +34,7 @@ from workflow_engine.store.pool import connection_options
 from workflow_engine.store.store import Store
 from workflow_engine.worker.attempts import Attempts
 from workflow_engine.worker.leases import LeaseKeeper
+from workflow_engine.worker.liveness import Liveness
 from workflow_engine.worker.profiler import MemoryProfiler
 from workflow_engine.worker.turns import Turns
 
@@ -59,6 +60,7 @@ class Worker:
         handlers: What this worker can run.
         log: The worker binds its name to it.
         profiler: Told what each attempt does to memory, when there is one.
+        liveness: Told that the heartbeat goes on.
     """
 
     def __init__(
@@ -67,7 +69,9 @@ class Worker:
         store: Store,
         handlers: Registry,
         log: FilteringBoundLogger,
+        *,
         profiler: MemoryProfiler | None = None,
+        liveness: Liveness | None = None,
     ) -> None:
         self._settings = settings
         self._store = store
@@ -91,6 +95,7 @@ class Worker:
         self._worker_id: int | None = None
         self._queue_worker_id: int | None = None
         self._leases: LeaseKeeper | None = None
+        self._liveness = liveness or Liveness()
         self._held_up = 0  # turns in a row that found everything claimable locked
         self._draining = False
         self._held_back: str | None = None  # why it claims nothing for now
@@ -288,6 +293,7 @@ class Worker:
             held=self._attempts.held,
             on_lost=lambda tokens: loop.call_soon_threadsafe(self._attempts.revoke, tokens),
             on_retired=lambda: loop.call_soon_threadsafe(self._retired),
+            liveness=self._liveness,
             log=self._log,
         )
         self._leases.start()

@@ -1,4 +1,4 @@
-"""The port of a worker: `/metrics` for Prometheus, and `/debug/memory` for people."""
+"""The port of a worker: `/metrics` for Prometheus, `/livez` for probes, and `/debug/memory` for people."""
 
 from __future__ import annotations
 
@@ -8,22 +8,26 @@ from socketserver import ThreadingMixIn
 from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
+import orjson
 from prometheus_client import make_wsgi_app
 
 from workflow_engine.worker.leases import resident_bytes
+from workflow_engine.worker.liveness import Liveness
 from workflow_engine.worker.profiler import MemoryProfiler
 
 if TYPE_CHECKING:
     from _typeshed.wsgi import StartResponse, WSGIEnvironment
 
 
-def serve_metrics(host: str, port: int, *, limit: int | None, profiler: MemoryProfiler | None) -> None:
+def serve_metrics(
+    host: str, port: int, *, liveness: Liveness, limit: int | None, profiler: MemoryProfiler | None
+) -> None:
     """Serve in threads of its own for as long as the process lives.
 
     Raises:
         OSError: The port is taken.
     """
-    app = _with_memory(make_wsgi_app(), limit, profiler)
+    app = _application(make_wsgi_app(), liveness, limit, profiler)
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 
@@ -40,13 +44,26 @@ def memory_page(limit: int | None, profiler: MemoryProfiler | None) -> str:
     return "\n".join(shown) + "\n"
 
 
-def _with_memory(metrics: Any, limit: int | None, profiler: MemoryProfiler | None) -> Callable[..., Iterable[bytes]]:
+def _application(
+    metrics: Any, liveness: Liveness, limit: int | None, profiler: MemoryProfiler | None
+) -> Callable[..., Iterable[bytes]]:
     def app(environ: WSGIEnvironment, start_response: StartResponse) -> Iterable[bytes]:
-        if environ["PATH_INFO"] != "/debug/memory" or environ["REQUEST_METHOD"] != "GET":
+        asked = environ["PATH_INFO"] if environ["REQUEST_METHOD"] == "GET" else ""
+        if asked == "/livez":
+            problem = liveness.problem()
+            said = {"status": "ok"} if problem is None else {"status": "stuck", "detail": problem}
+            status, kind, body = (
+                "200 OK" if problem is None else "503 Service Unavailable",
+                "application/json",
+                orjson.dumps(said, option=orjson.OPT_APPEND_NEWLINE),
+            )
+        elif asked == "/debug/memory":
+            status, kind, body = "200 OK", "text/plain; charset=utf-8", memory_page(limit, profiler).encode()
+        else:
             answer: Iterable[bytes] = metrics(environ, start_response)
             return answer
-        start_response("200 OK", [("Content-Type", "text/plain; charset=utf-8"), ("Cache-Control", "no-store")])
-        return [memory_page(limit, profiler).encode()]
+        start_response(status, [("Content-Type", kind), ("Cache-Control", "no-store")])
+        return [body]
 
     return app
 

@@ -18,6 +18,7 @@ from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.observability.tracing import tracing
 from workflow_engine.settings import VERSION, Settings
+from workflow_engine.worker.liveness import Liveness
 from workflow_engine.worker.loop import Worker, worker_name
 from workflow_engine.worker.memory import MemoryWatch, begin_again, memory_limit
 from workflow_engine.worker.metrics_server import serve_metrics
@@ -47,27 +48,34 @@ async def _run(settings: Settings) -> Worker:
     profiler = None
     if settings.memory_profiler:  # before handlers are loaded, to see them too
         profiler = MemoryProfiler(log, every=settings.memory_profile_seconds, share=settings.memory_profile_share)
+    liveness = Liveness()
     if settings.worker_metrics_port:
         try:
-            serve_metrics(settings.host, settings.worker_metrics_port, limit=limit, profiler=profiler)
+            serve_metrics(
+                settings.host, settings.worker_metrics_port, liveness=liveness, limit=limit, profiler=profiler
+            )
         except OSError as error:  # two workers on one machine: work matters more than being watched
-            log.warning("no metrics: port taken", port=settings.worker_metrics_port, error=str(error))
+            log.warning("no metrics and no probe: port taken", port=settings.worker_metrics_port, error=str(error))
     metrics.build_info.info({"version": VERSION})
     metrics.worker_concurrency.set(settings.worker_concurrency)
     with tracing(settings, role="worker", instance=worker_name(settings)):
-        return await _work(settings, log, limit, profiler)
+        return await _work(settings, log, liveness, limit, profiler)
 
 
 async def _work(
-    settings: Settings, log: FilteringBoundLogger, limit: int | None, profiler: MemoryProfiler | None
+    settings: Settings,
+    log: FilteringBoundLogger,
+    liveness: Liveness,
+    limit: int | None,
+    profiler: MemoryProfiler | None,
 ) -> Worker:
     async with open_store(settings, "workflow-engine worker") as store, load_handlers(settings) as handlers:
-        worker = Worker(settings, store, handlers, log, profiler)
+        worker = Worker(settings, store, handlers, log, profiler=profiler, liveness=liveness)
         gc.freeze()  # what was loaded stays: a full collection that walks all of it holds up the event loop for 20 ms
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, worker.stop)
-        async with _beside(MemoryWatch(worker, limit, log).run()):
+        async with _beside(liveness.watch_loop()), _beside(MemoryWatch(worker, limit, log).run()):
             if profiler is None:
                 await worker.run()
             else:
