@@ -7,14 +7,17 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from deploy.checks import manifests, tools
+from deploy.checks.rules import problems_of_rules
 
 _COMPOSE = ("compose.yaml", "deploy/compose/compose.yaml", "deploy/compose/monitoring.yaml")
 
 
-def main(root: Path) -> int:
-    """Check the project in a directory; returns the exit code."""
+def main(root: Path, only: str = "") -> int:
+    """Check the project in a directory, or one thing about it; returns the exit code."""
     failed = False
     for name, check in _checks(root):
+        if only and only != name:
+            continue
         try:
             problems = list(check())
         except tools.NotChecked as missing:
@@ -52,6 +55,7 @@ def _checks(root: Path) -> Iterator[tuple[str, Callable[[], Iterator[str]]]]:
     yield "schemas of Kubernetes", of_all(manifests.problems_of_kubernetes)
     yield "types of KEDA and the Prometheus Operator", of_all(manifests.problems_of_custom_resources)
     yield "triggers of KEDA", of_all(manifests.problems_of_triggers)
+    yield "rules of the Prometheus Operator", lambda: problems_of_rules(root)
     yield "compose files", lambda: _compose(root)
     yield "Dockerfile", lambda: _dockerfile(root)
 

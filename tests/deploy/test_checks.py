@@ -31,7 +31,7 @@ def copy(tmp_path: Path) -> Path:
     """The files that are checked, to break them."""
     for name in ("Dockerfile", "compose.yaml"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("deploy/compose", KUSTOMIZE):
+    for name in ("deploy/compose", "deploy/prometheus", KUSTOMIZE):
         shutil.copytree(ROOT / name, tmp_path / name)
     return tmp_path
 
@@ -72,6 +72,7 @@ def test_fields_that_would_be_ignored_and_what_does_not_build_fail_the_check(
         ("components/keda/scaled-object.yaml", "pollingInterval", "pollInterval", "pollInterval"),
         ("components/monitoring/pod-monitors.yaml", "jobLabel", "jobLable", "jobLable"),
         ("overlays/production/kustomization.yaml", "../../base", "../../bace", "overlays/production does not build"),
+        ("../prometheus/rules/runbook.yaml", "> 3600", "> 7200", "has other rules than deploy/prometheus/rules"),
         ("overlays/development/kustomization.yaml", "- stores.yaml", "- store.yaml", "development does not build"),
     ]
     for file, old, new, _ in faults:
@@ -87,7 +88,7 @@ def test_a_compose_file_with_a_typo_fails_the_check(copy: Path, capsys: pytest.C
     needs(lambda: tools.find("check-jsonschema"))
     change(copy / "deploy/compose/compose.yaml", "stop_grace_period: 30s", "stop_grace: 30s")
 
-    assert main(copy) == 1
+    assert main(copy, "compose files") == 1
     assert "stop_grace" in capsys.readouterr().out
 
 
@@ -95,7 +96,7 @@ def test_a_dockerfile_that_runs_as_root_fails_the_check(copy: Path, capsys: pyte
     needs(lambda: tools.find("hadolint"))
     change(copy / "Dockerfile", "USER 10001:10001", "USER root")
 
-    assert main(copy) == 1
+    assert main(copy, "Dockerfile") == 1
     assert "Dockerfile" in capsys.readouterr().out
 
 

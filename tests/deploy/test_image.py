@@ -32,7 +32,7 @@ DOCUMENT: Document = {
 def image() -> Iterator[Image]:
     if reason := why_not():
         pytest.skip(f"not checked: {reason}")
-    directory = Path(tempfile.mkdtemp(prefix="workflow-engine-image-", dir="/var/tmp"))
+    directory = Path(tempfile.mkdtemp(prefix="workflow-engine-image-"))
     try:
         builder = Builder(directory)
         yield builder.build(builder.stand_in())

@@ -68,7 +68,7 @@ class Builder:
         archive = self._directory / "base.tar"
         self._run(
             "mmdebstrap", "--quiet", "--variant=minbase", "--include=python3,python3-venv,ca-certificates",
-            "--dpkgopt=path-exclude=/usr/share/doc/*", "bookworm", str(archive),
+            "--dpkgopt=path-exclude=/usr/share/doc/*", "--dpkgopt=force-unsafe-io", "bookworm", str(archive),
         )  # fmt: skip
         container = self._run(*self._buildah, "from", "scratch").strip()
         self._run(*self._buildah, "add", "--quiet", container, str(archive), "/")

@@ -15,6 +15,7 @@ from xdist.scheduler import LoadScopeScheduling
 _RUNBOOK = "tests/acceptance/runbook"
 _LONGEST = (
     _RUNBOOK,
+    "tests/deploy/test_image.py",
     "tests/acceptance/",
     "tests/integration/client/test_drain.py",
     "tests/sql/test_resources.py",
