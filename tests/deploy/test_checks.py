@@ -116,7 +116,8 @@ def test_what_a_missing_tool_leaves_unchecked_is_told_as_that(tmp_path: Path) ->
     )
     lines = done.stdout.splitlines()
     assert done.returncode == 0, done.stderr
-    assert lines
+    lines.remove("deploy: rules of the Prometheus Operator: fine")  # which takes no tool
+    assert len(lines) >= 6
     assert all(re.fullmatch(r"deploy: not checked: .+: .+ \(bin/deploy-tools\)", line) for line in lines), lines
 
 
