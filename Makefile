@@ -5,7 +5,7 @@ ARGS ?=
 PROFILE ?= short
 JOBS ?= 4
 # What the image can do beyond the engine itself; `embedded`, the servers of `make dev`, is left out.
-IMAGE_EXTRAS := a2a mcp
+IMAGE_EXTRAS := a2a mcp otel
 
 # Where images set this, each of the hundreds of processes of a test run would compile everything it imports.
 unexport PYTHONDONTWRITEBYTECODE
