@@ -36,16 +36,17 @@ language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
 set jit = off
-set workflow.audit_sweep = 'on'
 as $$
 declare
     v_cutoff    timestamptz := workflow.clock() - p_keep;
     v_count     integer;
 begin
+    perform set_config('workflow.audit_sweep', 'on', true);
     -- In the order of ids, which is that of times but for seconds: so it stops at the first that is to stay.
     delete from workflow.audit a
     where a.id = any(array(select o.id from workflow.audit o order by o.id limit p_limit)) and a.at < v_cutoff;
     get diagnostics v_count = row_count;
+    perform set_config('workflow.audit_sweep', '', true);
     return v_count;
 end
 $$;

@@ -104,7 +104,7 @@ async def open_store(settings: Settings, name: str, *, size: int = 10) -> AsyncI
         name: Shown in `pg_stat_activity.application_name`.
         size: Most connections at once.
     """
-    pool = Pool(settings.database_url, name=name, size=size)
+    pool = Pool(settings.database_url, name=name, size=size, shared=bool(settings.direct_database_url))
     await pool.open()
     try:
         yield Store(pool)
@@ -127,7 +127,7 @@ async def load_handlers(settings: Settings) -> AsyncIterator[Registry]:
 
     connections = Connections(
         settings.connections,
-        engine=lambda: step_connection(settings.database_url),
+        engine=lambda: step_connection(settings.session_database_url),
         strict=settings.env != "development",
     )
     async with make_http_client(settings) as http, connections:

@@ -57,7 +57,7 @@ def migrate(
     """Bring the database at DATABASE_URL to the present schema."""
     from workflow_engine.settings import load_settings
 
-    url = load_settings().database_url
+    url = load_settings().session_database_url
     if wait:
         from workflow_engine.bootstrap import wait_until_migrated
 

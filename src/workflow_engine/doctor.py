@@ -19,7 +19,7 @@ from workflow_engine.mirror.inspection import inspect_redis
 from workflow_engine.observability.tracing import INSTALL
 from workflow_engine.settings import Settings
 from workflow_engine.store.migrate import not_applied
-from workflow_engine.store.pool import connection_options
+from workflow_engine.store.pool import connection_options, shared_connection_options
 from workflow_engine.store.server_settings import NEWEST_MAJOR, OLDEST_MAJOR, SETTINGS, unsafe_settings
 
 _NEIGHBOUR_SECONDS = 3.0
@@ -80,11 +80,13 @@ def examine(settings: Settings) -> Iterator[Finding]:
 
 def _postgres(settings: Settings) -> Iterator[Finding]:
     options = connection_options("workflow-engine doctor")
+    options["prepare_threshold"] = None  # there may be a pooler
     del options["target_session_attrs"]  # to say that it is a standby, rather than that nothing answers
     began = time.monotonic()
     try:
-        with psycopg.connect(settings.database_url, row_factory=dict_row, **options) as connection:
+        with psycopg.connect(settings.session_database_url, row_factory=dict_row, **options) as connection:
             yield from _server(connection, time.monotonic() - began)
+            yield from _pooler(connection, settings)
             missing = not_applied(connection)
             if missing:
                 yield Finding(
@@ -135,6 +137,27 @@ def _server(connection: psycopg.Connection[dict[str, Any]], seconds: float) -> I
             f"this machine is {apart:+.0f} s from Postgres; the engine goes by Postgres, log lines do not",
             "let both follow NTP",
         )  # fmt: skip
+
+
+def _pooler(connection: psycopg.Connection[dict[str, Any]], settings: Settings) -> Iterator[Finding]:
+    """Poolers give their clients process ids of their own making."""
+    if _row(connection, "select pg_backend_pid() as pid")["pid"] != connection.info.backend_pid:
+        yield Finding(
+            Level.WARN, "pooler",
+            "a pooler is between here and Postgres: good in session mode; in transaction mode two engines may lead",
+            "unless it is in session mode, set WORKFLOW_DIRECT_DATABASE_URL: docs/operations.md",
+        )  # fmt: skip
+    if not settings.direct_database_url:
+        return
+    try:
+        began = time.monotonic()
+        with psycopg.connect(settings.database_url, **shared_connection_options("workflow-engine doctor")) as shared:
+            shared.execute("select 1")
+    except psycopg.Error as error:
+        text = str(error).strip() or type(error).__name__
+        yield Finding(Level.FAIL, "pooler", text, "check DATABASE_URL, which leads through the pooler")
+    else:
+        yield Finding(Level.OK, "pooler", f"answered in {1000 * (time.monotonic() - began):.0f} ms")
 
 
 def _engine(connection: psycopg.Connection[dict[str, Any]]) -> Iterator[Finding]:

@@ -155,6 +155,12 @@ class Settings(BaseSettings):
     database_url: str = _named(
         "DATABASE_URL", "postgresql://postgres:5432/workflow", "Postgres, the truth.", repr=False
     )
+    direct_database_url: str = _named(
+        "WORKFLOW_DIRECT_DATABASE_URL",
+        "",
+        "Postgres itself, where DATABASE_URL leads through a pooler that gives a connection for a transaction only.",
+        repr=False,
+    )
     redis_url: str = _named("REDIS_URL", "redis://redis:6379/0", "Redis or Valkey, the hint.", repr=False)
     agent_mesh_url: str = _named("AGENT_MESH_URL", "http://agent-mesh:3000", "Agent Mesh resolves agents.")
     agent_brain_url: str = _named("AGENT_BRAIN_URL", "http://agent-brain:3001", "Agent Brain executes agents.")
@@ -263,7 +269,7 @@ class Settings(BaseSettings):
         ge=0,
     )
     listen_notify: bool = _named(
-        "WORKFLOW_LISTEN_NOTIFY", True, "Use LISTEN for wake-ups; false behind a transaction pooler."
+        "WORKFLOW_LISTEN_NOTIFY", True, "Use LISTEN for wake-ups; false = find work by looking for it."
     )
     queues: str = _named("WORKFLOW_QUEUES", "default", "Queues a worker serves, separated by commas.")
     worker_name: str = _named("WORKFLOW_WORKER_NAME", "", "Name of a worker; default: host and pid.")
@@ -327,6 +333,11 @@ class Settings(BaseSettings):
     server: str = _named(
         "WORKFLOW_SERVER", "http://localhost:3003", "Engine that commands such as drain speak to; also --server."
     )
+
+    @property
+    def session_database_url(self) -> str:
+        """Where a connection is a session of Postgres for as long as it lasts."""
+        return self.direct_database_url or self.database_url
 
     @property
     def needs_keys(self) -> bool:
@@ -395,8 +406,9 @@ class Settings(BaseSettings):
 
 
 _NOT_SHOWN = frozenset(
-    {"DATABASE_URL", "REDIS_URL", "WORKFLOW_CONNECTIONS", "WORKFLOW_MCP_SERVERS", "WORKFLOW_LLM_API_KEY"}
-    | {"WORKFLOW_WEBHOOK_SECRET", "OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"}
+    {"DATABASE_URL", "WORKFLOW_DIRECT_DATABASE_URL", "REDIS_URL", "WORKFLOW_CONNECTIONS", "WORKFLOW_MCP_SERVERS"}
+    | {"WORKFLOW_LLM_API_KEY", "WORKFLOW_WEBHOOK_SECRET"}
+    | {"OTEL_EXPORTER_OTLP_HEADERS", "OTEL_EXPORTER_OTLP_TRACES_HEADERS"}
 )
 """Settings whose values hold credentials: not repeated when they are wrong."""
 

@@ -77,9 +77,12 @@ def test_completion_repeated_after_an_ambiguous_commit_is_accepted(
     assert engine.snapshot() == before
 
 
-def test_step_cannot_move_the_clock_of_the_engine(engine: Engine, step_role: psycopg.Connection[Any]) -> None:
+@pytest.mark.parametrize("setting", ["workflow.clock_offset = '10 years'", "workflow.clock_time = '2099-01-01'"])
+def test_step_cannot_move_the_clock_of_the_engine(
+    engine: Engine, step_role: psycopg.Connection[Any], setting: str
+) -> None:
     claim = only(engine)
-    step_role.execute("set workflow.clock_offset = '10 years'")
+    step_role.execute(f"set {setting}".encode())
     complete(step_role, claim)
     assert engine.value("select max(at) < now() + interval '1 hour' from workflow.events")
 

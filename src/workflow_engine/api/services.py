@@ -55,7 +55,10 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
     """Give the routes of `app` what they need, for as long as the context is open."""
     if not settings.needs_keys:
         get_logger("api").warning(_OPEN, auth="none")
-    audit_pool = Pool(settings.database_url, name="workflow-engine audit", size=1)  # requests must not keep it waiting
+    # Requests must not keep it waiting.
+    audit_pool = Pool(
+        settings.database_url, name="workflow-engine audit", size=1, shared=bool(settings.direct_database_url)
+    )
     await audit_pool.open()
     cache = DefinitionCache(mirror)
     names = KnownNames(settings, store)

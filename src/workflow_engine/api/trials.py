@@ -24,7 +24,7 @@ class Trials:
     """Runs trials, two at once; others wait."""
 
     def __init__(self, settings: Settings) -> None:
-        self._database_url = settings.database_url
+        self._database_url = settings.session_database_url
         self._bounds = Bounds(timeout=settings.task_timeout, payload_bytes=settings.max_payload_bytes)
         self._free = asyncio.Semaphore(_AT_ONCE)
 

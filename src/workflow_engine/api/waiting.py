@@ -49,7 +49,7 @@ class Waiting:
         if self._settings.listen_notify and (self._listener is None or self._listener.done()):
             self._listener = asyncio.create_task(
                 listen(
-                    self._settings.database_url,
+                    self._settings.session_database_url,
                     connection_options("workflow-engine waits"),
                     queues=(),
                     channels=(ENDED_CHANNEL,),

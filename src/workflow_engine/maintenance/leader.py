@@ -104,11 +104,13 @@ async def run_maintenance(settings: Settings, store: Store, mirror: Mirror) -> A
 async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: set[asyncio.Task[None]]) -> None:
     log = get_logger("maintenance")
     options = connection_options("workflow-engine leader")
-    options["options"] += f" -c idle_session_timeout={_IDLE_SECONDS}s"
     while True:
         try:
-            async with await psycopg.AsyncConnection.connect(settings.database_url, **options) as connection:
+            async with await psycopg.AsyncConnection.connect(settings.session_database_url, **options) as connection:
                 connected = time.monotonic()
+                with answered_within(connection, PING_SECONDS):
+                    # A statement, as a pooler would not pass it on among the options.
+                    await connection.execute(f"set idle_session_timeout = '{_IDLE_SECONDS}s'".encode())
                 epoch = await _epoch_of_lead(connection, min(settings.sweep_seconds, _TRY_SECONDS))
                 log.info("leading", epoch=epoch)
                 await _warn_of_settings(connection, log)

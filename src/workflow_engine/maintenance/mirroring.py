@@ -38,7 +38,7 @@ class PendingMirror:
         self._mirrored = store.mirrored
         self._lists = PendingLists(mirror, epoch)
         self._inserts = (
-            Inserts(settings.database_url, connection_options("workflow-engine mirror"))
+            Inserts(settings.session_database_url, connection_options("workflow-engine mirror"))
             if settings.listen_notify
             else None
         )

@@ -19,7 +19,7 @@ class Inserts:
     cost more than looking again does.
 
     Args:
-        database_url: Where; a direct connection, since LISTEN does not pass a transaction pooler.
+        database_url: Where; sessions, since LISTEN does not pass a pooler in transaction mode.
         options: Options of the connection.
     """
 

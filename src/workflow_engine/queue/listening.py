@@ -35,7 +35,7 @@ async def listen(
     """Listen until cancelled, reconnecting with a jittered backoff of at most 5 seconds.
 
     Args:
-        database_url: Where; a direct connection, since LISTEN does not pass a transaction pooler.
+        database_url: Where; sessions, since LISTEN does not pass a pooler in transaction mode.
         options: Options of the connection.
         queues: Queues whose new jobs are of interest.
         channels: Further channels.

@@ -1,7 +1,7 @@
-"""Brings a database to the present schema: the queue's tables, the migrations, then functions and views.
+"""Brings a database to the present schema: the queue's tables, the migrations, then functions, views and comments.
 
-Migrations run once and are never edited; functions and views are the current text, applied again when any of them
-changed. Everything happens in one transaction under an advisory lock, so that engines starting together do it once.
+Migrations run once and are never edited; the rest is the current text, applied again when any of it changed.
+Everything happens in one transaction under an advisory lock, so that engines starting together do it once.
 """
 
 from __future__ import annotations
@@ -66,6 +66,7 @@ def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tu
             applied.append(path.stem)
         applied += _apply_current(connection, known)
         applied += _ensure_step_role(connection)
+        _renew_access(connection, changed=bool(applied))
     _make_partitions(connection)
     return applied
 
@@ -158,14 +159,24 @@ def _apply_current(connection: psycopg.Connection, known: dict[str, str]) -> lis
     return [CURRENT]
 
 
+def _renew_access(connection: psycopg.Connection, *, changed: bool) -> None:
+    """Grant again what was granted to roles: for what was added since, and for what a restored dump has lost."""
+    lost = (
+        "select 1 from workflow.access_grants g join pg_roles r on r.rolname = g.role_name"
+        " where not has_schema_privilege(r.oid, 'workflow', 'usage')"
+    )
+    if changed or connection.execute(lost).fetchone():
+        connection.execute("select workflow.renew_access()")
+
+
 def _migrations() -> list[Path]:
     return sorted((sql_directory() / "migrations").glob("*.sql"))
 
 
 def _current_text() -> str:
-    """All functions and views."""
+    """All functions, views and comments."""
     directory = sql_directory()
-    paths = [*sorted((directory / "functions").glob("*.sql")), *sorted((directory / "views").glob("*.sql"))]
+    paths = [path for part in ("functions", "views", "comments") for path in sorted((directory / part).glob("*.sql"))]
     return "\n".join(path.read_text() for path in paths)
 
 
@@ -182,16 +193,19 @@ def _ensure_step_role(connection: psycopg.Connection) -> list[str]:
     if row and connection.execute("select 1 from pg_roles where rolname = %s", [row[0]]).fetchone():
         _restore_step_role(connection, *row)
         return []
-    may_create = connection.execute(
-        "select rolcreaterole or rolsuper from pg_roles where rolname = current_user"
-    ).fetchone()
-    if not (may_create and may_create[0]):
+    rights = connection.execute("select rolcreaterole, rolsuper from pg_roles where rolname = current_user").fetchone()
+    may_create, is_superuser = rights or (False, False)
+    if not (may_create or is_superuser):
         return []  # transactional steps then say how to set the connection up
     name, password = row or (f"workflow_step_{secrets.token_hex(4)}", secrets.token_urlsafe(24))
     role = sql.Identifier(name)
     hashed = _hashed(connection, name, password)
     connection.execute(sql.SQL("create role {} login password {}").format(role, sql.Literal(hashed)))
+    if not is_superuser:
+        # To give it its schema, and to dump what steps keep there.
+        connection.execute(sql.SQL("grant {} to current_user").format(role))
     connection.execute(sql.SQL("create schema if not exists {} authorization {}").format(role, role))
+    _give_schema(connection, name)
     connection.execute(sql.SQL("grant usage on schema workflow to {}").format(role))
     connection.execute(
         sql.SQL("grant execute on function workflow.complete_task(bigint, integer, uuid, jsonb) to {}").format(role)
@@ -199,6 +213,27 @@ def _ensure_step_role(connection: psycopg.Connection) -> list[str]:
     if not row:
         connection.execute("insert into workflow.step_role values (%s, %s)", [name, password])
     return [f"role {name}"]
+
+
+_OWN_ALL = """
+    select format('alter schema %%I owner to %%1$I', n.nspname) from pg_namespace n where n.nspname = %(name)s
+    union all
+    select format('alter %%s %%s owner to %%I', case c.relkind when 'S' then 'sequence' else 'table' end,
+                  c.oid::regclass, %(name)s::text)
+    from pg_class c
+    where c.relnamespace = to_regnamespace(quote_ident(%(name)s)) and c.relkind in ('r', 'p', 'v', 'm', 'S')
+      and not exists (  -- the sequence of a column goes with its table
+          select from pg_depend d where d.objid = c.oid and c.relkind = 'S' and d.deptype in ('a', 'i'))
+    union all
+    select format('alter routine %%s owner to %%I', p.oid::regprocedure, %(name)s::text)
+    from pg_proc p where p.pronamespace = to_regnamespace(quote_ident(%(name)s))
+"""
+
+
+def _give_schema(connection: psycopg.Connection, name: str) -> None:
+    """Give a role the schema of its name with all there is in it: in a restored dump it is somebody else's."""
+    for (statement,) in connection.execute(_OWN_ALL.encode(), {"name": name}).fetchall():
+        connection.execute(statement.encode())
 
 
 def _restore_step_role(connection: psycopg.Connection, name: str, password: str) -> None:

@@ -157,6 +157,7 @@ class Pool:
         name: Shown in `pg_stat_activity.application_name`.
         timeout: Seconds to wait for a connection before Postgres counts as away.
         answer_seconds: The same for the answer to a statement.
+        shared: The URL leads through a pooler that gives a connection for a transaction only.
     """
 
     def __init__(
@@ -167,6 +168,7 @@ class Pool:
         name: str = "workflow-engine",
         timeout: float = 3.0,
         answer_seconds: float = ANSWER_SECONDS,
+        shared: bool = False,
     ) -> None:
         self._answer_seconds = answer_seconds
         self._pool = AsyncConnectionPool(
@@ -177,7 +179,7 @@ class Pool:
             timeout=timeout,
             name=name,
             reconnect_timeout=0,  # on failure try again at the next request, not in a loop that gives up
-            kwargs=connection_options(name),
+            kwargs=shared_connection_options(name) if shared else connection_options(name),
         )
 
     async def open(self) -> None:
@@ -270,6 +272,17 @@ def connection_options(name: str) -> dict[str, Any]:
         "options": f"-c jit=off -c lock_timeout=5s -c statement_timeout={STATEMENT_SECONDS}s"
         " -c idle_in_transaction_session_timeout=15s",
     }
+
+
+def shared_connection_options(name: str) -> dict[str, Any]:
+    """The same through a pooler that gives a connection for a transaction only: nothing of a session is of use.
+
+    Statements are not prepared, as the next one may go to another connection; and a pooler refuses `options`. What
+    they say is then to be set for the role (docs/operations.md); who sends a statement counts seconds in any case.
+    """
+    options = connection_options(name)
+    del options["options"]
+    return {**options, "prepare_threshold": None}
 
 
 def as_uuid(text: str) -> UUID | None:

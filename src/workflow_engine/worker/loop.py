@@ -91,7 +91,9 @@ class Worker:
             profiler=profiler,
             on_end=self._attempt_ended,
         )
-        self._turns = Turns(settings.database_url, lease_seconds=settings.lease_seconds, held=self._held, log=self._log)
+        self._turns = Turns(
+            settings.session_database_url, lease_seconds=settings.lease_seconds, held=self._held, log=self._log
+        )
         self._worker_id: int | None = None
         self._queue_worker_id: int | None = None
         self._leases: LeaseKeeper | None = None
@@ -107,7 +109,7 @@ class Worker:
     async def run(self) -> None:
         """Register and work; after `drain()`, hand everything back and leave."""
         options = connection_options("workflow-engine registry")
-        async with WorkerRegistry(self._settings.database_url, options) as registry:
+        async with WorkerRegistry(self._settings.session_database_url, options) as registry:
             listener = asyncio.create_task(self._listen()) if self._settings.listen_notify else None
             try:
                 await self._work(registry)
@@ -286,7 +288,7 @@ class Worker:
                 delay = min(delay * 2, 5.0)
         loop = asyncio.get_running_loop()
         self._leases = LeaseKeeper(
-            self._settings.database_url,
+            self._settings.session_database_url,
             worker_id=self._worker_id,
             lease_seconds=self._settings.lease_seconds,
             heartbeat_seconds=self._settings.heartbeat_seconds,
@@ -313,7 +315,7 @@ class Worker:
 
     async def _listen(self) -> None:
         await listen(
-            self._settings.database_url,
+            self._settings.session_database_url,
             connection_options("workflow-engine listener"),
             queues=self._settings.queue_names,
             channels=[_CHANNEL, DEFINITIONS_CHANNEL],

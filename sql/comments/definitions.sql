@@ -1,0 +1,86 @@
+-- What the columns of definitions and schedules are.
+
+comment on column workflow.definitions.name is 'How starts, API and commands call it';
+comment on column workflow.definitions.latest_version is 'Number of the newest version';
+comment on column workflow.definitions.pinned_version is 'When set, new workflows start on it instead of the latest';
+comment on column workflow.definitions.disabled_at is 'When it was deleted: it starts nothing new since';
+comment on column workflow.definitions.created_at is 'When it was registered first';
+comment on column workflow.definitions.updated_at is 'When it was registered, pinned or deleted last';
+
+comment on column workflow.definition_versions.id is 'What workflows, tasks and steps refer to as version_id';
+comment on column workflow.definition_versions.name is 'The definition';
+comment on column workflow.definition_versions.version is 'Number within the definition, from 1';
+comment on column workflow.definition_versions.hash is 'SHA-256 of the canonical document: equal content is the same version';
+comment on column workflow.definition_versions.document is 'The document as it was submitted';
+comment on column workflow.definition_versions.plan is 'The document as compiled, which workers read';
+comment on column workflow.definition_versions.final_steps is 'Steps without successors: when all of them have ended, so has the workflow';
+comment on column workflow.definition_versions.created_at is 'When it was registered';
+comment on column workflow.definition_versions.has_ending is 'More may follow when the last step has ended: an output template, handlers, compensations';
+comment on column workflow.definition_versions.output_step is 'Position of the step that renders the output';
+comment on column workflow.definition_versions.failure_step is 'Position of the handler on_failure';
+comment on column workflow.definition_versions.exit_step is 'Position of the handler on_exit';
+comment on column workflow.definition_versions.compensates is 'Some step has a compensation';
+comment on column workflow.definition_versions.has_deadlines is 'Some step has schedule_to_start or schedule_to_close';
+comment on column workflow.definition_versions.idempotency is 'The document''s idempotency; null = it has none';
+comment on column workflow.definition_versions.concurrency is 'The document''s concurrency keys; null = it has none';
+comment on column workflow.definition_versions.schedule is 'The document''s schedules; null = it has none';
+comment on column workflow.definition_versions.budget is 'The document''s budget; null = it has none';
+comment on column workflow.definition_versions.retention is 'How long its workflows are kept; null = as the settings say';
+
+comment on column workflow.definition_steps.version_id is 'The version';
+comment on column workflow.definition_steps.step_index is 'Position in the plan, from 0, through all scopes; also the difference between a task''s id and its base';
+comment on column workflow.definition_steps.id is 'Name of the step in the document';
+comment on column workflow.definition_steps.type is 'Its task type';
+comment on column workflow.definition_steps.queue is 'The queue its tasks go to';
+comment on column workflow.definition_steps.priority is 'Added to the workflow''s; higher goes first';
+comment on column workflow.definition_steps.dependencies is 'Positions of the steps it waits for';
+comment on column workflow.definition_steps.ordering is 'Those of them that only order: a reference, not a condition';
+comment on column workflow.definition_steps.successors is 'Positions of the steps that wait for it';
+comment on column workflow.definition_steps.refs is 'Positions of the steps whose results a claim hands to the worker';
+comment on column workflow.definition_steps.uses_input is 'Its expressions read the input of the workflow';
+comment on column workflow.definition_steps.tolerated is 'on_error is continue: its failure does not fail the workflow';
+comment on column workflow.definition_steps.resources is 'Locks and limits it must get before it runs: [{"kind", "key", "scope", "capacity", "units"}]';
+comment on column workflow.definition_steps.scope is 'Number of the scope it stands in; 0 = the workflow''s own';
+comment on column workflow.definition_steps.depth is 'How many scopes are around that one';
+comment on column workflow.definition_steps.kind is 'step, or what is made at the end: output, compensation, on_failure, on_exit';
+comment on column workflow.definition_steps.body is 'It is the only step of an item or iteration, and its path is that of the scope';
+comment on column workflow.definition_steps.conditions is 'What dependencies must have come to: {"<position>": {"on"?, "cases"?}}';
+comment on column workflow.definition_steps.asked is 'A step behind it asks for its failure, which so ends nothing at once';
+comment on column workflow.definition_steps.catches is 'It has a catch: whatever fails it is shown to a worker first';
+comment on column workflow.definition_steps.compensation is 'Position of the step that undoes it';
+comment on column workflow.definition_steps.timeouts is 'Seconds: {"schedule_to_start"?, "schedule_to_close"?}';
+comment on column workflow.definition_steps.followers is 'Successors that cannot end before it has; null = all its successors';
+
+comment on column workflow.definition_scopes.version_id is 'The version';
+comment on column workflow.definition_scopes.scope is 'Number within the version, from 1';
+comment on column workflow.definition_scopes.parent_step is 'Position of the step whose tasks open it';
+comment on column workflow.definition_scopes.kind is 'item, iteration, block or catch';
+comment on column workflow.definition_scopes.depth is 'How many scopes are around its steps';
+comment on column workflow.definition_scopes.final_steps is 'Steps without successors: when all of them have ended, so has the scope';
+comment on column workflow.definition_scopes.refs is 'Positions of the steps whose results its parent reads at its end';
+
+comment on column workflow.schedules.name is 'The definition';
+comment on column workflow.schedules.position is 'Place in the definition''s list, from 0';
+comment on column workflow.schedules.cron is 'Cron expression';
+comment on column workflow.schedules.timezone is 'Time zone in which the expression is read';
+comment on column workflow.schedules.overlap is 'While the workflow before still runs: skip, queue, cancel_running or allow';
+comment on column workflow.schedules.catchup is 'Of due times that passed in an outage: latest, all or none';
+comment on column workflow.schedules.input is 'Input of the workflows it starts';
+comment on column workflow.schedules.since is 'Due times after this one count';
+comment on column workflow.schedules.next_at is 'The next due time; null = the leader has not worked it out yet';
+comment on column workflow.schedules.paused_at is 'Paused since';
+comment on column workflow.schedules.last_at is 'The due time of the last start';
+comment on column workflow.schedules.last_workflow_id is 'The workflow started last';
+comment on column workflow.schedules.last_error is 'Why the last due time started nothing';
+comment on column workflow.schedules.started is 'Workflows started so far';
+comment on column workflow.schedules.skipped is 'Due times at which the workflow before had not ended';
+comment on column workflow.schedules.missed is 'Due times passed over after an outage';
+
+comment on column workflow.task_types.name is 'What the type of a step says';
+comment on column workflow.task_types.builtin is 'It comes with the engine; else a worker registered it';
+comment on column workflow.task_types.description is 'What it does, for people';
+comment on column workflow.task_types.timeout is 'Seconds an attempt may take, as operators set it; null = the handler''s or the engine''s default';
+comment on column workflow.task_types.max_attempts is 'Attempts, as operators set it; null = the handler''s or the engine''s default';
+comment on column workflow.task_types.created_at is 'When it was registered first';
+comment on column workflow.task_types.updated_at is 'When it was changed last';
+comment on column workflow.task_types.handler_max_attempts is 'What the handler asks for where nobody says otherwise';
