@@ -41,8 +41,13 @@ comment on column workflow.task_list.path is 'Where that is: process[3].fetch';
 comment on column workflow.task_list.type is 'Its task type';
 comment on column workflow.task_list.queue is 'The queue it goes to';
 comment on column workflow.task_list.child_workflow_id is 'The workflow it started';
+comment on column workflow.workflow_list.trace_id is 'The trace it belongs to, as 32 hexadecimal digits';
+
+comment on column workflow.task_list.trace_id is 'The trace its workflow belongs to, as 32 hexadecimal digits';
+comment on column workflow.task_list.span_id is 'The span of its last attempt, as 16 hexadecimal digits';
 comment on column workflow.task_list.replaced is 'What it is part of began anew since';
 
+comment on column workflow.attempts.span_id is 'Its span, as 16 hexadecimal digits';
 comment on column workflow.attempts.outcome is 'As in attempt_history; null = it runs';
 comment on column workflow.attempts.ended_at is 'When its end was recorded; null = it runs';
 
