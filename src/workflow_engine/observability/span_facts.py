@@ -31,7 +31,6 @@ def of_attempt(
         names.MESSAGING_DESTINATION: queue,
         names.MESSAGING_OPERATION: names.PROCESS,
         names.MESSAGING_OPERATION_TYPE: names.PROCESS,
-        names.MESSAGING_MESSAGE_ID: str(task_id),
     }
 
 

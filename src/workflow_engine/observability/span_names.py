@@ -33,7 +33,6 @@ OUR_SYSTEM = "workflow_engine"
 MESSAGING_DESTINATION = "messaging.destination.name"
 MESSAGING_OPERATION = "messaging.operation.name"
 MESSAGING_OPERATION_TYPE = "messaging.operation.type"
-MESSAGING_MESSAGE_ID = "messaging.message.id"
 PROCESS = "process"
 
 # Its conventions for requests by HTTP. The URL is not among them: its path and query may hold secrets.

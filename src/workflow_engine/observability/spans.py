@@ -98,6 +98,26 @@ class Spans:
             after: Task id and attempt of what it came after, as far as its worker knows them.
         """
         parent = self._root(claim.workflow_id, claim.traceparent, claim.workflow_name)
+        own_id = names.attempt_span_id(claim.task_id, claim.attempt)
+        if parent.trace_flags.sampled:
+            begun = self._begin(claim, parent, own_id, step=step, type=type, queue=queue, worker=worker, after=after)
+        else:
+            begun = trace.NonRecordingSpan(_beside(parent, own_id))
+        context.attach(trace.set_span_in_context(begun))
+        return AttemptSpan(begun)
+
+    def _begin(
+        self,
+        claim: Claim,
+        parent: SpanContext,
+        own_id: str,
+        *,
+        step: str,
+        type: str,
+        queue: str,
+        worker: str,
+        after: Iterable[tuple[int, int]],
+    ) -> trace.Span:
         linked = [] if claim.attempt == 1 else [(names.PREVIOUS_ATTEMPT, claim.task_id, claim.attempt - 1)]
         linked += [(names.DEPENDENCY, task_id, attempt) for task_id, attempt in after]
         facts = span_facts.of_workflow(claim.workflow_id, claim.workflow_name, claim.workflow_version)
@@ -105,9 +125,9 @@ class Spans:
             task_id=claim.task_id, attempt=claim.attempt, step=step, path=claim.path or step, type=type, queue=queue,
             worker=worker,
         )  # fmt: skip
-        given = _next_span_id.set(int(names.attempt_span_id(claim.task_id, claim.attempt), 16))
+        given = _next_span_id.set(int(own_id, 16))
         try:
-            begun = self._tracer.start_span(
+            return self._tracer.start_span(
                 names.process(type),
                 context=trace.set_span_in_context(trace.NonRecordingSpan(parent), context.Context()),
                 kind=SpanKind.CONSUMER,
@@ -116,8 +136,6 @@ class Spans:
             )
         finally:
             _next_span_id.reset(given)
-        context.attach(trace.set_span_in_context(begun))
-        return AttemptSpan(begun)
 
     @contextmanager
     def around(self, name: str, attributes: Mapping[str, Any], kind: Kind) -> Iterator[Notes]:
@@ -364,6 +382,8 @@ def _traceparent(span: trace.Span) -> str:
 def _told(span: ReadableSpan) -> ReadableSpan:
     """A span without the secrets that this process knows."""
     own = {"name": span.name, "description": span.status.description}
+    if not span.events and concealed.told(glance := {**(span.attributes or {}), **own}) is glance:
+        return span
     parts = [own, dict(span.attributes or {}), *(dict(event.attributes or {}) for event in span.events)]
     told = [concealed.told(part) for part in parts]
     if told == parts:

@@ -33,7 +33,7 @@ from workflow_engine.worker.profiler import MemoryProfiler
 from workflow_engine.worker.task_log import TaskLog
 
 if TYPE_CHECKING:
-    from workflow_engine.observability.spans import AttemptSpan
+    from workflow_engine.observability.spans import AttemptSpan, Spans
 
 
 @dataclass(slots=True)
@@ -168,14 +168,12 @@ class Attempts:
             step = plan.steps[claim.step_index]
             step_type = step.type
             metrics.wait_of(step.queue).observe(max(claim.wait_seconds, 0))
+            if self._spans is not None:
+                attempt.span = self._begin_span(self._spans, claim, plan, step)
             log = self._log.bind(
                 workflow_id=claim.workflow_id, task_id=claim.task_id, step=step.id, type=step.type,
-                attempt=claim.attempt, **{KEEPER: kept},
+                attempt=claim.attempt, **{KEEPER: kept}, **trace_fields(claim.traceparent),
             )  # fmt: skip
-            if self._spans is not None:
-                attempt.span = self._begin_span(claim, plan, step)
-            if claim.traceparent is not None:
-                log = log.bind(**trace_fields(claim.traceparent))
             attempt.identity = self._transitions.picked_up(claim, step.id, step.type)
             if attempt.alone:
                 completion = await self._run_alone(claim, plan, log)
@@ -228,13 +226,16 @@ class Attempts:
             found = await self._execute(replace(claim, raised=crash_error(claim, crash)), plan, log)
             return found and lost_for_good(found)
 
-    def _begin_span(self, claim: Claim, plan: Plan, step: PlanStep) -> AttemptSpan:
+    def _begin_span(self, spans: Spans, claim: Claim, plan: Plan, step: PlanStep) -> AttemptSpan | None:
         """Begin the span of an attempt; what it sends and starts belongs to that from now on."""
-        assert self._spans is not None
         after = _ran_before(claim, plan, step)
-        begun = self._spans.attempt(
-            claim, step=step.id, type=step.type, queue=step.queue, worker=self._worker, after=after
-        )
+        try:
+            begun = spans.attempt(
+                claim, step=step.id, type=step.type, queue=step.queue, worker=self._worker, after=after
+            )
+        except Exception:  # a bug: work does not depend on being watched
+            self._log.exception("an attempt has no span", workflow_id=claim.workflow_id, task_id=claim.task_id)
+            return None
         claim.traceparent = begun.traceparent
         return begun
 
@@ -252,7 +253,10 @@ class Attempts:
     ) -> None:
         error = completion.error if completion else None
         if attempt.span and not attempt.revoked and outcome != AttemptOutcome.CANCELLED:
-            attempt.span.end(outcome, error)  # what nobody completes is told by the engine, as below
+            try:
+                attempt.span.end(outcome, error)  # what nobody completes is told by the engine, as below
+            except Exception:  # a bug: work does not depend on being watched
+                self._log.exception("the span of an attempt does not end", task_id=attempt.claim.task_id)
         if error and error["type"] == "timeout":
             metrics.task_timeouts.labels(step_type).inc()
         if not attempt.identity:  # it never began
