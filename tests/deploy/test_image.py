@@ -33,10 +33,11 @@ def image() -> Iterator[Image]:
     if reason := why_not():
         pytest.skip(f"not checked: {reason}")
     directory = Path(tempfile.mkdtemp(prefix="workflow-engine-image-"))
+    builder = Builder(directory)
     try:
-        builder = Builder(directory)
         yield builder.build(builder.stand_in())
     finally:
+        builder.close()
         shutil.rmtree(directory, ignore_errors=True)
 
 

@@ -54,14 +54,17 @@ class Builder:
     """Builds images in a storage of its own.
 
     Args:
-        directory: For everything it makes; some 2 GB.
+        directory: For everything it makes; some 2 GB, less where layers can be laid over each other.
     """
 
     def __init__(self, directory: Path) -> None:
         self._directory = directory
-        storage = ["--root", str(directory / "storage"), "--runroot", str(directory / "run"), "--storage-driver", "vfs"]
-        self._buildah = ["buildah", *storage]
         self._env = {**os.environ, "BUILDAH_ISOLATION": "chroot", "TMPDIR": str(directory)}
+        storage = ["buildah", "--root", str(directory / "storage"), "--runroot", str(directory / "run")]
+        overlay = [*storage, "--storage-driver", "overlay"]
+        possible = subprocess.run([*overlay, "images"], env=self._env, check=False, capture_output=True).returncode == 0
+        # The other copies the whole tree for each step, and works everywhere.
+        self._buildah = overlay if possible else [*storage, "--storage-driver", "vfs"]
 
     def stand_in(self) -> str:
         """An image with Debian's Python, as a base."""
@@ -90,6 +93,10 @@ class Builder:
         inspected = json.loads(self._run(*self._buildah, "inspect", "--type", "image", "localhost/workflow-engine"))
         root = Path(self._run(*self._buildah, "mount", container).strip())
         return Image(root, inspected["Docker"]["config"])
+
+    def close(self) -> None:
+        """Let go of what it mounted, so that the directory can be removed."""
+        self._run(*self._buildah, "umount", "--all")
 
     def _run(self, *command: str) -> str:
         done = subprocess.run(command, env=self._env, capture_output=True, text=True, check=False)
