@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING
 
 import psycopg
 from psycopg.conninfo import make_conninfo
 
-from workflow_engine.errors import StoreUnavailable
+from workflow_engine.errors import SettingsInvalid, StoreUnavailable
 from workflow_engine.patience import PING_SECONDS, answered_within
 from workflow_engine.queue.schema import queue_migrations, queue_schema
 from workflow_engine.settings import Settings
@@ -26,14 +26,19 @@ _LOOK_SECONDS = 1.0
 _OTHER_TEXT_SECONDS = 30.0
 
 
-def migrate(database_url: str) -> list[str]:
+def migrate(database_url: str, grants: Sequence[tuple[str, str]] = ()) -> list[str]:
     """Bring a database to the present schema; safe to run from several processes at once.
+
+    Args:
+        database_url: Of the role that owns the schema.
+        grants: Roles, and the access that each gets (`workflow.grant_access`), once the schema is there.
 
     Returns:
         What was applied, in order; empty when the database was up to date.
 
     Raises:
         StoreUnavailable: The database cannot be reached.
+        SettingsInvalid: There is no such role or access.
     """
     try:
         with psycopg.connect(
@@ -43,7 +48,13 @@ def migrate(database_url: str) -> list[str]:
             connect_timeout=_CONNECT_SECONDS,
             target_session_attrs="read-write",
         ) as connection:
-            return store_migrate.migrate(connection, queue_schema(), queue_migrations())
+            applied = store_migrate.migrate(connection, queue_schema(), queue_migrations())
+            for grant in grants:
+                try:
+                    connection.execute("select workflow.grant_access(%s, %s)", grant)
+                except (psycopg.errors.UndefinedObject, psycopg.errors.InvalidParameterValue) as error:
+                    raise SettingsInvalid(error.diag.message_primary, hint=error.diag.message_hint) from error
+            return applied
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"Postgres cannot be reached: {error}", hint="Check DATABASE_URL.") from error
 
@@ -91,7 +102,7 @@ def _missing(database_url: str) -> list[str]:
     except psycopg.Error as error:
         raise StoreUnavailable(
             f"Postgres does not say what is applied: {str(error).strip()}",
-            hint="The role of DATABASE_URL needs to read the table workflow.migrations.",
+            hint="Let the owner say what this role is for: select workflow.grant_access(...), or migrate --grant.",
         ) from error
 
 

@@ -52,7 +52,12 @@ Token = Annotated[
 
 @app.command()
 def migrate(
-    *, wait: Annotated[bool, typer.Option("--wait", help="Change nothing; end when somebody else has done it.")] = False
+    *,
+    wait: Annotated[bool, typer.Option("--wait", help="Change nothing; end when somebody else has done it.")] = False,
+    grant: Annotated[
+        list[str] | None,
+        typer.Option(metavar="ROLE=ACCESS", help="Let a role work as engine, worker, reader, auditor or scaler."),
+    ] = None,
 ) -> None:
     """Bring the database at DATABASE_URL to the present schema."""
     from workflow_engine.settings import load_settings
@@ -65,7 +70,8 @@ def migrate(
         return
     from workflow_engine.bootstrap import migrate as bring_up_to_date
 
-    applied = bring_up_to_date(url)
+    grants = [(role, access) for role, _, access in (each.rpartition("=") for each in grant or ())]
+    applied = bring_up_to_date(url, grants)
     typer.echo(f"Applied: {', '.join(applied)}" if applied else "The database is up to date.")
 
 

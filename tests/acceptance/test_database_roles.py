@@ -39,9 +39,12 @@ EVERYTHING = flow(
 def postgres() -> Iterator[Postgres]:
     with Postgres(temporary_data_directory()) as postgres:
         make_roles(postgres)
-        migrated = run_engine("migrate", DATABASE_URL=url_as(postgres, "workflow_owner"))
+        owner = url_as(postgres, "workflow_owner")
+        migrated = run_engine("migrate", "--grant", "workflow_engine=engine", DATABASE_URL=owner)
         assert migrated.returncode == 0, migrated.stderr
         assert "role workflow_step_" in migrated.stdout
+        refused = run_engine("migrate", "--grant", "nobody_of_this_name=engine", DATABASE_URL=owner)
+        assert (refused.returncode, "create role nobody_of_this_name" in refused.stderr) == (2, True), refused.stderr
         grant_roles(postgres)
         yield postgres
 
