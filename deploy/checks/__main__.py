@@ -9,7 +9,7 @@ from pathlib import Path
 from deploy.checks import manifests, tools
 from deploy.checks.rules import problems_of_rules
 
-_COMPOSE = ("compose.yaml", "deploy/compose/compose.yaml", "deploy/compose/monitoring.yaml")
+_COMPOSE = ("compose.yaml", *(f"deploy/compose/{name}.yaml" for name in ("compose", "monitoring", "traces")))
 
 
 def main(root: Path, only: str = "") -> int:
