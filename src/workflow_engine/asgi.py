@@ -10,17 +10,16 @@ import socket
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
-from fastapi import FastAPI, Request
+from fastapi import FastAPI
 
 from workflow_engine.api.app import build_app
-from workflow_engine.api.services import services, serving
+from workflow_engine.api.services import serving
 from workflow_engine.bootstrap import open_store
-from workflow_engine.dashboard.queues import dashboard_router
+from workflow_engine.dashboard.router import dashboard_router
 from workflow_engine.maintenance.leader import run_maintenance
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.observability.tracing import tracing
 from workflow_engine.settings import Settings, load_settings
-from workflow_engine.store.store import Store
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -50,9 +49,5 @@ def create_app(settings: Settings | None = None) -> FastAPI:
             await mirror.close()
 
     app = build_app(lifespan, chosen)
-    app.include_router(dashboard_router(_store_of, needs_keys=chosen.needs_keys))
+    app.include_router(dashboard_router(needs_keys=chosen.needs_keys))
     return app
-
-
-def _store_of(request: Request) -> Store:
-    return services(request).store

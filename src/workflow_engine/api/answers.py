@@ -57,8 +57,12 @@ def next_link(request: Request, position: object) -> dict[str, str]:
 def next_path(request: Request, position: object) -> str:
     """The path and query of the page after the item at `position`."""
     query = [(name, value) for name, value in request.query_params.multi_items() if name != "cursor"]
-    cursor = base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
-    return f"{request.url.path}?{urlencode([*query, ('cursor', cursor)])}"
+    return f"{request.url.path}?{urlencode([*query, ('cursor', cursor_of(position))])}"
+
+
+def cursor_of(position: object) -> str:
+    """The cursor of the page after the item at `position`."""
+    return base64.urlsafe_b64encode(str(position).encode()).decode().rstrip("=")
 
 
 def read_cursor(cursor: str) -> str:

@@ -33,6 +33,9 @@ from workflow_engine.store.api_keys import ApiKeys
 FRESH_SECONDS = 5.0
 """For so long a key is believed to be as it was."""
 
+PAGE_HEADER, PAGE_VALUE = "X-Requested-With", "workflow-engine"
+"""What the script of our pages adds to its requests."""
+
 _NOTE_SECONDS = 60.0
 _PATIENCE_SECONDS = 0.5
 _MOST_REMEMBERED = 10_000
@@ -158,8 +161,9 @@ def _check_time(known: _Known) -> None:
 def _shown_key(request: Request) -> PresentedKey:
     """The key in the header `Authorization`.
 
-    Browsers cannot be told to send one, but ask for a password: for what only reads, that may be the key. Not for what
-    changes something: a browser sends passwords along with the requests of foreign pages, too.
+    Browsers cannot be told to send one, but ask for a password: for what only reads, that may be the key. They send it
+    along with the requests of foreign pages, too. So for what changes something it takes a header that pages of ours
+    add, and that a page of another origin could add only if we allowed it to.
     """
     given = request.headers.getlist("authorization")
     if not given:
@@ -167,8 +171,10 @@ def _shown_key(request: Request) -> PresentedKey:
     scheme, _, credentials = given[0].strip().partition(" ")
     text = credentials.strip()
     if scheme.lower() == "basic":
-        if request.method not in _SAFE:
-            raise Unauthorized("invalid", "Basic authentication is accepted for GET only.", hint=_HOW)
+        if request.method not in _SAFE and request.headers.get(PAGE_HEADER) != PAGE_VALUE:
+            raise Unauthorized(
+                "invalid", "Basic authentication is accepted for GET only, and from our pages.", hint=_HOW
+            )
         text = _password(text)
     elif scheme.lower() != "bearer":
         raise Unauthorized("invalid", "Only Bearer keys are accepted.", hint=_HOW)

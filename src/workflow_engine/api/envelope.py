@@ -30,6 +30,7 @@ _HEADERS = {
 }
 # What a page may do, if an answer is opened as one: nothing, but a drawing may have its own style.
 _POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_EVENTS = "/events"  # paths that end so are streams of events, which is what a browser's EventSource accepts
 _NOT_JSON = ("/docs", "/redoc", "/metrics", "/static-offline-docs", "/admin")
 _log = get_logger("api")
 
@@ -94,6 +95,8 @@ class _Exchange:
         if not accept or not self._is_json:
             return True
         ranges = [part.split(";")[0].strip().lower() for part in accept.split(",")]
+        if self.scope["path"].endswith(_EVENTS) and any(part in ("text/event-stream", "text/*") for part in ranges):
+            return True
         media_type = MEDIA_TYPES.get(self.request.query_params.get("format", ""))
         if media_type is None:
             return any(part in _JSON_ACCEPTED for part in ranges)

@@ -211,6 +211,10 @@ LOG_TEXT = (
     f'time={_FETCHED} level=info msg="task succeeded" workflow_id={_ID} task_id={_TASK} step=fetch type=http attempt=1'
     " worker=worker-1 outcome=succeeded seconds=0.24\n"
 )
+EVENTS = (
+    f'id: 4711\ndata: {{"time":"{_FETCHED}","level":"info","message":"task succeeded",'
+    '"event":"task.succeeded","step":"fetch"}\n\nevent: end\ndata: {"status":"succeeded"}\n\n'
+)
 CANCELLED: dict[str, Any] = {"id": _ID, "status": "cancelled", "ending": None, "links": _LINKS}
 REOPENED: dict[str, Any] = {"id": _ID, "tasks": 2, "links": _LINKS}
 ENGINE_PAUSED: dict[str, Any] = {

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -70,12 +70,12 @@ def as_logfmt(workflow_id: str, line: dict[str, Any]) -> str:
 
 
 async def read_log(
-    workflows: Workflows, workflow_id: str, *, after: int, follow: bool
-) -> AsyncIterator[list[LogEvent]]:
+    workflows: Workflows, workflow_id: str, *, after: int, follow: bool, look_seconds: float = _LOOK_SECONDS
+) -> AsyncGenerator[list[LogEvent], None]:
     """The whole log from after an event on, a page at a time; empty pages say that nothing happens.
 
     To follow it means to go on until the workflow has ended. Events get their place before they are committed, so one
-    may appear behind others; those of the last second are therefore held back for the next look.
+    may appear behind others; those of the last look are therefore held back for the next one, `look_seconds` later.
 
     Raises:
         WorkflowNotFound: There is no such workflow; raised before anything is yielded.
@@ -90,7 +90,7 @@ async def read_log(
             after, spoke = ripe[-1].seq if ripe else after, time.monotonic()
             yield ripe
         if live:
-            await asyncio.sleep(_LOOK_SECONDS)
+            await asyncio.sleep(look_seconds)
         elif len(events) < PAGE:
             return
 

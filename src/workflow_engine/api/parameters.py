@@ -102,6 +102,12 @@ def _limit(text: str) -> int:
     return int(text)
 
 
+def _sequence(text: str) -> int:
+    if not (text.isascii() and text.isdecimal()) or len(text) > 18:
+        raise ValueError("write the id of an event, as the stream has them")
+    return int(text)
+
+
 def _flag(text: str) -> bool:
     known = {"": True, "true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
     if text.lower() not in known:
@@ -264,6 +270,14 @@ TIMEOUT = Parameter(
 )
 FOLLOW = Parameter(
     "follow", _flag, False, {"type": "boolean"}, "Go on until the workflow has ended; `ndjson` unless `text`.", True
+)
+AFTER = Parameter(
+    "after",
+    _sequence,
+    None,
+    {"type": "integer", "minimum": 0},
+    "Only events after the one with this `id`; the header `Last-Event-ID` says the same. Default: all.",
+    4711,
 )
 FORCE = Parameter("force", _flag, False, {"type": "boolean"}, "Also run again a workflow that was cancelled.", True)
 INCLUDE = Parameter(

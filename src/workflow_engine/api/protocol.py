@@ -18,6 +18,7 @@ from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 from workflow_engine.api.answers import dump
 from workflow_engine.api.problem_types import PROBLEM_TYPES
 from workflow_engine.api.problems import MEDIA_TYPE, problem_content
+from workflow_engine.api.streams import ON_SHUTDOWN
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
 
@@ -95,6 +96,12 @@ class BoundedProtocol(HttpToolsProtocol):
         self._part = _Part.NOTHING
         self._await_arrival(None)
         super().on_message_complete()
+
+    def shutdown(self) -> None:
+        """Streams end at once, for whoever reads them comes back, to another engine; other answers get their time."""
+        if self.cycle is not None and (stop := self.cycle.scope.get("state", {}).get(ON_SHUTDOWN)):
+            stop()
+        super().shutdown()
 
     def pause_writing(self) -> None:
         super().pause_writing()

@@ -1,1 +1,4 @@
-"""Pages for operators, rendered on the server. They read the store; what they show is the same on every engine."""
+"""Pages for operators at /admin, rendered on the server from the store: every engine shows the same.
+
+What a page does, it asks of the API: `docs/dashboard.md` says how one is made.
+"""

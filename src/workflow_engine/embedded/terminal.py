@@ -33,7 +33,7 @@ def announce(facts: Mapping[str, Any], *, needs_keys: bool = False) -> None:
         f"""workflow-engine is ready. Ctrl-C stops everything.
 
   API          {facts["url"]}/api/v1      docs: {facts["url"]}/docs
-  queues       {facts["url"]}/admin/queues
+  dashboard    {facts["url"]}/admin
   PostgreSQL   {facts["database_url"]}
   Valkey       {facts["redis_url"]}
   stand-ins    Agent Mesh {standins["agent_mesh"]}, Agent Brain {standins["agent_brain"]},

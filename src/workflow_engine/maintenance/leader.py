@@ -39,6 +39,7 @@ from workflow_engine.maintenance.narrator import Narrator
 from workflow_engine.maintenance.partitions import Partitions
 from workflow_engine.maintenance.retention import Retention
 from workflow_engine.maintenance.retired import Retired
+from workflow_engine.maintenance.samples import Samples
 from workflow_engine.maintenance.schedules import Schedules
 from workflow_engine.maintenance.time_limits import TimeLimits
 from workflow_engine.maintenance.webhooks import Webhooks
@@ -79,6 +80,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         Partitions(settings, store),
         Retention(settings, store),
         Narrator(settings, store),
+        Samples(store),
     ]
     if settings.deadlock_detection != "off":
         found.append(Deadlocks(settings, store))

@@ -11,6 +11,7 @@ from workflow_engine.records.definitions import (
 from workflow_engine.records.engine import (
     EngineState,
     Gauges,
+    Load,
     PendingQueue,
     QueueGauges,
     TaskType,
@@ -52,12 +53,14 @@ from workflow_engine.records.waits import (
     Webhook,
 )
 from workflow_engine.records.workflows import (
+    LiveWorkflow,
     OrphanedTask,
     PausedWorkflow,
     Recovery,
     Rerun,
     StartedWorkflow,
     Workflow,
+    WorkflowCounts,
     WorkflowStart,
     WorkflowSummary,
 )
@@ -82,6 +85,8 @@ __all__ = [
     "GraphNode",
     "HeldLocks",
     "ListedKey",
+    "LiveWorkflow",
+    "Load",
     "LockInUse",
     "LockPlace",
     "LockWait",
@@ -108,6 +113,7 @@ __all__ = [
     "Webhook",
     "Worker",
     "Workflow",
+    "WorkflowCounts",
     "WorkflowStart",
     "WorkflowSummary",
 ]

@@ -82,6 +82,18 @@ class Gauges:
 
 
 @dataclass(frozen=True, slots=True)
+class Load:
+    """How it was for a stretch of time."""
+
+    at: datetime
+    pending: int
+    running: int
+    active_workflows: int
+    ended_per_minute: float | None  # attempts; None: not known
+    queues: dict[str, int]  # pending tasks
+
+
+@dataclass(frozen=True, slots=True)
 class TaskType:
     """A registered kind of work: what operators set, and what its handler asks for otherwise."""
 

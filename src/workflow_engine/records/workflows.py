@@ -72,6 +72,23 @@ class Workflow(WorkflowSummary):
 
 
 @dataclass(frozen=True, slots=True)
+class LiveWorkflow(WorkflowSummary):
+    """One that has not ended."""
+
+    pending_reason: str | None  # why it does not go on, in one word; None: it does
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowCounts:
+    """How many workflows there are of those that operators look for, none counted further than a bound."""
+
+    pending: int
+    running: int
+    paused: int
+    failed: int  # of those that were created lately
+
+
+@dataclass(frozen=True, slots=True)
 class Rerun:
     """A workflow that was started again from a step, or would be."""
 

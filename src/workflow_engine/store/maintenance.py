@@ -206,6 +206,10 @@ class Maintenance:
         )
         return count
 
+    async def take_sample(self) -> None:
+        """Note where the engine stands, for the lines of the dashboard; what is older than a day is forgotten."""
+        await self._pool.value("select workflow.take_sample()", repeatable=True)
+
     async def sample_invariants(
         self, after: UUID | None, also: Collection[UUID], *, limit: int = 50
     ) -> tuple[list[Violation], UUID | None]:

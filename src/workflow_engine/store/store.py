@@ -13,6 +13,7 @@ from workflow_engine.store.maintenance import Maintenance
 from workflow_engine.store.mirrored import Mirrored
 from workflow_engine.store.orphans import Orphans
 from workflow_engine.store.outbox import Outbox
+from workflow_engine.store.overview import Overview
 from workflow_engine.store.pool import Pool
 from workflow_engine.store.reruns import Reruns
 from workflow_engine.store.schedules import Schedules
@@ -37,6 +38,7 @@ class Store:
         self.engine = Engine(pool)
         self.workflows = Workflows(pool)
         self.tasks = Tasks(pool)
+        self.overview = Overview(pool)
         self.reruns = Reruns(pool)
         self.orphans = Orphans(pool)
         self.workers = Workers(pool)

@@ -23,6 +23,7 @@ from workflow_engine.records import (
     WorkflowStart,
     WorkflowSummary,
 )
+from workflow_engine.states import WorkflowStatus
 from workflow_engine.store.definitions import GRAPH_STEP
 from workflow_engine.store.pool import Pool, as_uuid
 from workflow_engine.store.tasks import TASK_COLUMNS
@@ -32,7 +33,7 @@ _COLUMNS = (
     " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id, rerun_of, created_by,"
     " traceparent"
 )
-_SUMMARY = (
+SUMMARY = (
     "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at, ending,"
     " parent_id, created_by, traceparent"
 )
@@ -69,8 +70,8 @@ ATTEMPTS = (
     " a.pending_since, a.started_at, a.ended_at, a.error, s.queue,"
     " (select w.traceparent from workflow.workflows w where w.id = %(id)s) as traceparent"
     " from ("
-    "  select id, version_id, step_index from workflow.tasks where workflow_id = %(id)s union all"
-    "  select id, version_id, step_index from workflow.replaced_tasks where workflow_id = %(id)s) t"
+    "  select id, version_id, step_index from workflow.tasks where workflow_id = %(id)s{tasks} union all"
+    "  select id, version_id, step_index from workflow.replaced_tasks where workflow_id = %(id)s{tasks}) t"
     " cross join lateral (select s.id, s.type, s.queue, s.scope, s.body from workflow.definition_steps s"
     "                     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s"
     " cross join lateral (select a.* from workflow.attempts a"
@@ -78,7 +79,6 @@ ATTEMPTS = (
     " left join workflow.workers k on k.id = a.worker_id"
     " order by a.started_at, t.id, a.attempt"
 )
-
 
 ENDED_CHANNEL = "workflow_ended"
 """Where the ends of awaited workflows are told, by their ids."""
@@ -185,7 +185,7 @@ class Workflows:
         """
         return await self._pool.rows(
             WorkflowSummary,
-            f"select {_SUMMARY} from workflow.workflow_list"
+            f"select {SUMMARY} from workflow.workflow_list"
             " where finished_at is null and status = 'running' and (%s or workflow.is_moving(id, paused_at))"
             " order by id",
             [waiting],
@@ -240,20 +240,28 @@ class Workflows:
             await self.get(workflow_id)
         return reasons
 
-    async def attempts(self, workflow_id: str) -> list[Attempt]:
+    async def attempts(self, workflow_id: str, *, tasks: Sequence[int] | None = None) -> list[Attempt]:
         """Every attempt of a workflow's tasks in the order they started, running ones included, and those under earlier
         versions of its definition.
+
+        Args:
+            tasks: Only of these.
 
         Raises:
             WorkflowNotFound: There is no such workflow.
         """
-        attempts = await self._pool.rows(Attempt, ATTEMPTS, {"id": self._id(workflow_id)})
+        query = ATTEMPTS.format(tasks="" if tasks is None else " and id = any(%(tasks)s)")
+        attempts = await self._pool.rows(Attempt, query, {"id": self._id(workflow_id), "tasks": list(tasks or ())})
         if not attempts:
             await self.get(workflow_id)
         return attempts
 
-    async def log(self, workflow_id: str, *, after: int = 0, limit: int = 1000) -> list[LogEvent]:
+    async def log(self, workflow_id: str, *, after: int = 0, limit: int = 1000, newest: bool = False) -> list[LogEvent]:
         """What happened to a workflow, from after the event `after`, in causal order.
+
+        Args:
+            limit: At most so many.
+            newest: The last of them, not the first.
 
         Raises:
             WorkflowNotFound: There is no such workflow.
@@ -261,12 +269,24 @@ class Workflows:
         events = await self._pool.rows(
             LogEvent,
             "select seq, at, type, task_id, attempt, step, step_type, worker, outcome, seconds, data, lines"
-            " from workflow.workflow_log where workflow_id = %s and seq > %s order by seq limit %s",
+            " from workflow.workflow_log where workflow_id = %s and seq > %s"
+            f" order by seq {'desc' if newest else ''} limit %s",
             [self._id(workflow_id), after, limit],
         )
+        if newest:
+            events.reverse()
         if not events and after <= 0:
             await self.get(workflow_id)
         return events
+
+    async def last_event(self, workflow_id: str) -> int:
+        """The `seq` of the last event of a workflow; 0 when there is none."""
+        last: int = await self._pool.value(
+            "select coalesce(max(seq), 0) from workflow.events where workflow_id = %s",
+            [self._id(workflow_id)],
+            repeatable=True,
+        )
+        return last
 
     async def cancel(self, workflow_id: str, *, reason: str | None = None) -> tuple[str, str, str | None]:
         """End a workflow now. One that has handlers, or something to undo, has its ending first.
@@ -379,6 +399,7 @@ class Workflows:
         ids: Sequence[UUID] | None = None,
         parent: UUID | None = None,
         before: UUID | None = None,
+        among: int | None = None,
         limit: int = 100,
     ) -> list[WorkflowSummary]:
         """Workflows, newest first.
@@ -390,11 +411,14 @@ class Workflows:
             ids: Only these.
             parent: Only its children.
             before: Only those older than this id: the last one of the page before.
+            among: Look no further than so many workflows, so that a filter which few meet costs no more; `look_from`
+                says where that was.
             limit: At most so many.
         """
+        those = _of_index(status)
         return await self._pool.rows(
             WorkflowSummary,
-            f"select {_SUMMARY} from workflow.workflow_list"
+            f"select {SUMMARY} from workflow.workflow_list"
             " where (cardinality(%(status)s::text[]) = 0 or status = any(%(status)s))"
             " and (%(name)s::text is null or name = %(name)s)"
             " and (%(since)s::timestamptz is null or created_at >= %(since)s)"
@@ -404,6 +428,10 @@ class Workflows:
             # Not as one more `null or`: the index of children would not be used, and that of labels by a plan for any.
             f"{'' if parent is None else ' and parent_id = %(parent)s'}"
             f"{' and labels @> %(labels)s::jsonb' if labels else ''}"
+            # What bounds the walk over the index: ids are times, but for the clocks.
+            f"{those and f' and {those}'}"
+            f"{'' if since is None else f' and id >= workflow.id_at(%(since)s - {_SKEW})'}"
+            f"{'' if among is None else f' and id >= {_FLOOR.format(those=those or True)}'}"
             " order by id desc limit %(limit)s",
             {
                 "status": list(status),
@@ -414,9 +442,34 @@ class Workflows:
                 "ids": None if ids is None else list(ids),
                 "parent": parent,
                 "before": before,
+                "among": among,
                 "limit": limit,
             },
         )
+
+    async def look_from(self, *, status: Sequence[str] = (), before: UUID | None = None, among: int) -> UUID | None:
+        """Before which id the next `list` with `among` has to look; None: there is nothing that was not looked at."""
+        floor: UUID | None = await self._pool.value(
+            f"select w.id from workflow.workflows w where (%(before)s::uuid is null or w.id < %(before)s)"
+            f" and {_of_index(status) or True} order by w.id desc offset %(among)s - 1 limit 1",
+            {"before": before, "among": among},
+            repeatable=True,
+        )
+        return floor
+
+
+_SKEW = "interval '1 hour'"
+_FLOOR = (
+    "coalesce((select w.id from workflow.workflows w where (%(before)s::uuid is null or w.id < %(before)s) and {those}"
+    " order by w.id desc offset %(among)s - 1 limit 1), '00000000-0000-0000-0000-000000000000')"
+)
+
+
+def _of_index(status: Sequence[str]) -> str:
+    """The predicate of an index that has all workflows of these states, and few others; empty: there is none."""
+    if status and set(status) <= {WorkflowStatus.PENDING, WorkflowStatus.RUNNING}:
+        return "finished_at is null"
+    return "error is not null" if list(status) == [WorkflowStatus.FAILED] else ""
 
 
 def _paused(answer: dict[str, Any]) -> PausedWorkflow:

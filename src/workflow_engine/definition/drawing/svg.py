@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from html import escape
 
 from workflow_engine.definition.drawing.layout import Layout, Metrics, Point, lay_out
@@ -29,26 +30,51 @@ _DARK_STYLE = (
 
 
 def draw_svg(picture: Picture) -> str:
-    """The picture as one SVG document.
+    """The picture as one SVG document, with its own style.
 
     Raises:
         ValueError: It has more than `MAX_BOXES` boxes; nobody could read it.
     """
+    kinds = sorted({box.kind for box in picture.boxes})
+    style = (
+        f"<style>{_STYLE}{_kinds(kinds, dark=False)}@media(prefers-color-scheme:dark){{{_DARK_STYLE}"
+        f"{_kinds(kinds, dark=True)}}}</style>"
+    )
+    return _drawn(picture, style, lambda _: "")
+
+
+def draw_in_page(picture: Picture, link: Callable[[Box], str], current: str | None = None) -> str:
+    """The picture as a part of a page, whose style sheet says what its classes look like.
+
+    Args:
+        link: Where a box leads to.
+        current: The name of the box that the page is about.
+
+    Raises:
+        ValueError: It has more than `MAX_BOXES` boxes.
+    """
+
+    def opening(box: Box) -> str:
+        mark = ' aria-current="true"' if box.id == current else ""
+        return f'<a href="{escape(link(box))}"{mark}>'
+
+    return _drawn(picture, "", opening)
+
+
+def _drawn(picture: Picture, style: str, opening: Callable[[Box], str]) -> str:
     if len(picture.boxes) > MAX_BOXES:
         raise ValueError(f"a drawing has at most {MAX_BOXES:,} steps, this would have {len(picture.boxes):,}")
     layout = lay_out(picture.dependencies, [_width(box) for box in picture.boxes], _METRICS)
     width, height = layout.size
-    kinds = sorted({box.kind for box in picture.boxes})
+    role = "img" if style else "group"  # what has links in it is no single picture
     parts = [
         f'<svg xmlns="http://www.w3.org/2000/svg" width="{width:.0f}" height="{height:.0f}"'
-        f' viewBox="0 0 {width:.0f} {height:.0f}" role="img" aria-label="{escape(picture.title)}">',
-        f"<title>{escape(picture.title)}</title>",
-        f"<style>{_STYLE}{_kinds(kinds, dark=False)}@media(prefers-color-scheme:dark){{{_DARK_STYLE}"
-        f"{_kinds(kinds, dark=True)}}}</style>",
+        f' viewBox="0 0 {width:.0f} {height:.0f}" role="{role}" aria-label="{escape(picture.title)}">',
+        f"<title>{escape(picture.title)}</title>{style}",
         f"<defs>{_tip('tip')}{_tip('critical-tip')}</defs>",
         f'<rect class="page" width="{width:.0f}" height="{height:.0f}"/>',
         *_edges(picture, layout),
-        *_boxes(picture, layout),
+        *_boxes(picture, layout, opening),
         "</svg>\n",
     ]
     return "\n".join(parts)
@@ -82,17 +108,19 @@ def _curve(points: list[Point]) -> str:
     return "".join(drawn)
 
 
-def _boxes(picture: Picture, layout: Layout) -> list[str]:
+def _boxes(picture: Picture, layout: Layout, opening: Callable[[Box], str]) -> list[str]:
     drawn = []
     for box, (x, y), width in zip(picture.boxes, layout.corners, layout.widths, strict=True):
         sign = LOOKS[box.kind].glyph
         indent = 30 if sign else 12
+        opened = opening(box)
         drawn.append(
-            f'<g class="{box.kind}"><title>{escape(box.id)}: {escape(box.subtitle)}</title>'
+            f'{opened}<g class="{box.kind}"><title>{escape(box.id)}: {escape(box.subtitle)}</title>'
             f'<rect class="box" x="{x:.1f}" y="{y:.1f}" width="{width:.1f}" height="{_METRICS.height:.1f}" rx="6"/>'
             + (f'<text class="sign" x="{x + 12:.1f}" y="{y + 19:.1f}">{sign}</text>' if sign else "")
             + f'<text class="name" x="{x + indent:.1f}" y="{y + 19:.1f}">{escape(_cut(box.id))}</text>'
             f'<text x="{x + 12:.1f}" y="{y + 35:.1f}">{escape(_cut(box.subtitle))}</text></g>'
+            + ("</a>" if opened else "")
         )
     return drawn
 

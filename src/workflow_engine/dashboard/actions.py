@@ -1,0 +1,97 @@
+"""What can be done on a page: a request of the API, sent by the page's script in the reader's name.
+
+So the API decides who may, writes the audit log and says what came of it, and whoever wants to do the same from a shell
+gets the curl line of exactly that request.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from workflow_engine.access import Scope
+from workflow_engine.api.answers import API
+
+
+@dataclass(frozen=True, slots=True)
+class Field:
+    """What is asked for before the request is sent.
+
+    Attributes:
+        name: Of the parameter, or of the member of the body.
+        label: What it is, for people.
+        place: Where it goes; `whole`: it is the body.
+        kind: How it is put in; `json` is any JSON value, and `flag` a box to tick.
+        options: Of a `choice`: value and what it is called.
+        value: What is there at first.
+        help: A line below it.
+    """
+
+    name: str
+    label: str
+    place: Literal["query", "body", "whole"] = "body"
+    kind: Literal["text", "number", "json", "choice", "flag"] = "text"
+    options: Sequence[tuple[str, str]] = ()
+    value: str = ""
+    help: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """A button.
+
+    Attributes:
+        label: On the button.
+        path: Of the API, after `/api/v1`.
+        scope: Who may not do what asks for it does not see the button.
+        done: What is said when it is done; `{tasks}` is that member of the answer.
+        ask: What it does, in a sentence. It is asked before; None: it is done at once.
+        destroys: It ends something that cannot be had back.
+        query: Parameters that are always sent.
+        body: Members of the body that are always sent.
+        fields: What is asked for before; they need `ask`.
+        goes_to: A page to go to when it is done; `{id}` is that member of the answer.
+        of_many: The request has pages (`next`), which are sent for one after the other; it takes `dry_run`, and what
+            that says is shown before.
+    """
+
+    label: str
+    path: str
+    scope: Scope
+    done: str
+    ask: str | None = None
+    destroys: bool = False
+    query: Mapping[str, str] | None = None
+    body: Mapping[str, Any] | None = None
+    fields: Sequence[Field] = ()
+    goes_to: str | None = None
+    of_many: bool = False
+    method: Literal["POST", "PATCH", "DELETE"] = "POST"
+
+    def data(self) -> dict[str, Any]:
+        """As the script reads it."""
+        return {
+            "label": self.label,
+            "method": self.method,
+            "path": f"{API}{self.path}",
+            "query": dict(self.query or {}),
+            "body": None if self.body is None else dict(self.body),
+            "done": self.done,
+            "ask": self.ask,
+            "destroys": self.destroys,
+            "fields": [
+                {
+                    "name": field.name,
+                    "label": field.label,
+                    "place": field.place,
+                    "kind": field.kind,
+                    "options": [list(option) for option in field.options],
+                    "value": field.value,
+                    "help": field.help,
+                }
+                for field in self.fields
+            ],
+            "goes_to": self.goes_to,
+            "of_many": self.of_many,
+        }

@@ -1,0 +1,127 @@
+"""/admin: what is wrong, within ten seconds."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from workflow_engine.access import Scope
+from workflow_engine.dashboard.actions import Action
+from workflow_engine.dashboard.charts import chart
+from workflow_engine.dashboard.page import PAUSE, Page
+from workflow_engine.dashboard.visit import Visit
+from workflow_engine.dashboard.words import reason_in_words
+from workflow_engine.records import OrphanedTask, Worker
+from workflow_engine.store.overview import MOST
+
+QUEUE_LONG = 100
+"""Pending tasks from which the runbook asks for more workers."""
+STUCK_SECONDS = 3600
+"""For so long a workflow may be pending, by the runbook."""
+
+_HOUR = 3600.0
+_LINES = 8
+LOAD_SECONDS = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """Something that wants attention.
+
+    Attributes:
+        level: `bad` or `warn`.
+        text: What is wrong.
+        help: What it means, or what to do.
+        url: Where it is looked at.
+        actions: What mends it.
+    """
+
+    level: str
+    text: str
+    help: str = ""
+    url: str | None = None
+    actions: Sequence[Action] = ()
+
+
+async def read(visit: Visit) -> Mapping[str, Any]:
+    store = visit.store
+    now, hour = datetime.now(UTC), timedelta(seconds=_HOUR)
+    # One after the other: pages must not take the connections that starts wait for.
+    load = await visit.glance.kept("load", LOAD_SECONDS, store.overview.load)
+    failures = await store.overview.failures(limit=_LINES)
+    failed = await store.overview.failed(seconds=_HOUR)
+    oldest = await store.overview.oldest(limit=_LINES)
+    dead, workers = await store.workers.list(dead=True), await store.workers.list()
+    orphans = await store.orphans.list(grace_seconds=visit.settings.lease_seconds)
+    gauges = visit.gauges
+    slots = sum(worker.concurrency for worker in workers if worker.status == "active")
+    return {
+        "depth": chart([(at.at, at.pending) for at in load], hour, now, limit=QUEUE_LONG),
+        "ended": chart([(at.at, at.ended_per_minute) for at in load], hour, now),
+        "needs": [*_needs(visit, dead, orphans)],
+        "failures": failures,
+        "failed": failed,
+        "most": MOST,
+        "oldest": [(workflow, reason_in_words(workflow.pending_reason)) for workflow in oldest],
+        "workers": [*dead, *workers],
+        "slots": slots,
+        "busy": sum(len(worker.current_tasks) for worker in workers),
+        "pending": sum(queue.pending for queue in gauges.queues),
+        "scheduled": sum(queue.scheduled for queue in gauges.queues),
+        "wait": max((queue.oldest_pending_seconds for queue in gauges.queues if queue.pending), default=0.0),
+        "retry": {workflow.id: retry(str(workflow.id)) for workflow in failures},
+        "pause": PAUSE,
+    }
+
+
+def retry(workflow_id: str) -> Action:
+    return Action(
+        "Retry", f"/workflows/{workflow_id}/retry", Scope.WORKFLOWS_CONTROL, "It goes on: {tasks} tasks run again."
+    )
+
+
+RECOVER = Action(
+    "Recover",
+    "/workflows/recover-orphaned",
+    Scope.WORKFLOWS_CONTROL,
+    "Done. Those that could not be recovered are left as they are.",
+    ask="Tasks of workers that are gone are taken back and run again. The leader does so itself when their leases end.",
+)
+
+
+def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]) -> Iterator[Need]:
+    gauges = visit.gauges
+    queues = visit.url("/admin/queues")
+    if not gauges.workers.get("active"):
+        yield Need("bad", "No worker is active: nothing is run.", "Start one: workflow-engine worker", queues)
+    for queue in gauges.queues:
+        if queue.pending and not queue.slots:
+            tasks = "1 task of it is" if queue.pending == 1 else f"{queue.pending:,} tasks of it are"
+            yield Need("bad", f"No active worker serves queue {queue.queue}; {tasks} pending.", "", queues)
+        elif queue.pending > QUEUE_LONG:
+            text = f"Queue {queue.queue} has {queue.pending:,} pending tasks."
+            yield Need("warn", text, "Scale workers.", queues)
+    held = [worker for worker in dead if worker.current_tasks or worker.lost_tasks]
+    for worker in held[:5]:
+        count = len({*worker.current_tasks, *worker.lost_tasks})
+        text = f"Worker {worker.name} is dead; it held {count:,} {'task' if count == 1 else 'tasks'}."
+        yield Need("warn", text, "Its tasks are taken back when their leases end.")
+    if orphans:
+        workflows = len({task.workflow_id for task in orphans})
+        text = f"{workflows:,} {'workflow is' if workflows == 1 else 'workflows are'} orphaned: nobody moves them."
+        yield Need("bad", text, "", visit.url(f"/admin/workflows/{orphans[0].workflow_id}"), (RECOVER,))
+    if gauges.pending_workflow_seconds > STUCK_SECONDS:
+        url = visit.url("/admin/workflows", status="pending")
+        yield Need("bad", "A workflow has been pending for more than an hour.", "Its page says why.", url)
+    if gauges.outbox_dead:
+        text = f"{gauges.outbox_dead:,} {'delivery' if gauges.outbox_dead == 1 else 'deliveries'} failed for good."
+        yield Need("warn", text, "GET /api/v1/outbox lists them; each can be sent again.")
+    if gauges.approvals_open:
+        wait = "approval waits" if gauges.approvals_open == 1 else "approvals wait"
+        text = f"{gauges.approvals_open:,} {wait} for people."
+        yield Need("warn", text, "GET /api/v1/approvals lists them.")
+
+
+PAGE = Page("/admin", "overview.html", read, Scope.ENGINE_READ, "Overview", "o")

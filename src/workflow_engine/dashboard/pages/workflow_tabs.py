@@ -1,0 +1,254 @@
+"""The tabs of a workflow's page. Each reads what it shows and nothing else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+from markupsafe import Markup
+
+from workflow_engine.access import Scope
+from workflow_engine.api import views
+from workflow_engine.api.answers import cursor_of, read_cursor
+from workflow_engine.api.dag import Dag
+from workflow_engine.api.log_lines import log_lines
+from workflow_engine.dashboard.actions import Action, Field
+from workflow_engine.dashboard.timeline import timeline
+from workflow_engine.dashboard.visit import Visit
+from workflow_engine.definition.drawing.picture import Box, Picture
+from workflow_engine.definition.drawing.svg import draw_in_page
+from workflow_engine.errors import InputInvalid
+from workflow_engine.records import LockInUse, LockPlace, Reason, Task, Workflow
+from workflow_engine.states import TaskStatus
+
+MOST_DRAWN = 300
+"""Steps of a graph that is drawn; with more it is a list, by state."""
+
+_TASKS = 200  # of a page
+_EVENTS = 300
+_REASONS = 200
+_DRAWN_AT_ONCE = 60  # steps up to which drawing keeps nobody waiting
+_FAILED_FIRST = ("failed", "running", "pending", "scheduled", "waiting", "blocked", "cancelled", "skipped", "succeeded")
+
+
+@dataclass(frozen=True, slots=True)
+class Tab:
+    key: str
+    title: str
+    read: Callable[[Visit, Workflow], Awaitable[Mapping[str, Any]]]
+    scope: Scope = Scope.WORKFLOWS_READ
+
+
+async def _graph(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
+    dag = Dag(f"{workflow.name} v{workflow.version}", await visit.store.workflows.graph(str(workflow.id)))
+    data, picture = dag.data(), dag.picture()
+    asked = visit.asked("step")
+    node = next((node for node in data["nodes"] if node["id"] == asked), None)
+    by_state: dict[str, list[Mapping[str, Any]]] = {status: [] for status in _FAILED_FIRST}
+    if is_large := len(picture.boxes) > MOST_DRAWN:
+        for each in data["nodes"]:
+            by_state[each["status"] or "blocked"].append(each)
+    drawing = "" if is_large else await _draw(visit, picture, asked)
+    panel = {} if node is None or node["task_id"] is None else await _task_panel(visit, workflow, int(node["task_id"]))
+    return {
+        "drawing": Markup(drawing),  # noqa: S704 (all texts in it are escaped)
+        "large": len(picture.boxes) if is_large else None,
+        "by_state": {status: nodes for status, nodes in by_state.items() if nodes},
+        "node": node,
+        "waiting_on": data["waiting_on"].get(asked, []),
+        "signs": Counter(box.status for box in picture.boxes if box.status),
+        "panel": panel,
+    }
+
+
+async def _draw(visit: Visit, picture: Picture, asked: str) -> str:
+    def link(box: Box) -> str:
+        return visit.here(tab="graph", step=box.id)
+
+    if len(picture.boxes) <= _DRAWN_AT_ONCE:
+        return draw_in_page(picture, link, asked)
+    return await asyncio.to_thread(draw_in_page, picture, link, asked)
+
+
+async def _timeline(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
+    tasks, more = await _page_of_tasks(visit, workflow)
+    attempts = await visit.store.workflows.attempts(str(workflow.id), tasks=[task.id for task in tasks])
+    now = datetime.now(UTC)
+    begun = min([workflow.created_at, *(a.pending_since or a.started_at for a in attempts[:1])])
+    return {
+        "timeline": timeline(attempts, begun, max(workflow.finished_at or now, begun)) if attempts else None,
+        "more": more,
+    }
+
+
+async def _tasks(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
+    tasks, more = await _page_of_tasks(visit, workflow)
+    asked = visit.asked("task")
+    panel = await _task_panel(visit, workflow, int(asked)) if asked.isdecimal() and len(asked) < 19 else {}
+    return {"tasks": tasks, "more": more, "panel": panel}
+
+
+async def _page_of_tasks(visit: Visit, workflow: Workflow) -> tuple[Sequence[Task], str | None]:
+    try:
+        position = read_cursor(visit.asked("cursor") or cursor_of(-1))
+        after = int(position)
+    except (InputInvalid, ValueError):
+        after = -1
+    found = await visit.store.workflows.tasks(str(workflow.id), after=after, limit=_TASKS + 1)
+    more = visit.here(cursor=cursor_of(found[_TASKS - 1].id)) if len(found) > _TASKS else None
+    return found[:_TASKS], more
+
+
+async def _task_panel(visit: Visit, workflow: Workflow, task_id: int) -> Mapping[str, Any]:
+    """One task with its attempts, and what can be done about it; nothing, if it is another workflow's."""
+    task = await visit.store.tasks.get(task_id)
+    if task.workflow_id != workflow.id:
+        return {}
+    attempts = await visit.store.workflows.attempts(str(workflow.id), tasks=[task.id])
+    return {"task": task, "attempts": attempts, "actions": _task_actions(workflow, task)}
+
+
+def _task_actions(workflow: Workflow, task: Task) -> list[Action]:
+    control = Scope.WORKFLOWS_CONTROL
+    force = {"force": "true"} if workflow.status == "cancelled" else {}
+    found = []
+    if task.status in ("failed", "cancelled", "pending", "scheduled"):
+        found.append(
+            Action(
+                "Retry this task",
+                f"/tasks/{task.id}/retry",
+                control,
+                "It runs again, with what depends on it.",
+                ask="It runs again, with what could not run because of it; other failures stay.",
+                query=force,
+                fields=(Field("timeout", "With a timeout of", "query", help="Such as 600s or 10m; empty: as it was."),),
+            )
+        )
+    if task.status in ("failed", "pending", "scheduled", "waiting", "blocked"):
+        found.append(
+            Action(
+                "Skip it with an output",
+                f"/tasks/{task.id}/skip",
+                control,
+                "It has succeeded with that output.",
+                ask="It succeeds without being run, with the output that you give; what waits for it goes on.",
+                fields=(
+                    Field("output", "Output", kind="json", value="{}", help="As JSON."),
+                    Field("reason", "Why", help="It is kept with the task."),
+                ),
+            )
+        )
+    if "[" not in task.path and "." not in task.path:
+        found.append(
+            Action(
+                "Run again from here",
+                f"/workflows/{workflow.id}/rerun",
+                Scope.WORKFLOWS_START,
+                "It runs again, as a workflow of its own.",
+                ask="A new workflow begins with the results of the steps before this one; the old one stays as it is.",
+                body={"from": task.step},
+                fields=(Field("input", "Another input", kind="json", help="As JSON; empty: the same."),),
+                goes_to="/admin/workflows/{id}",
+            )
+        )
+    return found
+
+
+async def _log(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
+    events = await visit.store.workflows.log(str(workflow.id), limit=_EVENTS, newest=True)
+    return {"lines": list(log_lines(events)), "cut": len(events) == _EVENTS, "most": _EVENTS}
+
+
+async def _io(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
+    return {}
+
+
+async def _events(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
+    events = await visit.store.workflows.log(str(workflow.id), limit=_EVENTS, newest=True)
+    return {"events": events[::-1], "cut": len(events) == _EVENTS, "most": _EVENTS}
+
+
+async def _locks(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
+    def of_it(places: Sequence[LockPlace]) -> list[LockPlace]:
+        return [place for place in places if place.workflow_id == workflow.id]
+
+    locks: Sequence[LockInUse] = await visit.store.locks.list()
+    mine = [(lock, of_it(lock.holders), of_it(lock.waiters)) for lock in locks]
+    release = Action(
+        "Release its locks",
+        f"/workflows/{workflow.id}/release-locks",
+        Scope.WORKFLOWS_CONTROL,
+        "Released; {tasks} tasks lost their lease and are tried again.",
+        ask="Others get its locks at once. Tasks of it that run under one lose their lease: what they still do is void,"
+        " but what they did outside is done.",
+        destroys=True,
+    )
+    found = [each for each in mine if each[1] or each[2]]
+    return {"locks": found, "release": release if any(holders for _, holders, _ in found) else None}
+
+
+async def _trace(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
+    tasks, more = await _page_of_tasks(visit, workflow)
+    attempts = await visit.store.workflows.attempts(str(workflow.id), tasks=[task.id for task in tasks])
+    return {"spans": [views.span(attempt, str(workflow.id)) for attempt in attempts], "more": more}
+
+
+async def _why(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
+    reasons = await visit.store.workflows.why(str(workflow.id), limit=_REASONS)
+    return {
+        "reasons": [(reason, [*_helping(reason)]) for reason in reasons],
+        "cut": len(reasons) == _REASONS,
+        "most": _REASONS,
+    }
+
+
+def _helping(reason: Reason) -> Sequence[Action]:
+    """What helps, where it can be done at once."""
+    if reason.reason == "waiting_approval":
+        path = f"/approvals/{reason.details['approval_id']}"
+        by = Field("by", "Signed", help="Who answers; a key signs with its own name, too.")
+        return [
+            Action(
+                outcome.replace("_", " ").capitalize(),
+                path,
+                Scope.APPROVALS_ANSWER,
+                "Answered.",
+                ask=f"{reason.details.get('prompt') or 'The question'} The answer is: {outcome}.",
+                body={"outcome": outcome},
+                fields=(by, Field("data", "What is asked for", kind="json", help="As JSON, where the form wants it.")),
+            )
+            for outcome in reason.details.get("outcomes") or ()
+        ]
+    if reason.reason == "waiting_signal":
+        name = reason.details["name"]
+        field = Field("payload", "Payload", "whole", "json", value="{}", help="As JSON.")
+        path = f"/workflows/{reason.workflow_id}/signal/{name}"
+        return [
+            Action("Send it", path, Scope.WORKFLOWS_SIGNAL, "Sent.", ask=f"The signal {name} is sent.", fields=(field,))
+        ]
+    if reason.reason == "scheduled" and reason.status == TaskStatus.SCHEDULED:
+        return [Action("Try now", f"/tasks/{reason.task_id}/retry", Scope.WORKFLOWS_CONTROL, "It is tried now.")]
+    return ()
+
+
+async def _people(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
+    return {"asked_for": await visit.store.audit.list(workflow_id=UUID(str(workflow.id)), limit=100)}
+
+
+TABS = (
+    Tab("graph", "Graph", _graph),
+    Tab("timeline", "Timeline", _timeline),
+    Tab("tasks", "Tasks", _tasks),
+    Tab("log", "Log", _log),
+    Tab("io", "Input and output", _io),
+    Tab("events", "Events", _events),
+    Tab("locks", "Locks", _locks),
+    Tab("trace", "Trace", _trace),
+    Tab("why", "Why", _why),
+    Tab("who", "Who", _people, Scope.AUDIT_READ),
+)

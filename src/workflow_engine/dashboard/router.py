@@ -1,0 +1,71 @@
+"""The routes of the dashboard: its pages, their files, and the stream that says when to look again."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from importlib import resources
+
+from fastapi import APIRouter, Request, Response
+from fastapi.responses import RedirectResponse
+
+from workflow_engine.access import Scope, declares
+from workflow_engine.api.services import services
+from workflow_engine.api.streams import event_stream
+from workflow_engine.dashboard.changes import Changes
+from workflow_engine.dashboard.page import Page, Rendering
+from workflow_engine.dashboard.pages import PAGES
+from workflow_engine.errors import NotFound
+
+_MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
+_OPEN = declares(Scope.OPEN)
+_FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}  # their addresses change with their content
+_FOR_NOW = {"Cache-Control": "max-age=60"}
+
+
+def dashboard_router(*, needs_keys: bool) -> APIRouter:
+    """The pages, as routes.
+
+    Args:
+        needs_keys: Whether callers of the API must show one.
+    """
+    router = APIRouter(include_in_schema=False)
+    files = {file.name: file.read_bytes() for file in resources.files(__package__).joinpath("static").iterdir()}
+    stamps = {name: f"{name}?{hashlib.sha256(content).hexdigest()[:12]}" for name, content in files.items()}
+    following = Changes()
+    rendering = Rendering(PAGES, stamps, needs_keys=needs_keys)
+
+    @router.get("/", openapi_extra=_OPEN)
+    async def start() -> Response:
+        return RedirectResponse("admin")  # relative: behind a proxy there may be a path before it
+
+    @router.get("/admin/static/{name}", openapi_extra=_OPEN)
+    async def static(request: Request, name: str) -> Response:
+        if name not in files:
+            return Response(status_code=404)
+        headers = _FOR_EVER if request.url.query else _FOR_NOW
+        return Response(files[name], headers=headers, media_type=_MEDIA_TYPES[name.rpartition(".")[2]])
+
+    @router.get("/admin/changes", openapi_extra=declares(Scope.ENGINE_READ))
+    async def changes(request: Request) -> Response:
+        return event_stream(request, following.follow(services(request).store))
+
+    for page in PAGES:
+        router.add_api_route(page.path, _route(rendering, page), methods=["GET"], openapi_extra=declares(page.scope))
+
+    @router.get("/admin/{rest:path}", openapi_extra=declares(Scope.ANY_KEY))
+    async def nothing(request: Request, rest: str) -> Response:
+        if not rest:
+            return RedirectResponse("../admin")
+        return rendering.failure(
+            request, NotFound("There is no such page.", hint="The navigation leads to all there are.")
+        )
+
+    return router
+
+
+def _route(rendering: Rendering, page: Page) -> Callable[[Request], object]:
+    async def show(request: Request) -> Response:
+        return await rendering.answer(request, page)
+
+    return show

@@ -1,0 +1,82 @@
+"""One look at one page: who looks, what is asked for, and where other pages are from there."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from urllib.parse import quote, urlencode
+
+from fastapi import Request
+
+from workflow_engine.access import Principal, Scope
+from workflow_engine.api.entering import principal_of
+from workflow_engine.api.services import services
+from workflow_engine.dashboard.glance import Glance
+from workflow_engine.records import Gauges
+from workflow_engine.settings import Settings
+from workflow_engine.store.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class Visit:
+    """What the reader of a page works with.
+
+    Attributes:
+        request: Path parameters and the query are its own.
+        gauges: Where the engine stands, as it was a moment ago.
+        glance: What is shared with other pages.
+    """
+
+    request: Request
+    gauges: Gauges
+    glance: Glance
+
+    @classmethod
+    async def begin(cls, request: Request, glance: Glance) -> Visit:
+        """Raises:
+        StoreUnavailable: Postgres does not answer.
+        """
+        return cls(request, await glance.gauges(services(request).store), glance)
+
+    @property
+    def store(self) -> Store:
+        return services(self.request).store
+
+    @property
+    def settings(self) -> Settings:
+        return services(self.request).settings
+
+    @property
+    def principal(self) -> Principal:
+        return principal_of(self.request)
+
+    def may(self, scope: Scope) -> bool:
+        """Whether who looks may do what asks for this scope: what they may not is not offered."""
+        return self.principal.may(scope)
+
+    def asked(self, name: str, default: str = "") -> str:
+        """A parameter of the query."""
+        return self.request.query_params.get(name, default)
+
+    def url(self, path: str, **query: object) -> str:
+        """Another page, or the API, from here.
+
+        It is relative, so that it holds under whatever prefix a proxy shows the engine.
+
+        Args:
+            path: From the root of the engine: `/admin/queues`.
+            query: Its parameters; None leaves one out.
+        """
+        return relative(self.request.url.path, path, query)
+
+    def here(self, **query: object) -> str:
+        """This page with some parameters of its query changed; None takes one away."""
+        kept = {name: value for name, value in self.request.query_params.multi_items() if name not in query}
+        return relative(self.request.url.path, self.request.url.path, {**kept, **query})
+
+
+def relative(page: str, path: str, query: Mapping[str, object] | None = None) -> str:
+    """The address of `path` as it is written on the page at `page`."""
+    up = "../" * (page.count("/") - 1) or "./"
+    given = {name: value for name, value in (query or {}).items() if value is not None}
+    return f"{up}{quote(path.lstrip('/'))}{'?' + urlencode(given, doseq=True) if given else ''}"

@@ -1,0 +1,40 @@
+"""Reasons in words, as short as a cell of a table is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+_WORDS = {
+    "no_workers": ("bad", "No worker is alive"),
+    "no_worker_for_queue": ("bad", "No worker serves queue {}"),
+    "no_worker_for_type": ("bad", "No worker can run {}"),
+    "workers_busy": ("", "All workers are busy"),
+    "paused": ("warn", "Paused"),
+    "budget_exceeded": ("warn", "Budget used up: {}"),
+    "lock_held_by": ("warn", "A lock is held by {}"),
+    "queued_behind": ("", "Queued behind {}"),
+    "rate_limited": ("", "Waits for a limit"),
+    "waiting_dependency": ("", "Waits for steps before"),
+    "waiting_signal": ("", "Waits for signal {}"),
+    "waiting_approval": ("", "Waits for an approval"),
+    "waiting_child": ("", "Waits for child {}"),
+    "scheduled_until": ("", "Scheduled for {}"),
+    "lost_wakeup": ("bad", "Lost its wake-up"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Why:
+    """Why a workflow does not go on."""
+
+    level: str  # `bad` and `warn` ask for somebody
+    text: str
+
+
+def reason_in_words(reason: str | None) -> Why:
+    """`pending_reason` for people; nothing of it says that the workflow goes on."""
+    if reason is None:
+        return Why("", "Goes on")
+    kind, _, about = reason.partition(":")
+    level, text = _WORDS.get(kind, ("", kind.replace("_", " ").capitalize()))
+    return Why(level, text.format(about[-12:] if len(about) == 36 else about))

@@ -1,0 +1,238 @@
+"""What operators do on the pages, in a real browser."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+from collections.abc import Callable
+
+import httpx
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from playwright.sync_api import Page, expect
+from support.eventually import eventually
+
+from ..conftest import PlayedWorker
+from .test_pages import PAGES, STEPS, TABS, start
+
+Visit = Callable[..., Page]
+
+
+def status(api: httpx.Client, workflow: str) -> str:
+    return str(api.get(f"/api/v1/workflows/{workflow}").json()["status"])
+
+
+def test_a_workflow_is_seen_to_move_without_reloading(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+    workflow = start(api)
+    page = visit(f"/admin/workflows/{workflow}")
+    page.evaluate("window.same = true")
+    expect(page.locator(".graph g.pending")).to_have_count(1)
+    claim = worker.claim()[0]
+    expect(page.locator(".graph g.running .name")).to_have_text("fetch")
+    worker.end(claim)
+    expect(page.locator(".graph g.succeeded .name")).to_have_text("fetch")
+    worker.run_all()
+    expect(page.locator("#about .state")).to_contain_text("succeeded")
+    expect(page.locator(".graph g.succeeded")).to_have_count(3)
+    assert page.evaluate("window.same") is True
+
+
+def test_what_failed_is_found_on_the_overview_and_mended_in_two_clicks(
+    api: httpx.Client, worker: PlayedWorker, visit: Visit
+) -> None:
+    page = visit("/admin")
+    workflow = start(api, "shipping")
+    worker.end(worker.claim()[0], "failed", error={"type": "http.503", "message": "busy"})
+    row = page.locator("#failures tr", has_text="shipping")
+    expect(row).to_contain_text("http.503")
+    row.get_by_role("link").click()
+    expect(page.locator("#about .note.bad")).to_contain_text("busy")
+    page.get_by_role("button", name="Retry", exact=True).click()
+    toast = page.locator(".toast.good")
+    expect(toast).to_contain_text("It goes on: 3 tasks run again.")
+    expect(page.locator("#about .state").first).not_to_contain_text("failed")
+    toast.locator("summary").click()
+    assert toast.locator("pre").inner_text() == f"curl -X POST '{api.base_url}/api/v1/workflows/{workflow}/retry'"
+    worker.run_all()
+    eventually(lambda: status(api, workflow) == "succeeded")
+
+
+def test_to_cancel_is_confirmed_says_why_and_shows_the_command_that_does_the_same(
+    api: httpx.Client, worker: PlayedWorker, visit: Visit
+) -> None:
+    first, second = start(api), start(api)
+    page = visit(f"/admin/workflows/{first}")
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_role("button", name="Leave it").click()
+    assert status(api, first) == "pending"
+    page.get_by_role("button", name="Cancel").click()
+    page.get_by_label("Why").fill("it's not needed")
+    command = page.locator("#asking pre.curl").inner_text()
+    page.locator("#asking").get_by_role("button", name="Cancel").click()
+    expect(page.locator(".toast.good")).to_contain_text("It is cancelled.")
+    expect(page.locator("#about .state").first).to_contain_text("cancelled")
+    page.get_by_role("link", name="Events").click()
+    expect(page.locator("#tab-events")).to_contain_text("workflow.cancelled")
+    page.get_by_role("link", name="Who", exact=True).click()
+    expect(page.locator("#tab-who")).to_contain_text("workflows_cancel")
+
+    done = subprocess.run(["bash", "-c", command.replace(first, second) + " -s"], capture_output=True, check=True)
+    assert b'"status":"cancelled"' in done.stdout
+
+
+def test_one_workflow_is_paused_and_goes_on(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+    workflow = start(api)
+    page = visit(f"/admin/workflows/{workflow}")
+    page.get_by_role("button", name="Pause").click()
+    expect(page.locator("#about .state").first).to_contain_text("paused")
+    assert worker.claim() == []
+    page.get_by_role("button", name="Resume").click()
+    expect(page.locator("#about .state").first).to_contain_text("pending")
+    assert len(worker.claim()) == 1
+
+
+def test_the_engine_is_paused_and_resumed_from_the_banner(
+    api: httpx.Client, worker: PlayedWorker, visit: Visit
+) -> None:
+    page = visit("/admin/queues")
+    page.get_by_role("button", name="Pause intake").click()
+    page.locator("#asking").get_by_role("button", name="Pause intake").click()
+    expect(page.locator("#notes")).to_contain_text("The engine is paused")
+    assert api.post("/api/v1/workflows", json={"name": "late", "steps": STEPS}).status_code == 503
+    page.locator("#notes").get_by_role("button", name="Resume").click()
+    expect(page.locator("#notes")).not_to_contain_text("The engine is paused")
+
+
+def test_many_workflows_are_retried_by_filter_after_it_is_said_how_many(
+    api: httpx.Client, worker: PlayedWorker, visit: Visit
+) -> None:
+    for name in ("alpha", "alpha", "beta"):
+        start(api, name)
+    for claim in worker.claim():
+        worker.end(claim, "failed")
+    page = visit("/admin/workflows?status=failed&name=alpha")
+    page.get_by_role("button", name="Retry all that match").click()
+    expect(page.locator("#asking .would")).to_have_text("2 workflows")
+    page.locator("#asking").get_by_role("button", name="Retry all that match").click()
+    expect(page.locator(".toast.good")).to_contain_text("2 go on; 0 could not.")
+    expect(page.locator("#rows")).to_contain_text("No workflow meets these filters")
+
+
+def test_workflows_are_ticked_and_cancelled(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+    kept, gone = start(api, "kept"), start(api, "gone")
+    page = visit("/admin/workflows")
+    page.get_by_label(f"Select gone {gone[-12:]}").check()
+    expect(page.locator("[data-selected-count]")).to_have_text("1 selected")
+    page.get_by_role("button", name="Cancel", exact=False).first.click()
+    expect(page.locator("#asking")).to_contain_text("The 1 selected workflows end now")
+    page.locator("#asking").get_by_role("button", name="Cancel").click()
+    expect(page.locator("#rows tr", has_text="gone")).to_contain_text("cancelled")
+    assert (status(api, kept), status(api, gone)) == ("pending", "cancelled")
+
+
+def test_a_task_is_skipped_with_an_output_that_must_be_json(
+    api: httpx.Client, worker: PlayedWorker, visit: Visit
+) -> None:
+    workflow = start(api, steps=[{"id": "a", "type": "noop"}])
+    page = visit(f"/admin/workflows/{workflow}?tab=tasks")
+    page.get_by_role("link", name="a", exact=True).click()
+    page.get_by_role("button", name="Skip it with an output").click()
+    page.get_by_label("Output").fill('{"given": ')
+    expect(page.locator("#asking [role=alert]")).to_contain_text("This is no JSON")
+    page.get_by_label("Output").fill('{"given": 7}')
+    page.locator("#asking").get_by_role("button", name="Skip it").click()
+    expect(page.locator("#tab-tasks .panel").first).to_contain_text("succeeded")
+    assert status(api, workflow) == "succeeded"
+    assert api.get(f"/api/v1/workflows/{workflow}").json()["output"] == {"a": {"given": 7}}
+
+
+def test_what_the_engine_refuses_is_told_with_its_reason(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+    workflow = start(api)
+    page = visit(f"/admin/workflows/{workflow}")
+    page.get_by_role("button", name="Pin version").click()
+    page.get_by_label("Version").fill("99")
+    page.locator("#asking").get_by_role("button", name="Pin version").click()
+    expect(page.locator(".toast.bad")).to_contain_text("99")
+
+
+def test_keys_lead_everywhere(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+    workflow = start(api)
+    page = visit("/admin")
+    page.keyboard.press("g")
+    page.keyboard.press("w")
+    page.wait_for_url("**/admin/workflows")
+    page.keyboard.press("j")
+    page.keyboard.press("x")
+    expect(page.locator("[data-selected-count]")).to_have_text("1 selected")
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/admin/workflows/{workflow}")
+    page.keyboard.press("]")
+    page.wait_for_url("**tab=timeline")
+    page.keyboard.press("?")
+    expect(page.locator("#keys")).to_be_visible()
+    page.keyboard.press("Escape")
+    page.keyboard.press("/")
+    page.keyboard.type(workflow)
+    page.keyboard.press("Enter")
+    page.wait_for_url(f"**/admin/workflows/{workflow}")
+    page.keyboard.press("r")
+    expect(page.locator("#live")).to_have_attribute("aria-pressed", "false")
+    page.keyboard.press("t")
+    assert page.evaluate("document.documentElement.dataset.theme") == "dark"
+
+
+def test_a_page_that_is_not_live_stays_as_it_is(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+    page = visit("/admin/workflows")
+    page.keyboard.press("r")
+    workflow = start(api)
+    page.keyboard.press("r")
+    expect(page.locator("#rows")).to_contain_text(workflow[-12:])
+
+
+def everywhere(workflow: str) -> list[str]:
+    return [*PAGES, *(f"/admin/workflows/{workflow}?tab={tab}" for tab in TABS), "/admin/nowhere"]
+
+
+@pytest.fixture
+def varied(api: httpx.Client, worker: PlayedWorker) -> str:
+    """A workflow with something on each of its tabs, among others of every state."""
+    for n in range(4):
+        start(api, f"pipeline-{n}", labels={"team": "payments"})
+    for n, claim in enumerate(worker.claim()):
+        worker.end(claim, "failed" if n % 2 else "succeeded", error={"type": "http.503", "message": "busy " * 30})
+    workflow = start(api, input={"note": "long " * 60})
+    claim = next(claim for claim in worker.claim() if claim["workflow_id"] == workflow)
+    worker.end(claim, "retried", delay=3600, error={"type": "timeout", "message": "Task exceeded maximum runtime"})
+    return workflow
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_nobody_who_uses_other_means_than_eyes_and_a_mouse_meets_something_serious(
+    varied: str, visit: Visit, theme: str
+) -> None:
+    found = []
+    page = visit("/admin", theme=theme)
+    for path in everywhere(varied)[:-1]:
+        page.goto(path)
+        results = Axe().run(page)
+        found += [
+            (path, one["id"], one["nodes"][0]["html"][:200])
+            for one in results.response["violations"]
+            if one["impact"] in ("serious", "critical")
+        ]
+    assert found == []
+
+
+@pytest.mark.parametrize("width", [390, 1280])
+def test_no_page_is_wider_than_its_window(varied: str, visit: Visit, width: int) -> None:
+    page = visit("/admin", width=width)
+    for path in everywhere(varied)[:-1]:
+        page.goto(path)
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
+
+
+def test_a_page_is_read_without_its_script_too(api: httpx.Client, varied: str) -> None:
+    for path in everywhere(varied)[:-1]:
+        page = api.get(path).text
+        assert re.search(r"<noscript><meta http-equiv=\"refresh\" content=\"5\"></noscript>", page)
+        assert "<h1>" in page

@@ -1,0 +1,186 @@
+"""The pages as they are served, without a browser."""
+
+from __future__ import annotations
+
+import re
+from html import unescape
+from urllib.parse import urljoin
+
+import httpx
+import psycopg
+import pytest
+from support.eventually import eventually
+
+from ..conftest import PlayedWorker
+
+PAGES = ("/admin", "/admin/workflows", "/admin/queues")
+TABS = ("graph", "timeline", "tasks", "log", "io", "events", "locks", "trace", "why", "who")
+STEPS = [
+    {"id": "fetch", "type": "noop"},
+    {"id": "process", "type": "noop", "depends_on": ["fetch"]},
+    {"id": "store", "type": "noop", "depends_on": ["process"]},
+]
+EVIL = "<script>alert('x')</script>\"'&"
+
+
+def start(api: httpx.Client, name: str = "paged", **more: object) -> str:
+    body = {"name": name, "steps": STEPS, **more}
+    return str(api.post("/api/v1/workflows", json=body).raise_for_status().json()["id"])
+
+
+def links(page: httpx.Response) -> list[str]:
+    return [unescape(found) for found in re.findall(r'(?:href|src|action|data-stream|data-root)="([^"]*)"', page.text)]
+
+
+def text(page: httpx.Response) -> str:
+    """What is read on a page, in one line."""
+    shown = re.sub(r"<(script|style).*?</\1>", "", page.text, flags=re.DOTALL)
+    return " ".join(unescape(re.sub(r"<[^>]*>", " ", shown)).split())
+
+
+def test_each_page_and_tab_is_html_that_may_load_and_run_nothing_but_files_of_ours(
+    api: httpx.Client, worker: PlayedWorker
+) -> None:
+    workflow = start(api)
+    worker.end(worker.claim()[0], "failed", error={"type": "http.503", "message": "busy"})
+    for path in (*PAGES, *(f"/admin/workflows/{workflow}?tab={tab}" for tab in TABS), "/admin/nowhere"):
+        page = api.get(path, headers={"Accept": "text/html"})
+        assert page.status_code == (404 if path == "/admin/nowhere" else 200), path
+        assert page.headers["content-type"] == "text/html; charset=utf-8"
+        policy = page.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+        assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! src=)", page.text), path
+
+
+def test_pages_hold_under_any_prefix_that_a_proxy_gives_them(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflow = start(api)
+    for path in (*PAGES, f"/admin/workflows/{workflow}?tab=tasks", "/admin/no/such/page"):
+        found = links(api.get(path))
+        assert len(found) > 8
+        for link in found:
+            assert urljoin(f"http://proxy/tools/engine{path}", link).startswith("http://proxy/tools/engine/"), link
+            inside = urljoin(f"{api.base_url}{path}", link)
+            if "/events" not in link and "/changes" not in link:
+                assert api.get(inside, follow_redirects=True).status_code in (200, 404), link
+    assert api.get("/").headers["location"] == "admin"
+
+
+def test_what_users_write_is_shown_and_never_obeyed(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflow = start(api, labels={"team": EVIL}, input={"note": EVIL})
+    worker.end(worker.claim()[0], "failed", error={"type": EVIL, "message": EVIL, "details": {"a": EVIL}})
+    for path in (*PAGES, *(f"/admin/workflows/{workflow}?tab={tab}" for tab in TABS)):
+        page = api.get(path)
+        assert "<script>alert" not in page.text, path
+    assert EVIL in unescape(api.get(f"/admin/workflows/{workflow}").text)
+    odd = api.get("/admin/workflows", params={"name": EVIL, "label.x": EVIL, "since": EVIL})
+    assert odd.status_code == 422
+    assert "<script>alert" not in odd.text
+
+
+def test_the_overview_says_what_is_wrong_and_what_to_do(api: httpx.Client, worker: PlayedWorker) -> None:
+    assert "No workflow has failed" in text(api.get("/admin"))
+    failed = start(api, "broken-one")
+    worker.end(worker.claim()[0], "failed", error={"type": "http.503", "message": "the upstream is busy\nand more"})
+    start(api, "unserved-one", steps=[{"id": "a", "type": "noop", "queue": "gpu"}])
+    eventually(lambda: "No active worker serves queue gpu; 1 task of it is pending." in text(api.get("/admin")))
+    page = api.get("/admin")
+    assert f"/workflows/{failed}" in page.text
+    assert "the upstream is busy" in text(page)
+    assert "No worker serves queue gpu" in text(page)
+    worker.stop()
+    eventually(lambda: "No worker is active: nothing is run." in text(api.get("/admin")))
+
+
+def test_the_queues_page_shows_each_queue_and_who_does_not_serve_it(api: httpx.Client, worker: PlayedWorker) -> None:
+    start(api, steps=[{"id": "a", "type": "noop"}, {"id": "b", "type": "noop", "queue": "gpu"}])
+    eventually(lambda: "No active worker serves queue gpu; 1 task of it is pending." in text(api.get("/admin/queues")))
+    shown = text(api.get("/admin/queues"))
+    assert re.search(r"default 1 \d+ ms 0 5 0 0|default 1 [\d.]+ s 0 5 0 0", shown), shown
+
+
+def test_a_paused_engine_says_so_on_every_page(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflow = start(api)
+    api.post("/api/v1/pause").raise_for_status()
+    for path in (*PAGES, f"/admin/workflows/{workflow}"):
+        eventually(lambda: "The engine is paused" in text(api.get(path)))  # noqa: B023
+
+
+def test_filters_stand_in_the_address_and_are_those_of_the_api(api: httpx.Client, worker: PlayedWorker) -> None:
+    failed = start(api, "alpha", labels={"team": "x"})
+    worker.end(worker.claim()[0], "failed")
+    live = start(api, "beta")
+    for query, there, gone in (
+        ("status=failed", failed, live),
+        ("status=pending,running", live, failed),
+        ("name=alpha", failed, live),
+        ("label.team=x", failed, live),
+        ("since=1h&name=beta", live, failed),
+    ):
+        page = api.get(f"/admin/workflows?{query}").text
+        assert there in page
+        assert gone not in page
+    for query, leads in (
+        (f"q={failed}", f"../admin/workflows/{failed}"),
+        ("q=alpha", "../admin/workflows?name=alpha"),
+        ("label=team%3Dx&name=", "../admin/workflows?label.team=x"),
+    ):
+        answer = api.get(f"/admin/workflows?{query}")
+        assert (answer.status_code, answer.headers["location"]) == (303, leads)
+    wrong = api.get("/admin/workflows?status=sleeping")
+    assert wrong.status_code == 422
+    assert "Parameter status" in text(wrong)
+
+
+def test_many_workflows_come_in_pages(api: httpx.Client, worker: PlayedWorker) -> None:
+    one = {"name": "many", "steps": STEPS}
+    ids = [each["id"] for each in api.post("/api/v1/workflows/batch", json=[one] * 60).raise_for_status().json()]
+    first = api.get("/admin/workflows?name=many")
+    (older,) = [link for link in links(first) if "cursor=" in link]
+    second = api.get(urljoin(f"{api.base_url}/admin/workflows", older))
+    shown = [set(re.findall(r'name="id" value="([^"]*)"', page.text)) for page in (first, second)]
+    assert shown[0] | shown[1] == set(ids)
+    assert not shown[0] & shown[1]
+    assert "cursor=" not in "".join(link for link in links(second) if "Newest" in link)
+
+
+def test_a_rare_workflow_is_found_by_looking_further(
+    api: httpx.Client, worker: PlayedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflow_engine.dashboard.pages.workflows.AMONG", 5)
+    rare = start(api, "rare")
+    for _ in range(8):
+        start(api, "common")
+    page = api.get("/admin/workflows?name=rare")
+    assert rare not in page.text
+    assert "among the newest 5" in text(page)
+    (further,) = [link for link in links(page) if "cursor=" in link]
+    assert rare in api.get(urljoin(f"{api.base_url}/admin/workflows", further)).text
+
+
+def test_a_workflow_of_too_many_steps_to_draw_is_listed_by_state(api: httpx.Client, worker: PlayedWorker) -> None:
+    steps = [{"id": f"s{n}", "type": "noop"} for n in range(301)]
+    workflow = start(api, steps=steps)
+    worker.end(worker.claim(1)[0], "failed")
+    page = text(api.get(f"/admin/workflows/{workflow}"))
+    assert "301 steps are too many for a drawing" in page
+    assert page.index("✗ failed 1") < page.index("cancelled 300")
+    assert "Further tasks" in text(api.get(f"/admin/workflows/{workflow}?tab=tasks"))
+
+
+def test_what_a_page_costs_the_server_is_said_so_that_the_script_asks_no_oftener(api: httpx.Client) -> None:
+    for path in PAGES:
+        assert re.fullmatch(r"page;dur=[\d.]+", api.get(path).headers["server-timing"])
+
+
+def test_without_postgres_pages_say_so_and_try_again(api: httpx.Client, database_url: str) -> None:
+    name = database_url.rpartition("/")[2].partition("?")[0]
+    with psycopg.connect(database_url.replace(f"/{name}", "/postgres"), autocommit=True) as server:
+        server.execute(f'alter database "{name}" allow_connections false'.encode())
+        try:
+            server.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+            page = eventually(lambda: (found := api.get("/admin/queues")).status_code == 503 and found, 30)
+        finally:
+            server.execute(f'alter database "{name}" allow_connections true'.encode())
+    assert "This page tries again by itself." in text(page)
+    eventually(lambda: api.get("/admin/queues").status_code == 200, 30)
