@@ -43,7 +43,8 @@ def test_a_stretch_shows_its_highest_backlog_and_how_many_attempts_ended_a_minut
 def test_a_count_that_began_anew_is_no_negative_rate(engine: Engine) -> None:
     for second, ended in ((0, 100), (10, 3)):
         engine.run(
-            "insert into workflow.samples values (workflow.clock() - make_interval(secs => 60 - %s), 0, 0, 0, %s, '{}')",
+            "insert into workflow.samples"
+            " values (workflow.clock() - make_interval(secs => 60 - %s), 0, 0, 0, %s, '{}')",
             second,
             ended,
         )

@@ -24,7 +24,7 @@ ELSEWHERE = {
     "N03": ("rules word for word", RULES),
     "N04": ("an annotation of a rule", RULES),
     "O01": ("dashboards of Grafana", RULES),
-    "O02": ("Flower's place is taken by /admin", DASHBOARD),
+    "O02": ("Flower's place is taken by /admin/workers", DASHBOARD),
     "Q01": ("buttons of the dashboard; what they do is B05, D04 and I04", DASHBOARD),
     "Q03": ("labels and routes of alerts; the pages per dependency are in docs/runbook.md", RULES),
 }

@@ -13,7 +13,7 @@ from support.eventually import eventually
 
 from ..conftest import PlayedWorker
 
-PAGES = ("/admin", "/admin/workflows", "/admin/queues")
+PAGES = ("/admin", "/admin/workflows", "/admin/queues", "/admin/workers")
 TABS = ("graph", "timeline", "tasks", "log", "io", "events", "locks", "trace", "why", "who")
 STEPS = [
     {"id": "fetch", "type": "noop"},

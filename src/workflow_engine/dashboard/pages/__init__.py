@@ -1,6 +1,6 @@
 """All pages, in the order of the navigation. A new one is a module with a `PAGE`, a template, and a line here."""
 
 from workflow_engine.dashboard.page import Page
-from workflow_engine.dashboard.pages import overview, queues, workflow, workflows
+from workflow_engine.dashboard.pages import overview, queues, task, workers, workflow, workflows
 
-PAGES: tuple[Page, ...] = (overview.PAGE, workflows.PAGE, workflow.PAGE, queues.PAGE)
+PAGES: tuple[Page, ...] = (overview.PAGE, workflows.PAGE, workflow.PAGE, task.PAGE, queues.PAGE, workers.PAGE)

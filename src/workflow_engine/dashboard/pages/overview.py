@@ -93,9 +93,9 @@ RECOVER = Action(
 
 def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]) -> Iterator[Need]:
     gauges = visit.gauges
-    queues = visit.url("/admin/queues")
+    queues, workers = visit.url("/admin/queues"), visit.url("/admin/workers")
     if not gauges.workers.get("active"):
-        yield Need("bad", "No worker is active: nothing is run.", "Start one: workflow-engine worker", queues)
+        yield Need("bad", "No worker is active: nothing is run.", "Start one: workflow-engine worker", workers)
     for queue in gauges.queues:
         if queue.pending and not queue.slots:
             tasks = "1 task of it is" if queue.pending == 1 else f"{queue.pending:,} tasks of it are"
@@ -107,7 +107,7 @@ def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]
     for worker in held[:5]:
         count = len({*worker.current_tasks, *worker.lost_tasks})
         text = f"Worker {worker.name} is dead; it held {count:,} {'task' if count == 1 else 'tasks'}."
-        yield Need("warn", text, "Its tasks are taken back when their leases end.")
+        yield Need("warn", text, "They are taken back when their leases end.", visit.url("/admin/workers"))
     if orphans:
         workflows = len({task.workflow_id for task in orphans})
         text = f"{workflows:,} {'workflow is' if workflows == 1 else 'workflows are'} orphaned: nobody moves them."

@@ -98,6 +98,8 @@ def _elsewhere(visit: Visit) -> GoTo | None:
     """What was put into the search field, or a form with empty fields, has an address of its own."""
     given = visit.request.query_params
     sought = visit.asked("q").strip()
+    if sought.isascii() and sought.isdecimal():
+        return GoTo(visit.url(f"/admin/tasks/{sought}"))
     if sought and as_uuid(sought):
         return GoTo(visit.url(f"/admin/workflows/{sought}"))
     if sought:

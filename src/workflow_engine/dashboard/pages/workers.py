@@ -1,0 +1,35 @@
+"""/admin/workers: who runs tasks, who died, and what it held."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from workflow_engine.access import Scope
+from workflow_engine.dashboard.page import Page
+from workflow_engine.dashboard.pages.overview import RECOVER
+from workflow_engine.dashboard.visit import Visit
+
+_MOST_TASKS = 50  # of one worker
+
+
+async def read(visit: Visit) -> Mapping[str, Any]:
+    # Both lists are of one moment each: a worker may be in neither or both, for as long as a look takes.
+    dead, alive = await visit.store.workers.list(dead=True), await visit.store.workers.list()
+    held = {worker.id: sorted({*worker.current_tasks, *worker.lost_tasks}) for worker in dead}
+    orphans = await visit.store.orphans.list(grace_seconds=visit.settings.lease_seconds)
+    active = [worker for worker in alive if worker.status == "active"]
+    return {
+        "dead": [(worker, held[worker.id][:_MOST_TASKS], len(held[worker.id])) for worker in reversed(dead)],
+        "alive": [(worker, worker.current_tasks[:_MOST_TASKS], len(worker.current_tasks)) for worker in alive],
+        "active": len(active),
+        "draining": len(alive) - len(active),
+        "slots": sum(worker.concurrency for worker in active),
+        "busy": sum(len(worker.current_tasks) for worker in alive),
+        "versions": sorted({worker.version for worker in alive}),
+        "orphans": len({task.workflow_id for task in orphans}),
+        "recover": RECOVER,
+    }
+
+
+PAGE = Page("/admin/workers", "workers.html", read, Scope.ENGINE_READ, "Workers", "d")
