@@ -25,15 +25,21 @@ class Changes:
         self._followers: set[asyncio.Event] = set()
         self._looking: asyncio.Task[None] | None = None
 
-    async def follow(self, store: Store) -> AsyncGenerator[list[Event], None]:
-        """One event at once, and one whenever something has happened since, twice a second at most."""
+    async def follow(self, store: Store, after: int) -> AsyncGenerator[list[Event], None]:
+        """An event with the new number whenever something has happened, twice a second at most.
+
+        Args:
+            after: The number that is known; another one is told at once.
+        """
         moved = asyncio.Event()
         self._followers.add(moved)
         if self._looking is None:
             self._looking = asyncio.create_task(self._look(store))
         try:
             while True:
-                yield [Event(self._last)]
+                if self._last not in (0, after):
+                    after = self._last
+                    yield [Event(after)]
                 await moved.wait()
                 moved.clear()
         finally:

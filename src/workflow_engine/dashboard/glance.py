@@ -22,13 +22,13 @@ class Glance:
         self._kept: dict[str, tuple[float, Any]] = {}
         self._locks: dict[str, asyncio.Lock] = {}
 
-    async def gauges(self, store: Store) -> Gauges:
-        """Where the engine stands, or stood within the last second.
+    async def gauges(self, store: Store, *, anew: bool = False) -> Gauges:
+        """Where the engine stands, or stood within the last second; `anew`: where it stands now.
 
         Raises:
             StoreUnavailable: Postgres does not answer.
         """
-        return await self.kept("gauges", _FRESH_SECONDS, store.gauges)
+        return await self.kept("gauges", -1 if anew else _FRESH_SECONDS, store.gauges)
 
     async def kept(self, name: str, seconds: float, read: Callable[[], Awaitable[T]]) -> T:
         """What `read` gave within the last `seconds`, else what it gives now; who asks meanwhile waits for the same."""

@@ -10,6 +10,8 @@ from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
 
 from workflow_engine.access import Scope, declares
+from workflow_engine.api import parameters
+from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.services import services
 from workflow_engine.api.streams import event_stream
 from workflow_engine.dashboard.changes import Changes
@@ -48,7 +50,8 @@ def dashboard_router(*, needs_keys: bool) -> APIRouter:
 
     @router.get("/admin/changes", openapi_extra=declares(Scope.ENGINE_READ))
     async def changes(request: Request) -> Response:
-        return event_stream(request, following.follow(services(request).store))
+        known = read_parameters(request, [parameters.AFTER])["after"] or 0
+        return event_stream(request, following.follow(services(request).store, known))
 
     for page in PAGES:
         router.add_api_route(page.path, _route(rendering, page), methods=["GET"], openapi_extra=declares(page.scope))

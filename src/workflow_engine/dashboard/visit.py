@@ -16,6 +16,8 @@ from workflow_engine.records import Gauges
 from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 
+_JUST_NOW_SECONDS = 0.2
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -25,18 +27,23 @@ class Visit:
         request: Path parameters and the query are its own.
         gauges: Where the engine stands, as it was a moment ago.
         glance: What is shared with other pages.
+        last_event: The number of the last event there was, before anything was read.
     """
 
     request: Request
     gauges: Gauges
     glance: Glance
+    last_event: int
 
     @classmethod
     async def begin(cls, request: Request, glance: Glance) -> Visit:
         """Raises:
         StoreUnavailable: Postgres does not answer.
         """
-        return cls(request, await glance.gauges(services(request).store), glance)
+        store = services(request).store
+        last = await glance.kept("last event", _JUST_NOW_SECONDS, store.overview.last_event)
+        anew = "no-cache" in request.headers.get("cache-control", "")  # somebody has just done something
+        return cls(request, await glance.gauges(store, anew=anew), glance, last)
 
     @property
     def store(self) -> Store:

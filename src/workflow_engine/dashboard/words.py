@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import datetime
 
 _WORDS = {
     "no_workers": ("bad", "No worker is alive"),
@@ -18,7 +19,6 @@ _WORDS = {
     "waiting_signal": ("", "Waits for signal {}"),
     "waiting_approval": ("", "Waits for an approval"),
     "waiting_child": ("", "Waits for child {}"),
-    "scheduled_until": ("", "Scheduled for {}"),
     "lost_wakeup": ("bad", "Lost its wake-up"),
 }
 
@@ -29,6 +29,7 @@ class Why:
 
     level: str  # `bad` and `warn` ask for somebody
     text: str
+    until: datetime | None = None  # when it ends by itself
 
 
 def reason_in_words(reason: str | None) -> Why:
@@ -36,5 +37,7 @@ def reason_in_words(reason: str | None) -> Why:
     if reason is None:
         return Why("", "Goes on")
     kind, _, about = reason.partition(":")
+    if kind == "scheduled_until":
+        return Why("", "Goes on by itself", datetime.fromisoformat(about))
     level, text = _WORDS.get(kind, ("", kind.replace("_", " ").capitalize()))
     return Why(level, text.format(about[-12:] if len(about) == 36 else about))

@@ -8,8 +8,9 @@ from urllib.parse import urlsplit
 
 import httpx
 import pytest
-from playwright.sync_api import Browser, BrowserContext, Page, sync_playwright
+from playwright.sync_api import Browser, BrowserContext, ConsoleMessage, Page, expect, sync_playwright
 
+expect.set_options(timeout=30_000)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
@@ -23,6 +24,14 @@ def browser() -> Iterator[Browser]:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser
         browser.close()
+
+
+def is_wrong(message: ConsoleMessage) -> bool:
+    """Whether it tells of a fault of ours: what the API refuses is no fault, but browsers say so too."""
+    refused = (
+        "/api/v1/" in message.location.get("url", "") and "the server responded with a status of 4" in message.text
+    )
+    return message.type in ("error", "warning") and not refused
 
 
 @pytest.fixture
@@ -41,7 +50,7 @@ def visit(browser: Browser, api: httpx.Client) -> Iterator[Callable[..., Page]]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text) if message.type in ("error", "warning") else None)
+        page.on("console", lambda message: wrong.append(message.text) if is_wrong(message) else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: wrong.append(request.url) if urlsplit(request.url).netloc != here else None)
         page.set_default_timeout(15_000)

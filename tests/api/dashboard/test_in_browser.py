@@ -66,7 +66,7 @@ def test_to_cancel_is_confirmed_says_why_and_shows_the_command_that_does_the_sam
     page.get_by_role("button", name="Leave it").click()
     assert status(api, first) == "pending"
     page.get_by_role("button", name="Cancel").click()
-    page.get_by_label("Why").fill("it's not needed")
+    page.locator("#asked-reason").fill("it's not needed")
     command = page.locator("#asking pre.curl").inner_text()
     page.locator("#asking").get_by_role("button", name="Cancel").click()
     expect(page.locator(".toast.good")).to_contain_text("It is cancelled.")
@@ -137,9 +137,9 @@ def test_a_task_is_skipped_with_an_output_that_must_be_json(
     page = visit(f"/admin/workflows/{workflow}?tab=tasks")
     page.get_by_role("link", name="a", exact=True).click()
     page.get_by_role("button", name="Skip it with an output").click()
-    page.get_by_label("Output").fill('{"given": ')
+    page.locator("#asked-output").fill('{"given": ')
     expect(page.locator("#asking [role=alert]")).to_contain_text("This is no JSON")
-    page.get_by_label("Output").fill('{"given": 7}')
+    page.locator("#asked-output").fill('{"given": 7}')
     page.locator("#asking").get_by_role("button", name="Skip it").click()
     expect(page.locator("#tab-tasks .panel").first).to_contain_text("succeeded")
     assert status(api, workflow) == "succeeded"
@@ -150,7 +150,7 @@ def test_what_the_engine_refuses_is_told_with_its_reason(api: httpx.Client, work
     workflow = start(api)
     page = visit(f"/admin/workflows/{workflow}")
     page.get_by_role("button", name="Pin version").click()
-    page.get_by_label("Version").fill("99")
+    page.locator("#asked-version").fill("99")
     page.locator("#asking").get_by_role("button", name="Pin version").click()
     expect(page.locator(".toast.bad")).to_contain_text("99")
 

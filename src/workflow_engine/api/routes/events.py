@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
+from uuid import UUID
 
 from fastapi import APIRouter, Request, Response
 
@@ -16,6 +18,7 @@ from workflow_engine.api.problems import invalid_parameter
 from workflow_engine.api.routes.workflow_id import WorkflowId
 from workflow_engine.api.services import services
 from workflow_engine.api.streams import MEDIA_TYPE, Event, event_stream
+from workflow_engine.errors import WorkflowNotFound
 from workflow_engine.records import LogEvent
 from workflow_engine.store.workflows import Workflows
 
@@ -59,9 +62,9 @@ async def follow_events(request: Request, workflow_id: WorkflowId) -> Response:
     `status` of the workflow: whoever gets it need not come back."""
     after = _place(request, read_parameters(request, [parameters.AFTER, parameters.PRETTY])["after"])
     workflows = services(request).store.workflows
-    pages = read_log(workflows, workflow_id, after=after, follow=True, look_seconds=_LOOK_SECONDS)
-    first: list[LogEvent] = await anext(pages, [])  # before the answer begins: there may be no such workflow
-    return event_stream(request, _events(workflows, workflow_id, first, pages))
+    if not await workflows.statuses([UUID(workflow_id)]):  # before the answer begins, which is before anything happens
+        raise WorkflowNotFound(f"There is no workflow {workflow_id}.")
+    return event_stream(request, _events(workflows, workflow_id, after))
 
 
 def _place(request: Request, given: int | None) -> int:
@@ -75,15 +78,11 @@ def _place(request: Request, given: int | None) -> int:
         raise invalid_parameter(_LAST, str(error)) from error
 
 
-async def _events(
-    workflows: Workflows, workflow_id: str, first: list[LogEvent], pages: AsyncGenerator[list[LogEvent], None]
-) -> AsyncGenerator[list[Event], None]:
-    try:
-        yield _encoded(first)
+async def _events(workflows: Workflows, workflow_id: str, after: int) -> AsyncGenerator[list[Event], None]:
+    pages = read_log(workflows, workflow_id, after=after, follow=True, look_seconds=_LOOK_SECONDS)
+    async with aclosing(pages):
         async for page in pages:
             yield _encoded(page)
-    finally:
-        await pages.aclose()
     yield [Event({"status": (await workflows.get(workflow_id)).status}, name="end")]
 
 

@@ -4,7 +4,7 @@
 
 (() => {
   const LEAST_GAP = 250; // ms between two looks at the page: four a second at most ...
-  const SHARE = 0.01; // ... and no more of the server's time than this
+  const SHARE = 0.01; // ... and no more of the server's processor than this
   const MOST_GAP = 5000; // without a hint from the stream it looks so often
   const QUIET_MS = 8000; // for which it is shown what an action did
 
@@ -72,6 +72,7 @@
   let gap = LEAST_GAP;
   let timer = 0;
   let pressed = false;
+  let anew = false; // something was done here: the server is not to show what it remembers
   const served = new Map(); // what the server sent last for each part of the page
   const isLive = () => $("#live").getAttribute("aria-pressed") === "true";
   const withoutTimes = (html) => html.replace(/(<time[^>]*>)[^<]*/g, "$1");
@@ -87,14 +88,16 @@
     if (pressed) { timer = setTimeout(ask, LEAST_GAP); return; }
     looking = true;
     wanted = false;
+    const cache = anew ? "reload" : "default";
+    anew = false;
     try {
-      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache: "no-store" });
+      const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache });
       const page = new DOMParser().parseFromString(await answer.text(), "text/html");
       const cost = /dur=([\d.]+)/.exec(answer.headers.get("Server-Timing") || "");
       gap = Math.min(MOST_GAP, Math.max(LEAST_GAP, cost ? Number(cost[1]) / SHARE : MOST_GAP));
       ahead = Date.parse(answer.headers.get("Date")) + 500 - Date.now() || ahead;
       if (Math.abs(ahead) < 2000) ahead = 0;
-      if (answer.status === 404 || (answer.ok && $("#error"))) { location.reload(); return; }
+      if (answer.ok === Boolean($("#error")) && answer.status !== 503) { location.reload(); return; } // another page by now
       if (answer.ok) swap(page);
       if (answer.ok && !page.body.dataset.stream !== !document.body.dataset.stream) { // it has ended, or goes on again
         document.body.dataset.stream = page.body.dataset.stream;
@@ -218,6 +221,7 @@
     } finally {
       if (button) button.disabled = false;
       follow();
+      anew = true;
       look(true);
     }
   }
@@ -407,6 +411,9 @@
     for (const element of $$("[data-request]", root)) {
       const request = JSON.parse(element.dataset.request);
       element.textContent = curl(requestOf(request));
+    }
+    for (const element of $$("[data-command]", root)) { // commands are written for the runbook's address
+      element.textContent = element.textContent.replaceAll("http://localhost:3003/", address("/"));
     }
     showSelection();
   }
