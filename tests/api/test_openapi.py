@@ -12,6 +12,7 @@ import jsonschema
 import pytest
 
 from workflow_engine.api.answers import MEDIA_TYPES
+from workflow_engine.api.streams import MEDIA_TYPE as EVENTS
 from workflow_engine.api.problem_types import PROBLEM_TYPES
 from workflow_engine.asgi import create_app
 from workflow_engine.settings import load_settings
@@ -63,7 +64,7 @@ def test_an_operation_is_described_with_examples_that_are_true(
         for media_type, content in answer["content"].items():
             check(content["schema"], content["example"])
             is_problem = int(status) >= 400 and media_type != "application/json"
-            forms = {"application/problem+json"} if is_problem else {"application/json", *MEDIA_TYPES.values()}
+            forms = {"application/problem+json"} if is_problem else {"application/json", EVENTS, *MEDIA_TYPES.values()}
             assert media_type in forms
     for content in operation.get("requestBody", {}).get("content", {}).values():
         assert content["examples"]

@@ -107,8 +107,8 @@ class Rendering:
             return RedirectResponse(found.url, status_code=303, headers=_HEADERS)
         whole = visit.url("/admin/changes", after=visit.last_event)
         content = self._render(request, page.template, page, visit=visit, **{"stream": whole, **found})
-        # By this the script knows how often it may ask for the page again. What the process did meanwhile for others is in
-        # it: so pages ask less of an engine that has much to do.
+        # By this the script knows how often it may ask again. What the process did meanwhile for others is in it: so
+        # pages ask less of an engine that has much to do.
         timing = {"Server-Timing": f"page;dur={(time.thread_time() - begun) * 1000:.1f}"}
         return Response(content, found.get("status", 200), {**_HEADERS, **timing}, media_type="text/html")
 

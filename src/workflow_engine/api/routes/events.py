@@ -6,7 +6,7 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from uuid import UUID
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas
@@ -15,7 +15,8 @@ from workflow_engine.api.log_lines import log_lines, read_log
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
-from workflow_engine.api.routes.workflow_id import WorkflowId
+from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.api.streams import MEDIA_TYPE, Event, event_stream
 from workflow_engine.errors import WorkflowNotFound
@@ -33,7 +34,7 @@ _LAST_HEADER = {
 }
 _LOOK_SECONDS = 0.5
 
-router = APIRouter(prefix=f"{API}/workflows")
+router = routes_under(f"{API}/workflows")
 
 
 @router.get(
@@ -60,6 +61,7 @@ async def follow_events(request: Request, workflow_id: WorkflowId) -> Response:
     """From the database, so that any engine can go on with it where another broke off: each event has its place as its
     `id`. What a handler logged comes with the event that ended its attempt. The last one is named `end` and has the
     `status` of the workflow: whoever gets it need not come back."""
+    workflow_id = await read_workflow_id(request, workflow_id)
     after = _place(request, read_parameters(request, [parameters.AFTER, parameters.PRETTY])["after"])
     workflows = services(request).store.workflows
     if not await workflows.statuses([UUID(workflow_id)]):  # before the answer begins, which is before anything happens
