@@ -12,8 +12,8 @@ import jsonschema
 import pytest
 
 from workflow_engine.api.answers import MEDIA_TYPES
-from workflow_engine.api.streams import MEDIA_TYPE as EVENTS
 from workflow_engine.api.problem_types import PROBLEM_TYPES
+from workflow_engine.api.streams import MEDIA_TYPE as EVENTS
 from workflow_engine.asgi import create_app
 from workflow_engine.settings import load_settings
 

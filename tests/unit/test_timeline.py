@@ -23,7 +23,10 @@ def attempt(  # noqa: PLR0917
     task: int, number: int, pending: float, start: float, end: float | None, outcome: str | None
 ) -> Attempt:
     ended = None if end is None else at(end)
-    return Attempt(task, f"s{task}", f"s{task}", "http", number, outcome, "w-1", at(pending), at(start), ended, None)
+    name = f"s{task}"
+    return Attempt(
+        task, name, name, "http", number, outcome, "w-1", at(pending), at(start), ended, None, "default", None
+    )
 
 
 def test_waiting_backoff_and_running_are_told_apart() -> None:

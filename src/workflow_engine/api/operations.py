@@ -18,6 +18,7 @@ from workflow_engine.api.answers import MEDIA_TYPES
 from workflow_engine.api.parameters import PRETTY, Parameter
 from workflow_engine.api.problem_types import PROBLEM_TYPES
 from workflow_engine.api.problems import MEDIA_TYPE, problem_content
+from workflow_engine.api.streams import MEDIA_TYPE as EVENTS
 
 # What can happen to every request, and to one that may have a body; described once.
 _ALWAYS = (400, 403, 406, 408, 414, 421, 422, 429, 431, 500, 503)
@@ -182,7 +183,9 @@ def _answer(answer: Answer) -> dict[str, Any]:
         "content": {"application/json": {"example": answer.example}},
     }
     for media_type, example in answer.others.items():
-        shown["content"][media_type] = {"schema": {"type": "string"}, "example": example}
+        # A stream is a text to some and a series of events to others.
+        schema = {"description": "Server-sent events."} if media_type == EVENTS else {"type": "string"}
+        shown["content"][media_type] = {"schema": schema, "example": example}
     if answer.headers:
         shown["headers"] = {
             name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in answer.headers
