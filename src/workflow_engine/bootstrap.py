@@ -15,7 +15,7 @@ from workflow_engine.patience import PING_SECONDS, answered_within
 from workflow_engine.queue.schema import queue_migrations, queue_schema
 from workflow_engine.settings import Settings
 from workflow_engine.store import migrate as store_migrate
-from workflow_engine.store.pool import Pool
+from workflow_engine.store.pool import NOT_GRANTED, Pool
 from workflow_engine.store.store import Store
 
 if TYPE_CHECKING:
@@ -57,6 +57,11 @@ def migrate(database_url: str, grants: Sequence[tuple[str, str]] = ()) -> list[s
             return applied
     except psycopg.OperationalError as error:
         raise StoreUnavailable(f"Postgres cannot be reached: {error}", hint="Check DATABASE_URL.") from error
+    except psycopg.errors.InsufficientPrivilege as error:
+        raise StoreUnavailable(
+            f"Postgres does not allow it: {error.diag.message_primary}.",
+            hint="`migrate` needs the role that owns the schema: docs/operations.md.",
+        ) from error
 
 
 def wait_until_migrated(
@@ -102,7 +107,7 @@ def _missing(database_url: str) -> list[str]:
     except psycopg.Error as error:
         raise StoreUnavailable(
             f"Postgres does not say what is applied: {str(error).strip()}",
-            hint="Let the owner say what this role is for: select workflow.grant_access(...), or migrate --grant.",
+            hint=NOT_GRANTED,
         ) from error
 
 

@@ -19,7 +19,7 @@ from workflow_engine.mirror.inspection import inspect_redis
 from workflow_engine.observability.tracing import INSTALL
 from workflow_engine.settings import Settings
 from workflow_engine.store.migrate import not_applied
-from workflow_engine.store.pool import connection_options, shared_connection_options
+from workflow_engine.store.pool import NOT_GRANTED, connection_options, shared_connection_options
 from workflow_engine.store.server_settings import NEWEST_MAJOR, OLDEST_MAJOR, SETTINGS, unsafe_settings
 
 _NEIGHBOUR_SECONDS = 3.0
@@ -97,7 +97,9 @@ def _postgres(settings: Settings) -> Iterator[Finding]:
             yield from _engine(connection)
             yield from _invariants(connection)
     except psycopg.Error as error:
-        yield Finding(Level.FAIL, "postgres", str(error).strip() or type(error).__name__, "check DATABASE_URL")
+        denied = isinstance(error, psycopg.errors.InsufficientPrivilege)
+        text = str(error).strip() or type(error).__name__
+        yield Finding(Level.FAIL, "postgres", text, NOT_GRANTED if denied else "check DATABASE_URL")
 
 
 def _server(connection: psycopg.Connection[dict[str, Any]], seconds: float) -> Iterator[Finding]:

@@ -9,7 +9,7 @@ import redis
 from support.cluster import Cluster
 from support.documents import chain, fan, flow
 from support.eventually import eventually
-from support.operations_page import blocks, grant_roles, make_roles, url_as
+from support.operations_page import blocks, grant_roles, make_roles, run_statements, url_as
 from support.processes import run_engine
 
 from workflow_engine.embedded.places import temporary_data_directory
@@ -102,3 +102,14 @@ def test_engines_and_workers_do_all_they_do_with_the_roles_of_the_page(
         assert "permission denied" not in output
         assert "failed" not in "".join(line for line in output.splitlines() if "duty" in line)
     assert "fail " not in doctor.stdout
+
+
+def test_who_was_granted_nothing_is_told_what_to_do(postgres: Postgres) -> None:
+    run_statements(url_as(postgres, "workflow_owner"), "select workflow.revoke_access('workflow_engine')")
+    nobody = {"DATABASE_URL": url_as(postgres, "workflow_engine"), "REDIS_URL": "redis://127.0.0.1:1"}
+    for command in (["doctor"], ["migrate"], ["migrate", "--wait"], ["token", "list"]):
+        told = run_engine(*command, **nobody)
+        said = told.stdout + told.stderr
+        assert (told.returncode, "Traceback" in said) == (1, False), said
+        assert "permission denied" in said
+        assert "docs/operations.md" in said

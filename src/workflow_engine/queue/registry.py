@@ -61,7 +61,7 @@ class WorkerRegistry:
         try:
             return await self._app.job_manager.register_worker()
         except exceptions.ConnectorException as error:
-            raise StoreUnavailable(str(error)) from error
+            raise StoreUnavailable(str(error.__cause__ or error).strip()) from error
 
     async def unregister(self, worker_id: int) -> None:
         """Remove this process.

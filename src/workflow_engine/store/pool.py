@@ -88,6 +88,11 @@ _ERRORS: dict[str, type[EngineError]] = {
     )
 }
 
+NOT_GRANTED = (
+    "Let the owner of the schema say what the role of DATABASE_URL is for, `workflow-engine migrate --grant ROLE=ACCESS`,"
+    " or use a role that may: docs/operations.md."
+)
+
 T = TypeVar("T")
 R = TypeVar("R")
 
@@ -142,6 +147,8 @@ def as_engine_error(error: psycopg.Error) -> EngineError | None:
         return ours
     if is_away(error) or is_conflict(error):
         return StoreUnavailable("Postgres cannot be reached.", hint="Repeat the request.")
+    if isinstance(error, psycopg.errors.InsufficientPrivilege):
+        return StoreUnavailable(f"Postgres does not allow it: {error.diag.message_primary}.", hint=NOT_GRANTED)
     if is_overtaxed(error):
         detail = _OVERTAXED.get(error.sqlstate or "", "Postgres cannot do this now.")
         return StoreUnavailable(detail, hint="Nothing was changed. Repeat the request later.")
