@@ -89,8 +89,8 @@ _ERRORS: dict[str, type[EngineError]] = {
 }
 
 NOT_GRANTED = (
-    "Let the owner of the schema say what the role of DATABASE_URL is for, `workflow-engine migrate --grant ROLE=ACCESS`,"
-    " or use a role that may: docs/operations.md."
+    "Let the owner of the schema say what the role of DATABASE_URL is for, `workflow-engine migrate --grant"
+    " ROLE=ACCESS`, or use a role that may: docs/operations.md."
 )
 
 T = TypeVar("T")
