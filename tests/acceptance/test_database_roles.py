@@ -91,7 +91,8 @@ def test_engines_and_workers_do_all_they_do_with_the_roles_of_the_page(
             f"/api/v1/workflows/{whole}/trace",
         ):
             assert cluster.request("GET", route).status_code == 200, route
-        assert cluster.request("GET", "/health").json()["checks"]["redis"]["status"] == "ok"
+        # A look at Redis may take no more than 250 ms, and the machine may be busy.
+        eventually(lambda: cluster.request("GET", "/health").json()["checks"]["redis"]["status"] == "ok", 20)
         with redis.Redis.from_url(redis_of_the_page.replace("redis://", "redis://keda:keda-secret@")) as keda:
             assert keda.eval("return redis.call('llen', KEYS[1])", 1, "workflow:tasks:pending") >= 0
         doctor = run_engine("doctor", DATABASE_URL=as_engine, REDIS_URL=redis_url)
