@@ -14,6 +14,7 @@ from starlette.responses import Response
 from support.eventually import eventually_async
 
 from workflow_engine.errors import TaskError
+from workflow_engine.observability.trace_context import outgoing
 from workflow_engine.testing import task_context
 
 from .target import Answer
@@ -126,6 +127,17 @@ async def test_a_server_is_found_by_its_name_and_sees_the_operators_headers_and_
     [(meta, headers)] = calls
     assert meta["workflow-engine/idempotency-key"] == "order-7"
     assert headers["authorization"] == "Bearer t0ken"
+
+
+async def test_the_call_belongs_to_the_trace_of_the_attempt(handle, url, calls):
+    traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01"
+    token = outgoing.set(traceparent)  # as for every attempt that has one
+    try:
+        await handle("tool", call(url, a=1, b=1), task_context(traceparent=traceparent))
+    finally:
+        outgoing.reset(token)
+    [(meta, headers)] = calls
+    assert (meta["traceparent"], headers["traceparent"]) == (traceparent, traceparent)
 
 
 @pytest.mark.parametrize(
