@@ -37,3 +37,13 @@ def test_a_trace_is_whole_though_a_worker_dies_in_it(cluster: Cluster) -> None:
     }
     services = {(s["step"], s["attempt"]): found[s["span_id"]].service for s in shown}
     assert services == {("a", 1): "workflow-engine", ("a", 2): "workflow-workers", ("b", 1): "workflow-workers"}
+
+
+def test_what_has_just_ended_has_its_span_when_the_only_engine_stops(cluster: Cluster) -> None:
+    with Collector() as collector:
+        cluster.up(OTEL_EXPORTER_OTLP_ENDPOINT=collector.url, OTEL_BSP_SCHEDULE_DELAY="600000")
+        workflow = cluster.start(flow("quick", step("a")))
+        assert cluster.await_end(workflow, TAKEOVER_SECONDS) == "succeeded"
+        cluster.engine.send(signal.SIGTERM)
+        assert cluster.engine.wait(30) == 0
+    assert [span.span_id for span in collector.spans if span.name == "quick"] == [names.root_span_id(workflow)]

@@ -59,6 +59,8 @@ _PING_SECONDS = 3.0
 _TRY_SECONDS = 2.0  # between the tries of those who do not lead
 _TOGETHER_SECONDS = 0.2  # what is due so soon is done now, so that one look serves all
 _SHARE = 20  # a duty that finds nothing may take one part in so many of the time
+_TRACES = "traces"
+_LAST_SECONDS = 0.8  # less than what `end_tasks` waits before it cancels once more
 _SLACK_SECONDS = 0.5  # that one which others wait for may come late for that reason
 
 
@@ -121,15 +123,19 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: 
                 beside: list[Duty] = [Invariants(settings, store)]  # takes its time, and no other has to wait for it
                 webhooks = Webhooks(settings, store)
                 concerns = Concerns(store, todo, webhooks)
-                await _until_one_fails(
-                    running,
-                    _stay(connection),
-                    _work(connected, todo, concerns, settings.sweep_seconds, log),
-                    _work(connected, beside, concerns, settings.sweep_seconds, log),
-                    PendingMirror(settings, store, mirror, epoch).run(),
-                    LockMirror(settings, store, mirror, epoch).run(),
-                    webhooks.run(),
-                )
+                try:
+                    await _until_one_fails(
+                        running,
+                        _stay(connection),
+                        _work(connected, todo, concerns, settings.sweep_seconds, log),
+                        _work(connected, beside, concerns, settings.sweep_seconds, log),
+                        PendingMirror(settings, store, mirror, epoch).run(),
+                        LockMirror(settings, store, mirror, epoch).run(),
+                        webhooks.run(),
+                    )
+                except asyncio.CancelledError:  # the process ends
+                    await _write_last_spans(todo, log)
+                    raise
         except psycopg.Error as error:
             log.warning("maintenance interrupted", error=str(error).strip())
         except Exception:  # a bug: lead again, or let another try
@@ -138,6 +144,17 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: 
             for gauge in metrics.OF_THE_LEADER:  # another says it now, and what was is not true any more
                 gauge.set(0)
         await asyncio.sleep(1)
+
+
+async def _write_last_spans(todo: Sequence[Duty], log: FilteringBoundLogger) -> None:
+    """What ended in the last second would have no span where no other engine leads soon."""
+    for duty in todo:
+        if duty.name == _TRACES:
+            try:
+                async with asyncio.timeout(_LAST_SECONDS):
+                    await duty.sweep_once()
+            except Exception as error:  # whatever it is, the process ends
+                log.warning("last spans not written", error=str(error) or type(error).__name__)
 
 
 async def _warn_of_settings(connection: psycopg.AsyncConnection[Any], log: FilteringBoundLogger) -> None:

@@ -1,7 +1,7 @@
 """Writes the spans that no worker writes: of workflows that ended, and of attempts that nobody came back from.
 
-Whoever begins to lead begins some seconds back, so spans of the time of a change may be sent twice; they are the same
-then, to their ids. event_tail.py says which may be missed.
+An engine that is stopped while it leads looks once more. Whoever begins to lead begins some seconds back, so spans of
+the time of a change may be sent twice; they are the same then, to their ids. event_tail.py says which may be missed.
 """
 
 from __future__ import annotations
