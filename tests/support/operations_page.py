@@ -40,10 +40,17 @@ def url_as(postgres: Postgres, user: str) -> str:
 
 
 def make_roles(postgres: Postgres) -> None:
-    """Roles and database as the page makes them; a database of that name is made by our server itself."""
-    with psycopg.connect(postgres.url.removesuffix("workflow") + "postgres", autocommit=True) as connection:
-        connection.execute("drop database workflow")
-    run_statements(postgres.url.removesuffix("workflow") + "postgres", blocks("Roles", "sql")[0])
+    """Roles and database as the page makes them, by an administrator as managed servers have them: no superuser."""
+    server = postgres.url.removesuffix("workflow") + "postgres"
+    run_statements(
+        server,
+        "drop database workflow;"  # that our server makes itself
+        "create role administrator login createrole createdb password 'administrator';"
+        "grant pg_read_all_stats to administrator with admin option",
+    )
+    parts = urlsplit(server)
+    administrator = parts._replace(netloc=f"administrator:administrator@127.0.0.1:{postgres.port}")
+    run_statements(urlunsplit(administrator), blocks("Roles", "sql")[0])
 
 
 def grant_roles(postgres: Postgres) -> None:
