@@ -28,13 +28,14 @@ dev: install ## Start everything on port 3003 and leave it running (ARGS="--work
 test: install ## Run the tests on real servers (ARGS="tests/unit -k cycle"; JOBS=0: one after the other)
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadscope $(ARGS)
 
-check: install ## Lint, formatting, types, layers; deploy/ (what bin/deploy-tools brought); alert rules; known vulnerabilities, if there is a network
+check: install ## Lint, formatting, types, layers; deploy/ (what bin/deploy-tools brought); alert rules, names of metrics; known vulnerabilities, if there is a network
 	@$(BIN)/ruff check
 	@$(BIN)/ruff format --check
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 	@$(BIN)/python bin/check-alerts
 	@$(BIN)/python -m deploy.checks
+	@$(BIN)/python bin/check-metrics
 	@$(BIN)/python bin/audit
 
 drill: install ## Cause, see and cure the runbook's five Common Issues, one line of verdict each (ARGS=3 for the third)

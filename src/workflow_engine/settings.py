@@ -268,6 +268,13 @@ class Settings(BaseSettings):
         "How long rows of the audit log are kept; 0 = for ever. The default is 90 days.",
         ge=0,
     )
+    metrics_definitions: int = _named(
+        "WORKFLOW_METRICS_DEFINITIONS",
+        100,
+        "Definitions that have a label of their own in the metrics; the others are counted as `other`.",
+        ge=0,
+        le=10_000,
+    )
     listen_notify: bool = _named(
         "WORKFLOW_LISTEN_NOTIFY", True, "Use LISTEN for wake-ups; false = find work by looking for it."
     )

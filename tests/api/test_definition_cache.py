@@ -11,11 +11,11 @@ import orjson
 import psycopg
 import pytest
 import redis
-from prometheus_client import REGISTRY
 from support.eventually import eventually
 
 from workflow_engine.embedded.places import temporary_data_directory
 from workflow_engine.embedded.valkey import Valkey
+from workflow_engine.observability.metrics import ENGINE
 
 from .conftest import engine_settings, running_engine
 
@@ -63,9 +63,9 @@ def read(engine: httpx.Client) -> dict[str, float]:
 
 
 def counts() -> dict[str, float]:
-    found = {"hit": REGISTRY.get_sample_value("workflow_definition_cache_hits_total") or 0.0}
+    found = {"hit": ENGINE.get_sample_value("workflow_definition_cache_hits_total") or 0.0}
     for reason in ("none", "stale", "wrong", "redis"):
-        value = REGISTRY.get_sample_value("workflow_definition_cache_misses_total", {"reason": reason})
+        value = ENGINE.get_sample_value("workflow_definition_cache_misses_total", {"reason": reason})
         found[reason] = value or 0.0
     return found
 

@@ -4,6 +4,8 @@ import asyncio
 from dataclasses import dataclass
 
 import psycopg
+from prometheus_client import REGISTRY
+from support.eventually import eventually_async
 
 from workflow_engine.store.pool import Pool
 
@@ -26,5 +28,31 @@ async def test_statements_that_all_connections_have_prepared_survive_a_migration
             connection.execute("alter table changing add column b integer default 2")
         found = await asyncio.gather(*(pool.rows(_Row, "select * from changing") for _ in range(8)))
         assert found == [[_Row(1, 2)]] * 8
+    finally:
+        await pool.close()
+
+
+async def test_a_statement_that_waits_for_a_connection_shows_and_so_does_for_how_long(database_url: str) -> None:
+    def shown(name: str, **labels: str) -> float:
+        return REGISTRY.get_sample_value(f"workflow_postgres_pool_{name}", labels) or 0
+
+    async def waits() -> bool:
+        return shown("waiting") == before + 1
+
+    pool = Pool(database_url, size=1)
+    before = shown("waiting")
+    await pool.open()
+    try:
+        with psycopg.connect(database_url, autocommit=True) as holder:
+            holder.execute("select pg_advisory_lock(7)")
+            first = asyncio.create_task(pool.value("select pg_advisory_lock(7)"))
+            second = asyncio.create_task(pool.value("select 1"))
+            await eventually_async(waits)
+            assert shown("connections", state="used") >= 1
+            assert shown("connections_max") >= 1
+            waited = shown("wait_seconds_total")
+        await asyncio.gather(first, second)
+        assert shown("waiting") == before
+        assert shown("wait_seconds_total") > waited
     finally:
         await pool.close()

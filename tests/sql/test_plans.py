@@ -306,6 +306,36 @@ def test_the_spans_that_ended_are_found_among_many_events(engine: Engine) -> Non
         raise psycopg.Rollback
 
 
+def test_counting_visits_what_is_new_among_many_events(engine: Engine) -> None:
+    def count() -> dict[str, Any]:
+        found: dict[str, Any] = engine.value("select workflow.count_events('{1}', p_patience => '0')")
+        return found
+
+    insert = (
+        "insert into workflow.events (workflow_id, type, at)"
+        " select workflow.new_id(), %s, workflow.clock() from generate_series(1, %s)"
+    )
+    visited = (
+        "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_xact_all_tables"
+        f" where {OF_ALL_PARTITIONS} = any('{{events,workflows}}')"
+    )
+    for _ in range(8):  # plans are kept
+        count()
+    with engine.transaction():
+        engine.run(insert, "task.succeeded", 100_000)
+        engine.run(  # as autovacuum does by and by
+            "select brin_summarize_new_values(relid) from pg_partition_tree('workflow.events_seq') where isleaf"
+        )
+        engine.run("update workflow.counted_events set seq = (select max(seq) from workflow.events), next_seq = null")
+        engine.run(insert, "workflow.failed", 10)
+        count()
+        before = engine.value(visited)
+        ((_, state, _, n, _),) = count()["ended"]
+        assert (state, n) == ("failed", 10)
+        assert engine.value(visited) - before < 15_000, "two ranges of the index, whatever the size of the table"
+        raise psycopg.Rollback
+
+
 def test_a_snapshot_of_what_is_pending_visits_that_and_nothing_else(engine: Engine) -> None:
     """However many jobs are parked, scheduled or running."""
     insert = (

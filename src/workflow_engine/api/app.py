@@ -19,6 +19,7 @@ from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
     approvals,
     audit,
+    autoscaling,
     budgets,
     bulk,
     definitions,
@@ -113,6 +114,7 @@ def build_app(lifespan: Lifespan[FastAPI], settings: Settings) -> FastAPI:
         task_types.router,
         tasks.router,
         workers.router,
+        autoscaling.router,
         pausing.router,
         locks.router,
         schedules.router,

@@ -49,6 +49,7 @@ class Envelope:
             await self._app(scope, receive, send)
             return
         exchange = _Exchange(scope, send)
+        metrics.requests_in_flight.inc()
         try:
             await self._serve(exchange, receive)
         except ClientDisconnect:
@@ -60,6 +61,7 @@ class Envelope:
             detail = "An unexpected error. It was logged with this request id."
             await problem(exchange.request, "internal-error", detail)(exchange.scope, receive, exchange.send)
         finally:
+            metrics.requests_in_flight.dec()
             exchange.record()
 
     async def _serve(self, exchange: _Exchange, receive: Receive) -> None:

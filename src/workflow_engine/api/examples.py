@@ -317,6 +317,8 @@ DELIVERY: dict[str, Any] = {
     "receivers": None,
     "links": {"workflow": _LINKS["self"], "retry": f"/api/v1/outbox/{_DELIVERY_ID}/retry"},
 }
+_QUEUE_LOAD = {"load": 42, "pending": 26, "running": 16, "slots": 20}
+LOAD: dict[str, Any] = {**_QUEUE_LOAD, "by_queue": {"default": _QUEUE_LOAD}}
 WORKER: dict[str, Any] = {
     "id": "1",
     "name": "worker-1",

@@ -363,6 +363,7 @@ ANSWERED_WITH = Parameter(
 )
 ASKED_SINCE = Parameter("since", _moment, None, {"type": "string"}, "At or after this time, or so long ago.", "24h")
 ASKED_UNTIL = Parameter("until", _moment, None, {"type": "string"}, "Before this time.", "2026-01-31T12:00:00Z")
+LOAD_OF = Parameter("queue", _text, None, {"type": "string"}, "Only of this queue; 0 where nobody uses it.", "default")
 TYPE = Parameter("type", _text, None, {"type": "string"}, "Only tasks of this type.", "llm_inference")
 THRESHOLD = Parameter(
     "threshold",

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from prometheus_client import CollectorRegistry, generate_latest
 
 from workflow_engine.errors import StoreUnavailable
-from workflow_engine.observability.gauges import DatabaseGauges
+from workflow_engine.observability.gauges import DatabaseGauges, Reading
+from workflow_engine.observability.logs import get_logger
+from workflow_engine.observability.metrics import ENGINE
+from workflow_engine.observability.workflow_counts import workflow_counts
+from workflow_engine.records import Gauges, WorkflowGauges
+from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 
-_FRESH_SECONDS = 2.0
 _READ_SECONDS = 2.0
+
+T = TypeVar("T")
 
 
 class Scraping:
@@ -21,9 +29,11 @@ class Scraping:
     They have a registry of their own: several engines may live in one process, as in tests.
     """
 
-    def __init__(self, store: Store) -> None:
+    def __init__(self, settings: Settings, store: Store) -> None:
         self._store = store
-        self._gauges = DatabaseGauges()
+        self._grace_seconds = settings.grace_seconds
+        workflow_counts.labels.most = settings.metrics_definitions
+        self._gauges = DatabaseGauges(workflow_counts.labels)
         self._registry = CollectorRegistry()
         self._registry.register(self._gauges)
         self._lock = asyncio.Lock()
@@ -31,8 +41,37 @@ class Scraping:
     async def text(self) -> bytes:
         """Prometheus' text format. Without Postgres the last gauges are shown for half a minute, then none."""
         async with self._lock:
-            if self._gauges.age > _FRESH_SECONDS:
-                with contextlib.suppress(StoreUnavailable, TimeoutError):
-                    async with asyncio.timeout(_READ_SECONDS):
-                        self._gauges.update(await self._store.gauges())
-        return generate_latest() + generate_latest(self._registry)
+            try:
+                await self._read(self._gauges.engine, self._store.gauges)
+                await self._read(self._gauges.workflows, self._workflow_gauges)
+            except (StoreUnavailable, TimeoutError):
+                pass
+            except Exception:  # a schema that is not migrated yet: what the process knows itself is shown all the same
+                get_logger("api").exception("gauges not read")
+        return generate_latest() + generate_latest(ENGINE) + generate_latest(self._registry)
+
+    async def gauges(self) -> Gauges:
+        """Where the engine stands, as /metrics shows it: not older than two seconds.
+
+        Raises:
+            StoreUnavailable: Postgres does not answer.
+        """
+        async with self._lock:
+            try:
+                return await self._read(self._gauges.engine, self._store.gauges)
+            except TimeoutError:
+                raise StoreUnavailable("Postgres took too long.", hint="Repeat the request.") from None
+
+    async def _read(self, reading: Reading[T], read: Callable[[], Awaitable[T]]) -> T:
+        if (last := reading.recent) is not None and not reading.due:
+            return last
+        begun = time.monotonic()
+        async with asyncio.timeout(_READ_SECONDS):
+            answer = await read()
+        reading.update(answer, time.monotonic() - begun)
+        return answer
+
+    async def _workflow_gauges(self) -> WorkflowGauges:
+        if not workflow_counts.labels.full:  # before somebody starts them, so that their first counts are increases
+            workflow_counts.admit(await self._store.definitions.labels(workflow_counts.labels.most))
+        return await self._store.workflow_gauges(grace_seconds=self._grace_seconds)

@@ -26,6 +26,7 @@ from workflow_engine.mirror.definitions import DefinitionCache
 from workflow_engine.mirror.locks import OperationLocks
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
+from workflow_engine.observability.loop_lag import LoopLag
 from workflow_engine.settings import VERSION, Settings
 from workflow_engine.store.audit import Audit
 from workflow_engine.store.pool import Pool
@@ -72,7 +73,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
         Health(settings, store, mirror, VERSION),
         OperationLocks(mirror),
         reloader,
-        Scraping(store),
+        Scraping(settings, store),
         Trials(settings),
         admission,
         Authentication(settings, store.api_keys),
@@ -80,11 +81,12 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
     )
     metrics.build_info.info({"version": VERSION})
     app.state.services = services
-    reading = asyncio.create_task(reloader.read_at_start())
+    lag = LoopLag(metrics.engine_event_loop_lag)
+    beside = [asyncio.create_task(work) for work in (reloader.read_at_start(), lag.run())]
     try:
         yield
     finally:
-        await end_tasks(reading)
+        await end_tasks(*beside)
         await services.operations.close()
         await services.waiting.close()
         await services.starter.close()

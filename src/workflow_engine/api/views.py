@@ -16,11 +16,13 @@ from workflow_engine.records import (
     Attempt,
     Delivery,
     EngineState,
+    Gauges,
     LockInUse,
     LockPlace,
     OrphanedTask,
     PausedWorkflow,
     PinnedDefinition,
+    QueueGauges,
     Reason,
     Recovery,
     ReleasedLocks,
@@ -108,6 +110,23 @@ def workflow(workflow: Workflow) -> dict[str, Any]:
 
 def engine_state(state: EngineState) -> dict[str, Any]:
     return {"paused": state.paused, "since": state.since, "until": state.until, "running": state.running}
+
+
+def load(gauges: Gauges, queue: str | None) -> dict[str, Any]:
+    """What an autoscaler reads: of all queues, or of one, whether anybody uses it or not."""
+    if queue is None:
+        queues = gauges.queues
+    else:
+        unused = QueueGauges(queue, 0, 0, 0, 0, 0.0, 0)
+        queues = [next((found for found in gauges.queues if found.queue == queue), unused)]
+    by_queue = {
+        found.queue: {"load": found.load, "pending": found.pending, "running": found.running, "slots": found.slots}
+        for found in queues
+    }
+    whole = {key: sum(found[key] for found in by_queue.values()) for key in ("load", "pending", "running", "slots")}
+    if queue is None:
+        whole["slots"] = gauges.slots  # not the sum: a worker may serve several
+    return {**whole, "by_queue": by_queue}
 
 
 def paused_workflow(workflow: PausedWorkflow) -> dict[str, Any]:

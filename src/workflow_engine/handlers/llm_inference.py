@@ -14,6 +14,7 @@ from workflow_engine.handlers.base import Handle, TaskContext
 from workflow_engine.handlers.http_client import Reply, as_header, build_request, exchange, response_invalid
 from workflow_engine.handlers.inputs import Inputs, invalid, parse_inputs
 from workflow_engine.observability import genai_names as genai
+from workflow_engine.observability.metrics import count_tokens
 from workflow_engine.observability.span_names import SERVER_ADDRESS, SERVER_PORT
 from workflow_engine.observability.tracing import Notes, span
 from workflow_engine.settings import Settings
@@ -41,6 +42,8 @@ class LlmInputs(Inputs):
 
 def llm_inference_handler(settings: Settings, http: httpx.AsyncClient) -> Handle:
     """The handler of `llm_inference`."""
+    if settings.llm_model:
+        count_tokens(settings.llm_model, 0, 0)  # from the start, so that its first answer is an increase
 
     async def handle(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, Any]:
         wanted = parse_inputs(LlmInputs, inputs)
@@ -58,7 +61,9 @@ def llm_inference_handler(settings: Settings, http: httpx.AsyncClient) -> Handle
             reply.require_success()
             answer = _answer(reply)
             notes.note(_facts(answer))
-        ctx.usage.add(**answer["usage"])  # also when what follows finds fault with it: the tokens are spent
+        # Also when what follows finds fault with it: the tokens are spent.
+        ctx.usage.add(**answer["usage"])
+        count_tokens(question["model"], answer["usage"]["input_tokens"], answer["usage"]["output_tokens"])
         if wanted.response_schema is not None and not answer["tool_calls"]:
             answer["json"] = _parsed(answer["text"])
         return answer

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.maintenance.counting import Counting
 from workflow_engine.maintenance.duty import Duty
 from workflow_engine.maintenance.expired_leases import ExpiredLeases
 from workflow_engine.maintenance.narrator import Narrator
@@ -20,6 +21,7 @@ class Concerns:
         self._maintenance = store.maintenance
         self._all = frozenset(duty.name for duty in duties)
         self._narrator = next((duty for duty in duties if isinstance(duty, Narrator)), None)
+        self._counting = [duty for duty in duties if isinstance(duty, Counting)]
         self._hearings = [duty.hearing for duty in duties if isinstance(duty, ExpiredLeases)]
         self._webhooks = webhooks
         self._log = get_logger("maintenance")
@@ -38,4 +40,5 @@ class Concerns:
             hearing.heard(now)
         if self._webhooks.name in concerned:
             self._webhooks.due.set()
-        return concerned
+        new_events = Narrator.name in concerned
+        return concerned | {duty.name for duty in self._counting if new_events or duty.behind}

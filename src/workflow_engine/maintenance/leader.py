@@ -25,6 +25,7 @@ from workflow_engine.maintenance.audit import AuditRetention
 from workflow_engine.maintenance.budgets import Budgets
 from workflow_engine.maintenance.children import Children
 from workflow_engine.maintenance.concerns import Concerns
+from workflow_engine.maintenance.counting import Counting
 from workflow_engine.maintenance.deadlocks import Deadlocks
 from workflow_engine.maintenance.due_tasks import DueTasks
 from workflow_engine.maintenance.duty import Duty
@@ -83,6 +84,7 @@ def duties(settings: Settings, store: Store) -> list[Duty]:
         Retention(settings, store),
         Narrator(settings, store),
         Samples(store),
+        Counting(settings, store),
     ]
     if settings.deadlock_detection != "off":
         found.append(Deadlocks(settings, store))
@@ -236,10 +238,11 @@ async def _work(
             except Exception:  # a bug in one duty must not end the others
                 log.exception("duty failed", duty=duty.name)
                 continue
+            took = time.monotonic() - started
+            metrics.sweep_duration.labels(duty.name).observe(took)
             if any(done.values()):
                 log.info("swept", duty=duty.name, **done)
                 due[duty.name] = 0.0  # there may be more
             else:
-                took = time.monotonic() - started
                 due[duty.name] = started + next_sweep(duty.every, took, prompt=duty.every <= prompt)
         await asyncio.sleep(max(0.05, min(due.values()) - time.monotonic()))

@@ -10,6 +10,7 @@ from workflow_engine.records.definitions import (
 )
 from workflow_engine.records.engine import (
     EngineState,
+    EventCounts,
     Gauges,
     Load,
     PendingQueue,
@@ -17,6 +18,7 @@ from workflow_engine.records.engine import (
     TaskType,
     Violation,
     Worker,
+    WorkflowGauges,
 )
 from workflow_engine.records.locks import (
     Deadlock,
@@ -81,6 +83,7 @@ __all__ = [
     "Delivery",
     "DueSchedule",
     "EngineState",
+    "EventCounts",
     "Gauges",
     "GraphNode",
     "HeldLocks",
@@ -114,6 +117,7 @@ __all__ = [
     "Worker",
     "Workflow",
     "WorkflowCounts",
+    "WorkflowGauges",
     "WorkflowStart",
     "WorkflowSummary",
 ]

@@ -63,6 +63,11 @@ class QueueGauges:
     oldest_pending_seconds: float
     slots: int
 
+    @property
+    def load(self) -> int:
+        """Slots that its tasks use or could use now."""
+        return self.pending + self.running
+
 
 @dataclass(frozen=True, slots=True)
 class Gauges:
@@ -79,6 +84,32 @@ class Gauges:
     outbox_dead: int
     outbox_pending_seconds: float  # age of the oldest that is pending; 0 if there is none
     oldest_transaction_seconds: float  # of those that keep Postgres from cleaning up; 0 if there is none
+    slots: int  # of all active workers
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowGauges:
+    """Where the live workflows stand; dearer to read than `Gauges`, and read less often."""
+
+    workflows: dict[str, int]  # by status, of those that have not ended
+    paused: int
+    orphaned: int
+    definitions: int
+    versions: dict[str, int]  # by definition: of how many a workflow has not ended
+    slots_used: dict[str, int]  # by queue: of the active workers that serve it
+
+
+@dataclass(frozen=True, slots=True)
+class EventCounts:
+    """What happened since it was counted last. A definition is None when it was deleted meanwhile."""
+
+    started: list[tuple[str | None, int]]
+    ended: list[
+        tuple[str | None, str, int, int, float]
+    ]  # definition, status, position of the bucket, how many, seconds
+    retries: dict[str, int]  # by kind
+    more: bool  # to count, now
+    behind: bool  # or soon
 
 
 @dataclass(frozen=True, slots=True)

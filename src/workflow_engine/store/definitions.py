@@ -118,6 +118,13 @@ class Definitions:
         )
         return found[0], found[1]
 
+    async def labels(self, most: int) -> builtins.list[str]:
+        """The names that have a label of their own in the metrics, at most so many: those used most come first."""
+        names: builtins.list[str] = await self._pool.value(
+            "select workflow.definition_labels(%s)", [most], repeatable=True
+        )
+        return names
+
     async def list(self, *, after: str = "", limit: int = 100) -> list[DefinitionSummary]:
         """Definitions by name, from after the name `after`; also those that were deleted."""
         return await self._pool.rows(

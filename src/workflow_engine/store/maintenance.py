@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from workflow_engine.records import Violation
+from workflow_engine.records import EventCounts, Violation
 from workflow_engine.store.pool import Pool
 
 
@@ -65,6 +65,21 @@ class Maintenance:
             "select workflow.ended_spans(%s, %s)", [after, list(told)], repeatable=True
         )
         return found
+
+    async def count_events(self, bounds: Sequence[float]) -> EventCounts:
+        """What happened since the last call, which nobody else counts; not repeated when its answer is lost.
+
+        Args:
+            bounds: Upper bounds of durations, ascending.
+        """
+        found = await self._pool.value("select workflow.count_events(%s::double precision[])", [list(bounds)])
+        return EventCounts(
+            [(name, count) for name, count in found["started"]],
+            [tuple(row) for row in found["ended"]],
+            found["retries"],
+            found["more"],
+            found["behind"],
+        )
 
     async def sweep_held(self, after: int | None, *, limit: int = 1000) -> tuple[dict[str, int], int | None]:
         """End a pause whose time is over, park and unpark what is due to it.

@@ -46,6 +46,7 @@ from workflow_engine.errors import (
 )
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
+from workflow_engine.observability.pools import WatchedPool
 from workflow_engine.patience import ANSWER_SECONDS, STATEMENT_SECONDS, answered_within
 
 set_json_dumps(orjson.dumps)
@@ -188,6 +189,8 @@ class Pool:
             reconnect_timeout=0,  # on failure try again at the next request, not in a loop that gives up
             kwargs=shared_connection_options(name) if shared else connection_options(name),
         )
+
+        self._watched = WatchedPool(self._pool.get_stats)
 
     async def open(self) -> None:
         """Start connecting in the background; Postgres may still be away."""

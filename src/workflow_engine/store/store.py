@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from workflow_engine.records import Gauges, QueueGauges
+from workflow_engine.records import Gauges, QueueGauges, WorkflowGauges
 from workflow_engine.store.api_keys import ApiKeys
 from workflow_engine.store.approvals import Approvals
 from workflow_engine.store.audit import Audit
@@ -81,7 +81,17 @@ class Store:
         # Beside the others, not among them: the version before takes these by name, and knows no more of them.
         found = await self.pool.value(
             "select workflow.gauges() || jsonb_build_object("
-            "'oldest_transaction_seconds', workflow.oldest_transaction_seconds())",
+            "'oldest_transaction_seconds', workflow.oldest_transaction_seconds(),"
+            "'slots', (select coalesce(sum(w.concurrency), 0) from workflow.worker_list w where w.status = 'active'))",
             repeatable=True,
         )
         return Gauges(**{**found, "queues": [QueueGauges(**queue) for queue in found["queues"]]})
+
+    async def workflow_gauges(self, *, grace_seconds: float) -> WorkflowGauges:
+        """Where the live workflows stand; one round trip, whose cost grows with their number.
+
+        Args:
+            grace_seconds: See `orphans.list`.
+        """
+        found = await self.pool.value("select workflow.workflow_gauges(%s)", [grace_seconds], repeatable=True)
+        return WorkflowGauges(**found)

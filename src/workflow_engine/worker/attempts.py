@@ -88,7 +88,6 @@ class Attempts:
         self._ended: list[Completion] = []
         self._delivering: list[Completion] = []
         self._guard = threading.Lock()  # the heartbeat thread reads what the event loop writes
-        metrics.tasks_running.set_function(self.__len__)
 
     def __len__(self) -> int:
         """Slots in use."""
@@ -97,6 +96,12 @@ class Attempts:
     @property
     def any_ended(self) -> bool:
         return bool(self._ended)
+
+    def types(self) -> list[str]:
+        """The types of what runs, `unknown` of what is just being looked up. For any thread."""
+        with self._guard:
+            running = list(self._running.values())
+        return [attempt.identity.type if attempt.identity else "unknown" for attempt in running]
 
     def held(self) -> dict[str, int]:
         """Lease token -> task id of all that runs or is not yet known to be recorded. For any thread."""

@@ -91,6 +91,8 @@ class Worker:
             profiler=profiler,
             on_end=self._attempt_ended,
         )
+        metrics.serve_types(self._types)
+        metrics.tasks_running.watch(self._types, self._attempts.types)
         self._turns = Turns(
             settings.session_database_url, lease_seconds=settings.lease_seconds, held=self._held, log=self._log
         )

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 from wsgiref.simple_server import WSGIRequestHandler, WSGIServer, make_server
 
 import orjson
-from prometheus_client import make_wsgi_app
+from prometheus_client import REGISTRY, CollectorRegistry, make_wsgi_app
 
+from workflow_engine.observability.metrics import WORKER
 from workflow_engine.worker.leases import resident_bytes
 from workflow_engine.worker.liveness import Liveness
 from workflow_engine.worker.profiler import MemoryProfiler
@@ -27,7 +28,10 @@ def serve_metrics(
     Raises:
         OSError: The port is taken.
     """
-    app = _application(make_wsgi_app(), liveness, limit, profiler)
+    exported = CollectorRegistry(auto_describe=True)
+    exported.register(REGISTRY)  # what all processes have, and what handlers of users count
+    exported.register(WORKER)
+    app = _application(make_wsgi_app(exported), liveness, limit, profiler)
     server = make_server(host, port, app, server_class=_Server, handler_class=_Quiet)
     threading.Thread(target=server.serve_forever, name="metrics", daemon=True).start()
 

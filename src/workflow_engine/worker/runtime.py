@@ -17,6 +17,7 @@ from workflow_engine.definition.sandbox import SANDBOX
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.observability.tracing import tracing
+from workflow_engine.observability.loop_lag import LoopLag
 from workflow_engine.settings import VERSION, Settings
 from workflow_engine.worker.liveness import Liveness
 from workflow_engine.worker.loop import Worker, worker_name
@@ -75,7 +76,9 @@ async def _work(
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, worker.stop)
-        async with _beside(liveness.watch_loop()), _beside(MemoryWatch(worker, limit, log).run()):
+        lag = LoopLag(metrics.worker_event_loop_lag)
+        memory = MemoryWatch(worker, limit, log)
+        async with _beside(liveness.watch_loop()), _beside(lag.run()), _beside(memory.run()):
             if profiler is None:
                 await worker.run()
             else:

@@ -3,6 +3,7 @@
 import pytest
 
 from workflow_engine.errors import TaskError
+from workflow_engine.observability.metrics import WORKER
 from workflow_engine.testing import task_context
 
 from .target import Answer
@@ -154,3 +155,17 @@ async def test_tokens_are_counted_also_of_an_answer_that_is_of_no_use(handle, mo
     wanted = {"prompt": "2 + 2?", "response_schema": {"type": "object"}}
     assert (await failure(handle("llm_inference", wanted, ctx, **endpoint))).type == "output_invalid"
     assert ctx.usage.as_json() == {"input_tokens": 22, "output_tokens": 14}
+
+
+async def test_tokens_are_counted_by_the_model_that_was_asked(handle, model):
+    def counted(direction):
+        return WORKER.get_sample_value("workflow_llm_tokens_total", {"model": "asked-1", "direction": direction})
+
+    endpoint = {"WORKFLOW_LLM_BASE_URL": f"{model.url}/v1", "WORKFLOW_LLM_MODEL": "small"}
+    await handle("llm_inference", {"prompt": "2 + 2?", "model": "asked-1"}, task_context(), **endpoint)
+    assert (counted("input"), counted("output")) == (11, 7)
+    body = completion("Four.")
+    del body["usage"]
+    model.answers[CHAT] = Answer(body)
+    await handle("llm_inference", {"prompt": "2 + 2?", "model": "asked-1"}, task_context(), **endpoint)
+    assert (counted("input"), counted("output")) == (11, 7)

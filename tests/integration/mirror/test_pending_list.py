@@ -10,7 +10,6 @@ from collections.abc import Callable
 
 import pytest
 import redis
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from support.eventually import eventually_async
 
@@ -18,6 +17,7 @@ from workflow_engine.embedded.valkey import Valkey
 from workflow_engine.maintenance.mirroring import PendingMirror, rest_after
 from workflow_engine.mirror.client import Mirror
 from workflow_engine.mirror.pending import EPOCH, PENDING, Deposed, PendingLists
+from workflow_engine.observability.metrics import ENGINE
 from workflow_engine.records import PendingQueue
 from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
@@ -30,7 +30,7 @@ Sabotage = Callable[[redis.Redis], object]
 
 
 def counted(name: str, **labels: str) -> float:
-    return REGISTRY.get_sample_value(name, labels) or 0.0
+    return ENGINE.get_sample_value(name, labels) or 0.0
 
 
 async def said(length: float) -> bool:

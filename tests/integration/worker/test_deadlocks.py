@@ -4,13 +4,13 @@ import asyncio
 from typing import Any
 
 import pytest
-from prometheus_client import REGISTRY
 from structlog.testing import capture_logs
 from support.eventually import eventually_async
 
 from workflow_engine.handlers.base import TaskContext
 from workflow_engine.maintenance.deadlocks import Deadlocks
 from workflow_engine.maintenance.leader import duties
+from workflow_engine.observability.metrics import ENGINE
 from workflow_engine.settings import Settings
 
 from .conftest import Engine, StartWorker
@@ -50,7 +50,7 @@ async def deadlocked(engine: Engine, start_worker: StartWorker) -> list[str]:
 
 
 def counted() -> float:
-    return REGISTRY.get_sample_value("workflow_deadlocks_detected_total") or 0.0
+    return ENGINE.get_sample_value("workflow_deadlocks_detected_total") or 0.0
 
 
 async def test_a_circle_is_told_in_the_runbooks_words_once_in_thirty_seconds(

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import psycopg
-from prometheus_client import REGISTRY
 from support.logging import configured_logging
 
 from workflow_engine.maintenance.invariants import Invariants
+from workflow_engine.observability.metrics import ENGINE
 from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 
@@ -21,7 +21,7 @@ async def test_what_is_broken_is_logged_once_and_counted_until_it_holds_again(
 
     async def found() -> float | None:
         assert await duty.sweep_once() == {}
-        return REGISTRY.get_sample_value("workflow_invariant_violations")
+        return ENGINE.get_sample_value("workflow_invariant_violations")
 
     with configured_logging(LOG_DIR=str(tmp_path)), psycopg.connect(settings.database_url, autocommit=True) as hand:
         assert await found() == 0

@@ -8,13 +8,13 @@ from typing import Any
 
 import psycopg
 import pytest
-from prometheus_client import REGISTRY
 from support.eventually import eventually_async
 
 from workflow_engine.errors import TaskError
 from workflow_engine.handlers.base import Handler, TaskContext
 from workflow_engine.handlers.basic import transform
 from workflow_engine.observability.logs import get_logger
+from workflow_engine.observability.metrics import WORKER
 from workflow_engine.settings import Settings, load_settings
 from workflow_engine.store.turns import text_array
 from workflow_engine.worker.turns import Turns
@@ -351,7 +351,7 @@ async def test_tries_are_taken_in_order_of_precedence(
 
 async def test_a_step_of_a_chain_is_one_turn(engine: Engine, start_worker: StartWorker, settings: Settings) -> None:
     def turns() -> float:
-        return REGISTRY.get_sample_value("workflow_worker_turns_total", {"result": "ok"}) or 0
+        return WORKER.get_sample_value("workflow_worker_turns_total", {"result": "ok"}) or 0
 
     slow = load_settings(DATABASE_URL=settings.database_url, REDIS_URL=settings.redis_url, WORKFLOW_POLL_SECONDS=60)
     document = chain(*({"id": f"s{number}", "type": "work"} for number in range(20)))
@@ -391,7 +391,7 @@ async def test_a_worker_asks_ever_more_rarely_for_what_another_transaction_holds
     engine: Engine, start_worker: StartWorker, settings: Settings
 ) -> None:
     def turns() -> float:
-        return REGISTRY.get_sample_value("workflow_worker_turns_total", {"result": "ok"}) or 0
+        return WORKER.get_sample_value("workflow_worker_turns_total", {"result": "ok"}) or 0
 
     async def asked_eight_times() -> bool:
         return turns() >= before + 8

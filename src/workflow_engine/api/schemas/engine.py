@@ -78,6 +78,25 @@ class DeadWorker(Worker):
     orphaned_tasks: list[str] = Field(description="What it held when it died, also when others have taken it over.")
 
 
+class QueueLoad(Shape):
+    """What a queue asks for."""
+
+    load: int = Field(description="Slots that are asked for: what is pending and what runs.")
+    pending: int
+    running: int
+    slots: int = Field(description="Of the active workers that serve the queue; one may serve several.")
+
+
+class Load(Shape):
+    """What all queues ask for, or one of them."""
+
+    load: int = Field(description="Slots that are asked for: what is pending and what runs.")
+    pending: int
+    running: int
+    slots: int = Field(description="Of all active workers.")
+    by_queue: dict[str, QueueLoad]
+
+
 class Dependency(BaseModel):
     model_config = ConfigDict(extra="allow")
 

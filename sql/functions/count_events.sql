@@ -1,0 +1,87 @@
+-- What happened since the last call, counted for the metrics: workflows that were started and that ended, and retries. Each
+-- event is counted by one call and by no other, whichever process makes it: how far was counted is a row
+-- (workflow.counted_events) that is written in the same commit.
+--
+-- `seq` is handed out before its transaction commits, so events are counted only once no transaction of their time is left:
+-- the end of a part is noted first, and the part counted by a later call. One that stays open for longer than p_patience is
+-- no longer waited for, and what it then brings below that end is never counted.
+--
+-- p_bounds    upper bounds of durations, in seconds, ascending.
+-- p_most      numbers of events that one call goes through; it says when there are `more`.
+--
+-- Returns {"started": [[definition, n]], "ended": [[definition, status, position, n, seconds]], "retries": {kind: n},
+-- "more": whether there are more to count now, "behind": now or soon}. The position is that of the first bound that is not exceeded, from 0;
+-- a definition that is null has been deleted with its workflow. Kinds of retries are automatic (the next try of a task) and
+-- manual (somebody asked for it).
+--
+-- The events are found by the BRIN index of seq, as in workflow.narrate.
+create or replace function workflow.count_events(
+    p_bounds double precision[], p_most bigint default 50000, p_patience interval default '1 minute') returns jsonb
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_now       timestamptz := workflow.clock();
+    v_top       bigint := coalesce(pg_sequence_last_value('workflow.event_seq'), 0);
+    v_snapshot  pg_snapshot := pg_current_snapshot();   -- before anything is written: it must not wait for itself
+    v_xmin      bigint := pg_snapshot_xmin(v_snapshot)::text::bigint;
+    v_xmax      bigint := pg_snapshot_xmax(v_snapshot)::text::bigint;
+    v_counted   workflow.counted_events;
+    v_final     bigint;
+    v_upto      bigint;
+    v_found     jsonb := '{"started": [], "ended": [], "retries": {}}';
+begin
+    select * into v_counted from workflow.counted_events for update skip locked;
+    if not found or v_counted.seq >= v_top then  -- another process is at it, or has just done it
+        return v_found || jsonb_build_object('more', false, 'behind', v_counted.seq is null);
+    end if;
+    v_final := case
+        when v_xmin = v_xmax then v_top
+        when v_counted.next_xmax <= v_xmin or v_counted.next_since < v_now - p_patience then v_counted.next_seq
+        else v_counted.seq end;
+    v_upto := least(v_final, v_counted.seq + p_most);
+    if v_upto > v_counted.seq then
+        execute $events$
+            with found as materialized (
+                select e.workflow_id, e.type, e.at
+                from workflow.events e
+                where e.seq > $1 and e.seq <= $2
+                  and e.type = any('{workflow.created,workflow.succeeded,workflow.failed,workflow.cancelled,workflow.retried,task.retried}')
+            ), told as (
+                select f.type, w.name, extract(epoch from f.at - w.created_at)::double precision as seconds
+                from found f
+                left join lateral (
+                    select w.name, w.created_at from workflow.workflows w
+                    where w.id = f.workflow_id and f.type not in ('workflow.retried', 'task.retried') offset 0) w on true
+            )
+            select jsonb_build_object(
+                'started', (
+                    select coalesce(jsonb_agg(jsonb_build_array(s.name, s.n)), '[]')
+                    from (select t.name, count(*) as n from told t where t.type = 'workflow.created' group by 1) s),
+                'ended', (
+                    select coalesce(jsonb_agg(jsonb_build_array(s.name, s.status, s.position, s.n, s.seconds)), '[]')
+                    from (select t.name, substr(t.type, 10) as status,
+                                 width_bucket(coalesce(t.seconds, 0), $3) as position, count(*) as n,
+                                 coalesce(sum(t.seconds), 0) as seconds
+                          from told t
+                          where t.type in ('workflow.succeeded', 'workflow.failed', 'workflow.cancelled')
+                          group by 1, 2, 3) s),
+                'retries', jsonb_build_object(
+                    'automatic', (select count(*) from told t where t.type = 'task.retried'),
+                    'manual', (select count(*) from told t where t.type = 'workflow.retried')))
+        $events$
+        into v_found using v_counted.seq, v_upto, p_bounds;
+    end if;
+    -- The end of the next part is noted when there is none yet; while it is waited for, it stays.
+    update workflow.counted_events c set
+        seq = v_upto,
+        next_seq = case when v_counted.next_seq > v_upto then v_counted.next_seq when v_top > v_upto then v_top end,
+        next_xmax = case when v_counted.next_seq > v_upto then v_counted.next_xmax when v_top > v_upto then v_xmax end,
+        next_since = case when v_counted.next_seq > v_upto then v_counted.next_since when v_top > v_upto then v_now end
+    where v_upto > v_counted.seq or v_counted.next_seq is null;
+    return v_found || jsonb_build_object('more', v_upto < v_final, 'behind', v_upto < v_top);
+end
+$$;
+comment on function workflow.count_events is 'What happened since the last call, counted once: workflows and retries';
