@@ -2,9 +2,10 @@
 -- event is counted by one call and by no other, whichever process makes it: how far was counted is a row
 -- (workflow.counted_events) that is written in the same commit.
 --
--- `seq` is handed out before its transaction commits, so events are counted only once no transaction of their time is left:
--- the end of a part is noted first, and the part counted by a later call. One that stays open for longer than p_patience is
--- no longer waited for, and what it then brings below that end is never counted.
+-- `seq` is handed out before its transaction commits, so events are counted only once no transaction is left that may bring
+-- one below them: whoever has been given a number holds the lock of those who write events until it ends. Where there are
+-- such, the end of the part is noted with them, and the part counted by a later call. One that stays open for longer than
+-- p_patience is no longer waited for, and what it then brings below that end is never counted.
 --
 -- p_bounds    upper bounds of durations, in seconds, ascending.
 -- p_most      numbers of events that one call goes through; it says when there are `more`.
@@ -25,9 +26,10 @@ as $$
 declare
     v_now       timestamptz := workflow.clock();
     v_top       bigint := coalesce(pg_sequence_last_value('workflow.event_seq'), 0);
-    v_snapshot  pg_snapshot := pg_current_snapshot();   -- before anything is written: it must not wait for itself
-    v_xmin      bigint := pg_snapshot_xmin(v_snapshot)::text::bigint;
-    v_xmax      bigint := pg_snapshot_xmax(v_snapshot)::text::bigint;
+    v_open      text[] := array(    -- looked at after the number: who has been given a lower one is among them, or has ended
+        select l.virtualtransaction from pg_locks l
+        where l.locktype = 'relation' and l.relation = 'workflow.events'::regclass and l.mode = 'RowExclusiveLock'
+          and l.granted and l.database = (select d.oid from pg_database d where d.datname = current_database()));
     v_counted   workflow.counted_events;
     v_final     bigint;
     v_upto      bigint;
@@ -38,8 +40,8 @@ begin
         return v_found || jsonb_build_object('more', false, 'behind', v_counted.seq is null);
     end if;
     v_final := case
-        when v_xmin = v_xmax then v_top
-        when v_counted.next_xmax <= v_xmin or v_counted.next_since < v_now - p_patience then v_counted.next_seq
+        when v_open = '{}' then v_top
+        when not v_counted.next_open && v_open or v_counted.next_since < v_now - p_patience then v_counted.next_seq
         else v_counted.seq end;
     v_upto := least(v_final, v_counted.seq + p_most);
     if v_upto > v_counted.seq then
@@ -75,12 +77,17 @@ begin
         into v_found using v_counted.seq, v_upto, p_bounds;
     end if;
     -- The end of the next part is noted when there is none yet; while it is waited for, it stays.
-    update workflow.counted_events c set
-        seq = v_upto,
-        next_seq = case when v_counted.next_seq > v_upto then v_counted.next_seq when v_top > v_upto then v_top end,
-        next_xmax = case when v_counted.next_seq > v_upto then v_counted.next_xmax when v_top > v_upto then v_xmax end,
-        next_since = case when v_counted.next_seq > v_upto then v_counted.next_since when v_top > v_upto then v_now end
-    where v_upto > v_counted.seq or v_counted.next_seq is null;
+    if v_upto > v_counted.seq or v_counted.next_seq is null then
+        v_counted.seq := v_upto;
+        if v_counted.next_seq is null or v_counted.next_seq <= v_upto then
+            v_counted.next_seq := case when v_top > v_upto then v_top end;
+            v_counted.next_open := case when v_top > v_upto then v_open end;
+            v_counted.next_since := case when v_top > v_upto then v_now end;
+        end if;
+        update workflow.counted_events c set
+            seq = v_counted.seq, next_seq = v_counted.next_seq, next_open = v_counted.next_open,
+            next_since = v_counted.next_since;
+    end if;
     return v_found || jsonb_build_object('more', v_upto < v_final, 'behind', v_upto < v_top);
 end
 $$;

@@ -127,7 +127,7 @@ def test_an_engine_exports_nothing_of_workers(api: httpx.Client, name: str) -> N
 def test_the_loop_the_pool_and_the_sweeps_of_an_engine_are_watched(api: httpx.Client) -> None:
     def shown() -> bool:
         text = api.get("/metrics").text
-        return 'workflow_sweep_duration_seconds_count{duty="lost jobs"}' in text
+        return 'workflow_sweep_duration_seconds_count{duty="partitions"}' in text
 
     eventually(shown)
     assert counted(api, "http_requests_in_flight") == 1, "this one"

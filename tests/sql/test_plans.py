@@ -328,7 +328,7 @@ def test_counting_visits_what_is_new_among_many_events(engine: Engine) -> None:
         )
         engine.run("update workflow.counted_events set seq = (select max(seq) from workflow.events), next_seq = null")
         engine.run(insert, "workflow.failed", 10)
-        count()
+        assert count()["behind"], "this transaction is still open"
         before = engine.value(visited)
         ((_, state, _, n, _),) = count()["ended"]
         assert (state, n) == ("failed", 10)

@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
-from fastapi import APIRouter, Request, Response
+from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 
-router = APIRouter(prefix=f"{API}/autoscaling")
+router = routes_under(f"{API}/autoscaling")
 
 
 @router.get(
