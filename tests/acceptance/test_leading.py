@@ -69,7 +69,7 @@ def test_workflows_are_counted_once_by_two_engines_that_lead_one_after_the_other
             httpx.post(f"{url}/api/v1/workflows/{answer.json()['id']}/cancel", trust_env=False)
 
     work(first_url)
-    eventually(lambda: counted(first_url) == (20, 20))
+    eventually(lambda: counted(first_url) == (20, 20), 60)
     first.send(signal.SIGSTOP)
     work(second_url)
     second.says("msg=leading", REPLACED_SECONDS)
@@ -78,5 +78,5 @@ def test_workflows_are_counted_once_by_two_engines_that_lead_one_after_the_other
     first.says("maintenance interrupted")
     work(first_url)
 
-    eventually(lambda: counted(second_url) == (60, 60), message="those of the time without a leader are among them")
+    eventually(lambda: counted(second_url) == (60, 60), 60, message="those of the time without a leader are among them")
     assert counted(first_url) == (20, 20)

@@ -109,7 +109,7 @@ def test_a_definition_is_counted_from_0_before_it_is_started(
         assert [counted(api, ended, definition=name, state=state) for state in states] == [0, 0, 0]
         api.post("/api/v1/workflows", json={"name": name})
         worker.run_all()
-        eventually(lambda: counted(api, ended, **labels) == 1)
+        eventually(lambda: counted(api, ended, **labels) == 1, 60)
         assert counted(api, "workflow_workflows_started_total", definition=name) == 1
         assert counted(api, f"{seconds}_count", **labels) == 1
         assert counted(api, f"{seconds}_bucket", **labels, le="+Inf") == 1
