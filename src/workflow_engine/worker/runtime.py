@@ -16,8 +16,8 @@ from workflow_engine.bootstrap import load_handlers, open_store
 from workflow_engine.definition.sandbox import SANDBOX
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
-from workflow_engine.observability.tracing import tracing
 from workflow_engine.observability.loop_lag import LoopLag
+from workflow_engine.observability.tracing import tracing
 from workflow_engine.settings import VERSION, Settings
 from workflow_engine.worker.liveness import Liveness
 from workflow_engine.worker.loop import Worker, worker_name
