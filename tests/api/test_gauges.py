@@ -101,8 +101,8 @@ def test_a_definition_is_counted_from_0_before_it_is_started(
     ended = "workflow_workflows_ended_total"
     seconds = "workflow_workflow_duration_seconds"
     labels = {"definition": name, "state": "succeeded"}
-    # Labels are the process', and other tests have had some of them. With the usual time between sweeps, counting is one
-    # that others wait for.
+    # Labels are the process', and other tests have had some of them. With the usual time between sweeps, counting is
+    # one that others wait for.
     usual = {"WORKFLOW_METRICS_DEFINITIONS": 10_000, "WORKFLOW_SWEEP_SECONDS": 5}
     with running_engine(engine_settings(database_url, redis_url, **usual)) as api:
         assert api.post("/api/v1/definitions", json={**FLOW, "name": name}).status_code < 300
