@@ -11,10 +11,10 @@ IMAGE_EXTRAS := a2a mcp otel
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check drill bench soak chaos lock clean
+.PHONY: help install demo dev test check drill bench soak chaos dashboards lock clean
 
 help: ## Show this help
-	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
 
 install: ## Fill .venv, with uv when it is there, else with venv and pip
 	@bin/setup
@@ -36,6 +36,7 @@ check: install ## Lint, formatting, types, layers; deploy/ (what bin/deploy-tool
 	@$(BIN)/python bin/check-alerts
 	@$(BIN)/python -m deploy.checks
 	@$(BIN)/python bin/check-metrics
+	@$(BIN)/python -m deploy.grafana --check
 	@$(BIN)/python bin/audit
 
 drill: install ## Cause, see and cure the runbook's five Common Issues, one line of verdict each (ARGS=3 for the third)
@@ -50,6 +51,9 @@ soak: install ## An engine and two workers under steady load for an hour: sizes,
 chaos: install ## Real processes under load while faults are inflicted, for 3 minutes; then what is still true (ARGS="--minutes 30 --seed 7")
 	@$(BIN)/python -m chaos $(ARGS)
 
+dashboards: install ## Make the Grafana dashboards in deploy/grafana (ARGS="--engine-url https://workflows.example.com")
+	@$(BIN)/python -m deploy.grafana $(ARGS)
+
 LOCKED := uv pip compile --quiet --no-config --universal --python-version 3.11 --generate-hashes --no-header --no-annotate --no-emit-index-url
 LOCKED_AS_HERE := $(LOCKED) --constraints requirements.lock
 
@@ -63,4 +67,4 @@ lock: ## Resolve requirements.lock and the locks of deploy/ anew; needs uv (ARGS
 
 clean: ## Remove .venv and caches; the data of `make dev` in .workflow-engine stays
 	rm -rf .venv .deploy-tools .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache dist build
-	find src tests benchmarks drills chaos -name __pycache__ -type d -prune -exec rm -rf {} +
+	find src tests benchmarks drills chaos deploy -name __pycache__ -type d -prune -exec rm -rf {} +
