@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import httpx
+import pytest
 from support.cluster import Cluster
 from support.documents import Document, chain, fan, flow, step
 from support.eventually import eventually
@@ -151,6 +152,7 @@ def busy(cluster: Cluster, directory: Path) -> Iterator[Prometheus]:
         yield server
 
 
+@pytest.mark.timeout(400)  # two waits, each patient with a busy machine
 def test_every_panel_shows_what_happens(cluster: Cluster, tmp_path: Path) -> None:
     everything = [query for document in documents() for query in queries(document)]
     with busy(cluster, tmp_path) as server:
