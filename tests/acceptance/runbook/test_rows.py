@@ -26,7 +26,6 @@ ELSEWHERE = {
     "O01": ("dashboards of Grafana", RULES),
     "O02": ("Flower's place is taken by /admin/workers", DASHBOARD),
     "Q01": ("buttons of the dashboard; what they do is B05, D04 and I04", DASHBOARD),
-    "Q03": ("labels and routes of alerts; the pages per dependency are in docs/runbook.md", RULES),
 }
 """Why not here, and where. Of B04, E01, E04, H03, K01 and K02 the tests here show what processes do; that manifests
 have those names, labels and limits is checked there too."""
