@@ -31,7 +31,7 @@ def copy(tmp_path: Path) -> Path:
     """The files that are checked, to break them."""
     for name in ("Dockerfile", "compose.yaml"):
         shutil.copy(ROOT / name, tmp_path)
-    for name in ("deploy/compose", "deploy/prometheus", KUSTOMIZE):
+    for name in ("deploy/compose", "deploy/prometheus", "deploy/grafana", KUSTOMIZE):
         shutil.copytree(ROOT / name, tmp_path / name)
     return tmp_path
 

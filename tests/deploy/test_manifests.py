@@ -39,6 +39,14 @@ def pods(resources: Resources) -> Iterator[tuple[str, Any]]:
             yield name, resource["spec"]["template"]
 
 
+def settings_of(resources: Resources) -> dict[str, str]:
+    """What engines and workers read from their ConfigMap, whose name has a hash."""
+    read = resources["Deployment", "workflow-engine"]["spec"]["template"]["spec"]["containers"][0]["envFrom"]
+    (name,) = (source["configMapRef"]["name"] for source in read if "configMapRef" in source)
+    settings: dict[str, str] = resources["ConfigMap", name]["data"]
+    return settings
+
+
 def test_what_the_runbook_names_is_there(production: Resources) -> None:
     for deployment in re.findall(r"deployment/([a-z-]+)", " ".join(COMMANDS.values())):
         assert ("Deployment", deployment) in production
@@ -128,7 +136,7 @@ def test_every_pod_is_without_rights_on_a_root_that_cannot_be_written(production
 
 
 def test_who_is_told_to_stop_is_given_the_time_it_needs(production: Resources) -> None:
-    (settings,) = (one["data"] for (kind, _), one in production.items() if kind == "ConfigMap")
+    settings = settings_of(production)
     grace = {name: template["spec"].get("terminationGracePeriodSeconds") for name, template in pods(production)}
     engine = production["Deployment", "workflow-engine"]["spec"]["template"]["spec"]["containers"][0]
     asleep = int(engine["lifecycle"]["preStop"]["exec"]["command"][1])
@@ -146,7 +154,7 @@ def test_who_is_told_to_stop_is_given_the_time_it_needs(production: Resources) -
 
 
 def test_manifests_set_only_what_is_a_setting(production: Resources) -> None:
-    found = {name for (kind, _), one in production.items() if kind == "ConfigMap" for name in one["data"]}
+    found = set(settings_of(production))
     found |= {
         variable["name"]
         for _, template in pods(production)
