@@ -11,7 +11,7 @@ IMAGE_EXTRAS := a2a mcp otel
 unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
-.PHONY: help install demo dev test check drill bench soak chaos dashboards lock clean
+.PHONY: help install demo dev test long check drill bench soak chaos dashboards lock clean
 
 help: ## Show this help
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -27,6 +27,9 @@ dev: install ## Start everything on port 3003 and leave it running (ARGS="--work
 
 test: install ## Run the tests on real servers (ARGS="tests/unit -k cycle"; JOBS=0: one after the other)
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadscope $(ARGS)
+
+long: install ## Run the tests that take minutes: the image built and run, each alert caused, workers scaled
+	@$(BIN)/pytest -m long $(ARGS)
 
 check: install ## Lint, formatting, types, layers; deploy/ (what bin/deploy-tools brought); alert rules, names of metrics; known vulnerabilities, if there is a network
 	@$(BIN)/ruff check

@@ -20,6 +20,8 @@ from support.prometheus import Prometheus, prometheus
 from support.runbook import COMMANDS
 from support.stack import Stack
 
+pytestmark = pytest.mark.long
+
 RULES = sorted((Path(__file__).parents[2] / "deploy" / "prometheus" / "rules").glob("*.yaml"))
 PACE = 40  # ten minutes are 15 seconds
 THRESHOLDS = {

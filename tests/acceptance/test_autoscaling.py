@@ -13,6 +13,8 @@ from support.documents import chain, flow, step
 from support.eventually import eventually
 from support.stack import Stack
 
+pytestmark = pytest.mark.long
+
 SCALED_OBJECT = Path(__file__).parents[2] / "deploy" / "kustomize" / "components" / "keda" / "scaled-object.yaml"
 SLOTS = 10  # of each worker, so that a few processes show what many would
 LOOK_SECONDS = 15

@@ -17,7 +17,7 @@ from support.image import Builder, Image, why_not
 from workflow_engine.embedded.places import free_port
 from workflow_engine.embedded.process import Child
 
-pytestmark = pytest.mark.timeout(900)  # the first test builds it
+pytestmark = [pytest.mark.long, pytest.mark.timeout(900)]  # the first test builds it
 
 DOCUMENT: Document = {
     "name": "in-the-image",

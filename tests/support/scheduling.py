@@ -15,9 +15,6 @@ from xdist.scheduler import LoadScopeScheduling
 _RUNBOOK = "tests/acceptance/runbook"
 _LONGEST = (
     _RUNBOOK,
-    "tests/deploy/test_image.py",
-    "tests/acceptance/test_alerts.py",
-    "tests/acceptance/test_autoscaling.py",
     "tests/acceptance/",
     "tests/integration/client/test_drain.py",
     "tests/sql/test_resources.py",
