@@ -14,9 +14,9 @@ expect.set_options(timeout=30_000)
 CHROMIUM = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable")
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """A real Chromium, that of the system."""
+    """A real Chromium, that of the system. No longer than a file: where Playwright runs, no other event loop can."""
     found = next((path for name in CHROMIUM if (path := shutil.which(name))), None)
     if found is None:
         raise RuntimeError("Pages are tried in a real browser, and there is none: apt-get install chromium")
