@@ -61,6 +61,19 @@ def test_each_alert_of_the_runbooks_tables_has_its_condition_and_its_severity() 
         assert (rule.get("for"), rule["labels"]["severity"]) == (wait, severity)
 
 
+def test_what_pages_look_for_in_logs_is_what_the_code_logs() -> None:
+    code = "".join(file.read_text() for file in (_ROOT / "src").rglob("*.py"))
+    sought = {
+        text
+        for page in (_ROOT / "deploy" / "runbooks").glob("*.md")
+        for line in page.read_text().splitlines()
+        if "kubectl logs" in line
+        for text in re.findall(r'"([^"{}]+)"', line.partition("grep ")[2].partition(" -E ")[0])
+    }
+    assert "scheduled start refused" in sought
+    assert not {text for text in sought if text not in code}
+
+
 @pytest.mark.parametrize(
     ("file", "old", "new", "told"),
     [

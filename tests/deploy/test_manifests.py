@@ -188,7 +188,7 @@ def test_docker_compose_restart_of_the_runbook_names_services() -> None:
     services = yaml.safe_load((ROOT / "deploy/compose/compose.yaml").read_text())["services"]
     included = yaml.safe_load((ROOT / "compose.yaml").read_text())
 
-    assert included == {"include": ["deploy/compose/compose.yaml"]}
+    assert included == {"name": "workflow-engine", "include": ["deploy/compose/compose.yaml"]}
     assert command
     assert set(command[1].split()) <= set(services)
     assert all(port.startswith("127.0.0.1:") for service in services.values() for port in service.get("ports", ()))
