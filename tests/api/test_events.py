@@ -7,7 +7,9 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import psycopg
 import pytest
+from support.eventually import eventually
 
 from .conftest import PlayedWorker, engine_settings, running_engine
 
@@ -102,3 +104,23 @@ def test_an_engine_that_stops_ends_its_streams_as_if_they_were_done(
             next(events(lines))
         list(lines)  # one that was cut off would raise
         stream.__exit__(None, None, None)
+
+
+def test_a_stream_outlasts_an_outage_of_postgres(api: httpx.Client, database_url: str) -> None:
+    workflow = start(api)
+    name = database_url.rpartition("/")[2].partition("?")[0]
+    with api.stream("GET", f"/api/v1/workflows/{workflow}/events") as answer:
+        told = events(answer.iter_lines())
+        assert next(told)["data"]["event"] == "workflow.created"
+        with psycopg.connect(database_url.replace(f"/{name}", "/postgres"), autocommit=True) as server:
+            server.execute(f'alter database "{name}" allow_connections false'.encode())
+            try:
+                server.execute("select pg_terminate_backend(pid) from pg_stat_activity where datname = %s", [name])
+                eventually(lambda: api.get(f"/api/v1/workflows/{workflow}").status_code == 503, 30)
+            finally:
+                server.execute(f'alter database "{name}" allow_connections true'.encode())
+        eventually(lambda: api.get(f"/api/v1/workflows/{workflow}").status_code == 200, 30)
+        api.post(f"/api/v1/workflows/{workflow}/cancel").raise_for_status()
+        rest = list(told)
+    assert [event["data"]["event"] for event in rest if event["data"].get("event") == "workflow.cancelled"]
+    assert rest[-1] == {"event": "end", "data": {"status": "cancelled"}}

@@ -6,6 +6,7 @@ import json
 import socket
 import threading
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any
 
 import httpx
@@ -307,3 +308,59 @@ def test_answers_may_do_nothing_as_pages(shared_api: httpx.Client) -> None:
     page = shared_api.get("/docs").text
     assert "<script>" not in page
     assert "unsafe-inline" not in shared_api.get("/docs").headers["content-security-policy"].partition("style-src")[0]
+
+
+def test_who_goes_leaves_nothing_behind_however_many_requests_it_sent_at_once(
+    database_url: str, redis_url: str
+) -> None:
+    with running_engine(engine_settings(database_url, redis_url, WORKFLOW_MAX_REQUESTS=1)) as api:
+        url = api.base_url
+        stream, other = (f"GET {path} HTTP/1.1\r\nHost: a\r\n\r\n".encode() for path in ("/admin/changes", "/livez"))
+        with socket.create_connection((url.host, url.port or 80), timeout=10) as connection:
+            connection.sendall(stream + other)
+            assert connection.recv(1000).startswith(b"HTTP/1.1 200 OK\r\n")
+            assert api.get("/api/v1/task-types").status_code == 503
+        eventually(lambda: api.get("/api/v1/task-types").status_code == 200)
+
+
+def test_streams_leave_room_for_those_who_work(database_url: str, redis_url: str) -> None:
+    with running_engine(engine_settings(database_url, redis_url, WORKFLOW_MAX_REQUESTS=4)) as api:
+        with api.stream("GET", "/admin/changes") as first, api.stream("GET", "/admin/changes") as second:
+            assert (first.status_code, second.status_code) == (200, 200)
+            refused = api.get("/admin/changes")
+            assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")
+            assert refused.headers["retry-after"]
+            assert api.post(START, json=NOOP).status_code == 202
+        again = eventually(lambda: _opened(api))
+        assert again == 200
+
+
+def _opened(api: httpx.Client) -> int | None:
+    with api.stream("GET", "/admin/changes") as stream:
+        return stream.status_code if stream.is_success else None
+
+
+def test_what_follows_a_body_is_bounded_and_no_header(strict: httpx.Client) -> None:
+    head = f"POST {START} HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n"
+    body = "2\r\n{}\r\n0\r\n"
+    named = said(
+        strict, f"{head}{body}X-Request-Id: smuggled\r\nConnection: close\r\n\r\n".encode(), b"no request\r\n\r\n"
+    )
+    assert b"HTTP/1.1 422 " in named
+    assert b"smuggled" not in named
+
+    url = strict.base_url
+    sent = 0
+    with socket.create_connection((url.host, url.port or 80), timeout=10) as connection:
+        connection.sendall((head + body).encode())
+        with suppress(ConnectionError):
+            while sent < 64 * 1024 * 1024:
+                sent += connection.send(b"X-More: " + b"a" * 8000 + b"\r\n")
+    assert sent < 16 * 1024 * 1024  # what lies in the buffers of the system, and no more
+
+
+def test_who_asks_for_the_head_of_a_stream_goes_on_with_the_connection(strict: httpx.Client) -> None:
+    asked = b"HEAD /admin/changes HTTP/1.1\r\nHost: a\r\n\r\n"
+    answers = said(strict, asked + b"GET /livez HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n")
+    assert answers.count(b"HTTP/1.1 200 OK\r\n") == 2
+    assert answers.endswith(b'{"status":"ok"}\n')

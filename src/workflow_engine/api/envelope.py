@@ -88,6 +88,7 @@ class _Exchange:
             self.scope["method"] = "GET"
         self.request = Request(self.scope)
         self.status = 0
+        self._is_ended = False
         self._send = send
         self._begun = time.perf_counter()
 
@@ -125,8 +126,11 @@ class _Exchange:
             headers.setdefault("Content-Security-Policy", _POLICY)
             if self._is_json:
                 headers["Cache-Control"] = "no-store"
-        elif self.method == "HEAD" and message.get("body"):
-            message = {**message, "body": b""}
+        elif self.method == "HEAD":
+            if self._is_ended:
+                return
+            self._is_ended = True  # that of a stream, too, which would keep the connection from what comes next
+            message = {**message, "body": b"", "more_body": False}
         await self._send(message)
 
     def record(self) -> None:

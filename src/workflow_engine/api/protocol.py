@@ -12,8 +12,9 @@ from enum import Enum, auto
 from typing import Any
 
 import httptools
+from uvicorn._types import ASGI3Application
 from uvicorn.config import Config
-from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
+from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from workflow_engine.api.answers import dump
 from workflow_engine.api.problem_types import PROBLEM_TYPES
@@ -47,7 +48,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def __init__(self, config: Config, *args: Any, **kwargs: Any) -> None:
         super().__init__(config, *args, **kwargs)
         self._part = _Part.NOTHING
-        self._head_bytes = 0
+        self._head_bytes = 0  # of what is neither body nor at its end: a head, or what follows the last chunk
+        self._answered: RequestResponseCycle | None = None  # the request that the application is at
         self._is_deaf = False  # nothing that still comes is looked at
         self._arrival: asyncio.TimerHandle | None = None
         self._taking: asyncio.TimerHandle | None = None
@@ -60,14 +62,16 @@ class BoundedProtocol(HttpToolsProtocol):
         self._await_arrival(None)
         if self._taking is not None:
             self._taking.cancel()
+        if self._answered is not None and self._answered is not self.cycle:  # others came behind it
+            self._answered.disconnected = True
+            self._answered.message_event.set()
         super().connection_lost(exc)
 
     def data_received(self, data: bytes) -> None:
         if self._is_deaf:
             return
         self._unset_keepalive_if_required()
-        if self._part is not _Part.BODY:
-            self._head_bytes += len(data)
+        self._head_bytes += len(data)
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
@@ -75,7 +79,7 @@ class BoundedProtocol(HttpToolsProtocol):
         except httptools.HttpParserError as error:
             self._refuse("malformed-request", f"This is no HTTP request: {error.__context__ or error}.")
         else:
-            if self._part is _Part.HEAD and self._head_bytes > self.max_head_bytes:
+            if self._part is not _Part.NOTHING and self._head_bytes > self.max_head_bytes:
                 self._refuse("headers-too-large", "The headers are too large.")
 
     def on_message_begin(self) -> None:
@@ -91,15 +95,24 @@ class BoundedProtocol(HttpToolsProtocol):
         self._head_bytes = 0
         self._await_arrival(self.request_seconds + min(_BODY_GRACE_SECONDS, self.request_seconds))
         super().on_headers_complete()
+        self.headers = []  # what may follow the last chunk is none of the request's: nobody looked at it on the way
+
+    def on_chunk_header(self) -> None:
+        self._head_bytes = 0
+
+    def on_body(self, body: bytes) -> None:
+        self._head_bytes -= len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         self._part = _Part.NOTHING
+        self._head_bytes = 0
         self._await_arrival(None)
         super().on_message_complete()
 
     def shutdown(self) -> None:
         """Streams end at once, for whoever reads them comes back, to another engine; other answers get their time."""
-        if self.cycle is not None and (stop := self.cycle.scope.get("state", {}).get(ON_SHUTDOWN)):
+        if self._answered is not None and (stop := self._answered.scope.get("state", {}).get(ON_SHUTDOWN)):
             stop()
         super().shutdown()
 
@@ -113,6 +126,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self._taking.cancel()
             self._taking = None
         super().resume_writing()
+
+    def _start_asgi_task(self, cycle: RequestResponseCycle, app: ASGI3Application) -> None:
+        self._answered = cycle
+        super()._start_asgi_task(cycle, app)
 
     @property
     def _owes_answers(self) -> bool:

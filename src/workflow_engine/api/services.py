@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from fastapi import FastAPI, Request
 
@@ -49,6 +49,7 @@ class Services:
     admission: Admission
     authentication: Authentication
     audit_log: AuditLog
+    streams: set[object] = field(default_factory=set)  # of events, that are open
 
 
 @asynccontextmanager

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from uuid import UUID
@@ -19,7 +20,7 @@ from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
 from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.api.streams import MEDIA_TYPE, Event, event_stream
-from workflow_engine.errors import WorkflowNotFound
+from workflow_engine.errors import StoreUnavailable, WorkflowNotFound
 from workflow_engine.records import LogEvent
 from workflow_engine.store.workflows import Workflows
 
@@ -33,6 +34,7 @@ _LAST_HEADER = {
     "example": 4711,
 }
 _LOOK_SECONDS = 0.5
+_AWAY_SECONDS = 2.0  # between two looks while Postgres does not answer
 
 router = routes_under(f"{API}/workflows")
 
@@ -81,11 +83,18 @@ def _place(request: Request, given: int | None) -> int:
 
 
 async def _events(workflows: Workflows, workflow_id: str, after: int) -> AsyncGenerator[list[Event], None]:
-    pages = read_log(workflows, workflow_id, after=after, follow=True, look_seconds=_LOOK_SECONDS)
-    async with aclosing(pages):
-        async for page in pages:
-            yield _encoded(page)
-    yield [Event({"status": (await workflows.get(workflow_id)).status}, name="end")]
+    status = None
+    while status is None:
+        try:
+            pages = read_log(workflows, workflow_id, after=after, follow=True, look_seconds=_LOOK_SECONDS)
+            async with aclosing(pages):
+                async for page in pages:
+                    after = page[-1].seq if page else after
+                    yield _encoded(page)
+            status = (await workflows.get(workflow_id)).status
+        except StoreUnavailable:  # who reads this would only come back and be refused
+            await asyncio.sleep(_AWAY_SECONDS)
+    yield [Event({"status": status}, name="end")]
 
 
 def _encoded(page: list[LogEvent]) -> list[Event]:
