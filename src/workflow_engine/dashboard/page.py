@@ -126,7 +126,7 @@ class Rendering:
         return self._templates.get_template(template).render(
             page=page,
             pages=self._pages,
-            url=lambda to, **query: relative(path, to, query),
+            url=lambda to, /, **query: relative(path, to, query),
             act=lambda action, **looks: _button(variables["visit"], action, **looks),
             resume=RESUME,
             asset=lambda name: relative(path, "/admin/static/") + self._assets[name],

@@ -65,7 +65,7 @@ class Visit:
         """A parameter of the query."""
         return self.request.query_params.get(name, default)
 
-    def url(self, path: str, **query: object) -> str:
+    def url(self, path: str, /, **query: object) -> str:
         """Another page, or the API, from here.
 
         It is relative, so that it holds under whatever prefix a proxy shows the engine.
@@ -76,7 +76,7 @@ class Visit:
         """
         return relative(self.request.url.path, path, query)
 
-    def here(self, **query: object) -> str:
+    def here(self, /, **query: object) -> str:
         """This page with some parameters of its query changed; None takes one away."""
         kept = {name: value for name, value in self.request.query_params.multi_items() if name not in query}
         return relative(self.request.url.path, self.request.url.path, {**kept, **query})

@@ -13,6 +13,8 @@ MOST = 1000
 """Further than this nothing is counted."""
 
 _AMONG = 5000  # the newest failed workflows, and the newest attempts, in which to look
+# The same among all with an error: those that were cancelled have one, too, and may be very many at once.
+_AMONG_ERRORS = 20_000
 
 
 class Overview:
@@ -39,8 +41,10 @@ class Overview:
             WorkflowSummary,
             f"select {SUMMARY} from workflow.workflow_list where id = any(array("
             "  select f.id from ("
-            "    (select w.id, w.finished_at from workflow.workflows w"
-            "     where w.error is not null and w.status = 'failed' order by w.id desc limit %(limit)s)"
+            "    (select w.id, w.finished_at from ("
+            "       select w.id, w.finished_at, w.status from workflow.workflows w where w.error is not null"
+            "       order by w.id desc limit %(errors)s) w"
+            "     where w.status = 'failed' order by w.id desc limit %(limit)s)"
             "    union"
             "    (select w.id, w.finished_at from ("
             "       select distinct h.workflow_id from ("
@@ -50,7 +54,7 @@ class Overview:
             "     cross join lateral (select w.* from workflow.workflows w where w.id = h.workflow_id offset 0) w"
             "     where w.status = 'failed')) f"
             "  order by f.finished_at desc limit %(limit)s)) order by finished_at desc",
-            {"limit": limit, "among": _AMONG},
+            {"limit": limit, "among": _AMONG, "errors": _AMONG_ERRORS},
         )
 
     async def failed(self, *, seconds: float) -> int:
@@ -98,12 +102,14 @@ class Overview:
             " 'running', count(*) filter (where l.status = 'running'),"
             " 'paused', count(*) filter (where l.paused_at is not null),"
             " 'failed', (select count(*) from ("
-            "    select 1 from workflow.workflows w where w.error is not null and w.status = 'failed'"
-            "      and w.id >= workflow.id_at(workflow.clock() - make_interval(secs => %(seconds)s))"
-            "    limit %(most)s) f))"
+            "    select 1 from ("
+            "      select w.status from workflow.workflows w where w.error is not null"
+            "        and w.id >= workflow.id_at(workflow.clock() - make_interval(secs => %(seconds)s))"
+            "      order by w.id desc limit %(errors)s) w"
+            "    where w.status = 'failed' limit %(most)s) f))"
             " from (select w.status, w.paused_at from workflow.workflows w where w.finished_at is null"
             "       limit 10 * %(most)s) l",
-            {"seconds": seconds, "most": MOST},
+            {"seconds": seconds, "most": MOST, "errors": _AMONG_ERRORS},
             repeatable=True,
         )
         return WorkflowCounts(**{name: min(count, MOST) for name, count in found.items()})

@@ -26,8 +26,10 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-def is_wrong(message: ConsoleMessage) -> bool:
+def is_wrong(message: ConsoleMessage, meant: int | None) -> bool:
     """Whether it tells of a fault of ours: what the API refuses is no fault, but browsers say so too."""
+    if meant is not None and f"the server responded with a status of {meant}" in message.text:
+        return False
     refused = (
         "/api/v1/" in message.location.get("url", "") and "the server responded with a status of 4" in message.text
     )
@@ -41,7 +43,10 @@ def visit(browser: Browser, api: httpx.Client) -> Iterator[Callable[..., Page]]:
     wrong: list[str] = []
     here = urlsplit(str(api.base_url)).netloc
 
-    def open_page(path: str, *, width: int = 1280, height: int = 800, theme: str = "light") -> Page:
+    def open_page(
+        path: str, *, width: int = 1280, height: int = 800, theme: str = "light", meant: int | None = None
+    ) -> Page:
+        """`meant` is a status that pages are to be answered with here."""
         context = browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if theme == "dark" else "light",
@@ -50,7 +55,7 @@ def visit(browser: Browser, api: httpx.Client) -> Iterator[Callable[..., Page]]:
         )
         contexts.append(context)
         page = context.new_page()
-        page.on("console", lambda message: wrong.append(message.text) if is_wrong(message) else None)
+        page.on("console", lambda message: wrong.append(message.text) if is_wrong(message, meant) else None)
         page.on("pageerror", lambda error: wrong.append(str(error)))
         page.on("request", lambda request: wrong.append(request.url) if urlsplit(request.url).netloc != here else None)
         page.set_default_timeout(15_000)

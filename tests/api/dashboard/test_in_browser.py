@@ -206,6 +206,31 @@ def varied(api: httpx.Client, worker: PlayedWorker) -> str:
     return workflow
 
 
+def test_a_page_outlasts_what_a_proxy_says_while_engines_are_replaced(
+    api: httpx.Client, worker: PlayedWorker, visit: Visit
+) -> None:
+    page = visit("/admin/workflows", meant=502)
+    page.evaluate("window.same = true")
+    page.route("**/admin/workflows", lambda route: route.fulfill(status=502, body="Bad Gateway"))
+    expect(page.locator("#live")).to_have_class(re.compile("broken"))
+    page.unroute("**/admin/workflows")
+    start(api, "after")
+    expect(page.locator("#rows")).to_contain_text("after")
+    expect(page.locator("#live")).not_to_have_class(re.compile("broken"))
+    assert page.evaluate("window.same") is True
+
+
+def test_who_corrects_a_wrong_filter_is_not_disturbed(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+    page = visit("/admin/workflows?status=sleeping", meant=422)
+    page.evaluate("window.same = true")
+    with page.expect_response("**/admin/workflows*"):
+        start(api)
+    expect(page.locator("#seen")).to_be_empty()
+    with page.expect_response("**/admin/workflows*"):
+        start(api)
+    assert page.evaluate("window.same") is True
+
+
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nobody_who_uses_other_means_than_eyes_and_a_mouse_meets_something_serious(
     varied: str, visit: Visit, theme: str

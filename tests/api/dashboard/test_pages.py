@@ -127,9 +127,33 @@ def test_filters_stand_in_the_address_and_are_those_of_the_api(api: httpx.Client
     ):
         answer = api.get(f"/admin/workflows?{query}")
         assert (answer.status_code, answer.headers["location"]) == (303, leads)
+    for odd in ("path=x&name=", "self=x&to=y&q=", "label=path%3Dx&self="):
+        assert api.get(f"/admin/workflows?{odd}").status_code == 303
     wrong = api.get("/admin/workflows?status=sleeping")
     assert wrong.status_code == 422
     assert "Parameter status" in text(wrong)
+
+
+def test_the_name_of_a_signal_leads_a_button_nowhere_else(api: httpx.Client, worker: PlayedWorker) -> None:
+    workflow = start(api, "asking", steps=[{"id": "a", "type": "noop"}])
+    name = "../cancel?reason=x"  # an input may say what it is called
+    worker.end(worker.claim()[0], "waiting", next="waiting", awaits={"kind": "signal", "name": name})
+    page = unescape(api.get(f"/admin/workflows/{workflow}?tab=why").text)
+    assert f'"/api/v1/workflows/{workflow}/signal/..%2Fcancel%3Freason%3Dx"' in page
+
+
+def test_failed_workflows_are_looked_for_among_so_many_cancelled_ones_and_no_more(
+    api: httpx.Client, worker: PlayedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed = start(api, "old")
+    worker.end(worker.claim()[0], "failed")
+    for name in ("b", "c"):
+        api.post(f"/api/v1/workflows/{start(api, name)}/cancel").raise_for_status()
+    monkeypatch.setattr("workflow_engine.store.overview._AMONG_ERRORS", 2)
+    page = api.get("/admin/workflows?status=failed")
+    assert failed in page.text
+    assert "Failed 1 today" not in text(page)
+    assert failed in api.get("/admin").text  # by its attempt
 
 
 def test_many_workflows_come_in_pages(api: httpx.Client, worker: PlayedWorker) -> None:

@@ -8,6 +8,7 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 from uuid import UUID
 
 from markupsafe import Markup
@@ -227,7 +228,7 @@ def _helping(reason: Reason) -> Sequence[Action]:
     if reason.reason == "waiting_signal":
         name = reason.details["name"]
         field = Field("payload", "Payload", "whole", "json", value="{}", help="As JSON.")
-        path = f"/workflows/{reason.workflow_id}/signal/{name}"
+        path = f"/workflows/{reason.workflow_id}/signal/{quote(name, safe='')}"  # an input may say what it is called
         return [
             Action("Send it", path, Scope.WORKFLOWS_SIGNAL, "Sent.", ask=f"The signal {name} is sent.", fields=(field,))
         ]

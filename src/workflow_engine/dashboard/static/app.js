@@ -6,6 +6,7 @@
   const LEAST_GAP = 250; // ms between two looks at the page: four a second at most ...
   const SHARE = 0.01; // ... and no more of the server's processor than this
   const MOST_GAP = 5000; // without a hint from the stream it looks so often
+  const GONE = [401, 403, 404]; // answers that say so of a page that was there
   const QUIET_MS = 8000; // for which it is shown what an action did
 
   const $ = (selector, root = document) => root.querySelector(selector);
@@ -97,13 +98,15 @@
       gap = Math.min(MOST_GAP, Math.max(LEAST_GAP, cost ? Number(cost[1]) / SHARE : MOST_GAP));
       ahead = Date.parse(answer.headers.get("Date")) + 500 - Date.now() || ahead;
       if (Math.abs(ahead) < 2000) ahead = 0;
-      if (answer.ok === Boolean($("#error")) && answer.status !== 503) { location.reload(); return; } // another page by now
-      if (answer.ok) swap(page);
-      if (answer.ok && !page.body.dataset.stream !== !document.body.dataset.stream) { // it has ended, or goes on again
+      // Another page by now: it was found or let in, or is no longer. What a proxy says for a while is no page.
+      if (answer.ok ? $("#error") : GONE.includes(answer.status) && !$("#error")) { location.reload(); return; }
+      const shown = answer.ok || answer.status === 422; // that filters are wrong is said on a page, too
+      if (shown) swap(page);
+      if (shown && !page.body.dataset.stream !== !document.body.dataset.stream) { // it has ended, or goes on again
         document.body.dataset.stream = page.body.dataset.stream;
         follow();
       }
-      told(answer.ok);
+      told(shown);
     } catch {
       told(false);
       gap = MOST_GAP;
