@@ -28,7 +28,7 @@ dev: install ## Start everything on port 3003 and leave it running (ARGS="--work
 test: install ## Run the tests on real servers (ARGS="tests/unit -k cycle"; JOBS=0: one after the other)
 	@$(BIN)/pytest --numprocesses $(JOBS) --dist loadscope $(ARGS)
 
-long: install ## Run the tests that take minutes: the image built and run, each alert caused, workers scaled
+long: install ## Run the tests that take minutes: the image built and run, each alert caused, workers scaled, a backup restored
 	@$(BIN)/pytest -m long $(ARGS)
 
 check: install ## Lint, formatting, types, layers; deploy/ (what bin/deploy-tools brought); alert rules, names of metrics; known vulnerabilities, if there is a network

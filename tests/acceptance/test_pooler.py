@@ -65,6 +65,7 @@ def through(url: str, port: int) -> str:
     return urlunsplit(parts._replace(netloc=f"{parts.username}:{parts.password}@127.0.0.1:{port}"))
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("mode", ["session", "transaction"])
 def test_work_goes_on_through_a_pooler_and_one_engine_leads(
     tmp_path: Path, postgres: Postgres, redis_url: str, mode: str

@@ -108,6 +108,7 @@ def test_a_dump_taken_under_load_is_restored_into_an_empty_server_and_everything
             assert_it_goes_on(cluster, accepted, waiting)
 
 
+@pytest.mark.long
 def test_a_base_backup_and_wal_lead_back_to_the_moment_before_a_mistake(
     tmp_path: Path, place: Path, redis_url: str
 ) -> None:
