@@ -5,10 +5,10 @@ An outage of Postgres is no reason: a restart does not help against it, and the 
 
 from __future__ import annotations
 
-import asyncio
 import time
 
-_LOOP_BEAT_SECONDS = 1.0
+from workflow_engine.observability.loop_lag import LoopLag
+
 LOOP_SECONDS = 60.0
 """How long the event loop may stand still. A handler that computes in it for half a minute is slow, not dead; but as
 long as it does, no other task goes on, and none can be stopped when its time is over."""
@@ -19,6 +19,7 @@ class Liveness:
 
     def __init__(self) -> None:
         self._due: dict[str, tuple[float, float]] = {}  # of each part: its last beat, and when the next one is due
+        self._loop: tuple[LoopLag, float] | None = None  # and how late it may be
 
     def beat(self, part: str, within: float) -> None:
         """The part moves, and will beat again within so many seconds."""
@@ -29,21 +30,14 @@ class Liveness:
         """The part has ended, as it should."""
         self._due.pop(part, None)
 
+    def watch_loop(self, lag: LoopLag, within: float = LOOP_SECONDS) -> None:
+        """Tell of an event loop, too, that is late by more than so many seconds."""
+        self._loop = (lag, within)
+
     def problem(self) -> str | None:
         """Which parts stand still, and for how long; None when all move."""
         now = time.monotonic()
-        still = [
-            f"The {part} has stood still for {now - last:.0f} s."
-            for part, (last, due) in sorted(self._due.items())
-            if now > due
-        ]
-        return " ".join(still) or None
-
-    async def watch_loop(self, within: float = LOOP_SECONDS) -> None:
-        """Beat for the event loop this runs in, until it is cancelled."""
-        try:
-            while True:
-                self.beat("event loop", within)
-                await asyncio.sleep(_LOOP_BEAT_SECONDS)
-        finally:
-            self.forget("event loop")
+        still = {part: now - last for part, (last, due) in self._due.items() if now > due}
+        if self._loop is not None and (late := self._loop[0].now) > self._loop[1]:
+            still["event loop"] = late
+        return " ".join(f"The {part} has stood still for {still[part]:.0f} s." for part in sorted(still)) or None

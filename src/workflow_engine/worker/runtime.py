@@ -77,8 +77,9 @@ async def _work(
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, worker.stop)
         lag = LoopLag(metrics.worker_event_loop_lag)
+        liveness.watch_loop(lag)
         memory = MemoryWatch(worker, limit, log)
-        async with _beside(liveness.watch_loop()), _beside(lag.run()), _beside(memory.run()):
+        async with _beside(lag.run()), _beside(memory.run()):
             if profiler is None:
                 await worker.run()
             else:

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 
 import httpx
 import pytest
+from prometheus_client import Gauge
 from support.eventually import eventually
 
 from workflow_engine.embedded.places import free_port
 from workflow_engine.observability.logs import get_logger
+from workflow_engine.observability.loop_lag import LoopLag
 from workflow_engine.worker.leases import LeaseKeeper
 from workflow_engine.worker.liveness import Liveness
 from workflow_engine.worker.metrics_server import serve_metrics
@@ -43,7 +45,9 @@ def test_an_event_loop_that_stands_still_is_told(liveness: Liveness, probe: http
     go_on = threading.Event()
 
     async def blocked() -> None:
-        watch = asyncio.create_task(liveness.watch_loop(within=0.05))
+        lag = LoopLag(Gauge("lag", "Of this loop", registry=None))
+        liveness.watch_loop(lag, within=0.05)
+        watch = asyncio.create_task(lag.run())
         await asyncio.sleep(0)
         go_on.wait(30)  # as a handler would that computes in the loop
         watch.cancel()
