@@ -14,6 +14,7 @@ from benchmarks.profiles import Profile
 from benchmarks.report import Figure, Row, Table
 from benchmarks.server import Server, transactions, workers
 from benchmarks.workload import run_workflows
+from workflow_engine.records import WorkflowFilter
 from workflow_engine.store.pool import Pool
 from workflow_engine.store.store import Store
 
@@ -65,7 +66,7 @@ async def _chains(database_url: str, count: int) -> tuple[Figure, Figure]:
         for _ in range(count):
             await asyncio.sleep(_PAUSE_SECONDS)
             await run_workflows(store, definition, 1)
-            (workflow,) = await store.workflows.list(limit=1)
+            (workflow,) = await store.search.list(WorkflowFilter(), limit=1)
             tasks = await store.workflows.tasks(str(workflow.id))
             starts = [task.started_at for task in tasks if task.started_at is not None]
             assert workflow.finished_at is not None

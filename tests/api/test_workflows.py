@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 import uuid
 from typing import Any
 
@@ -143,6 +145,72 @@ def test_the_list_is_filtered_and_paged_by_links(api: httpx.Client, worker: Play
         assert "input" not in page.json()[0]
         url = page.links["next"]["url"] if "next" in page.links else None
     assert (seen, pages) == (ids[::-1], 3)
+
+
+def test_workflows_are_found_by_the_beginning_of_a_name_and_by_how_long_they_ran(
+    api: httpx.Client, worker: PlayedWorker
+) -> None:
+    names = ["data-copy", "data-pipeline", "report"]
+    ids = {name: start(api, name) for name in names}
+    waits = start(api, "data-later", priority=-1)  # nothing of it is claimed: it has not run
+    claims = worker.claim(3)
+    worker.connection.execute(
+        "update workflow.workflows w set started_at = w.created_at - interval '2 hours' where w.id = %s",
+        [ids["data-copy"]],
+    )
+    for claim in claims:
+        if claim["workflow_id"] == ids["report"]:
+            worker.end(claim, "failed", error=ERROR)
+
+    def listed(query: str) -> list[str]:
+        return [workflow["id"] for workflow in api.get(f"/api/v1/workflows?{query}").raise_for_status().json()]
+
+    assert listed("name=data-*") == [waits, ids["data-pipeline"], ids["data-copy"]]
+    assert listed("name=data*&min_duration=1h") == [ids["data-copy"]]
+    assert listed("max_duration=1h") == [ids["report"], ids["data-pipeline"]]
+    assert listed("min_duration=1ms&max_duration=1h&status=failed") == [ids["report"]]
+    assert listed("min_duration=3h") == []
+    assert listed("sort=longest")[0] == ids["data-copy"]
+    assert listed("sort=longest")[-1] == waits
+    for wrong in ("min_duration=long", "sort=best", "sort=longest&format=csv"):
+        assert api.get(f"/api/v1/workflows?{wrong}").status_code == 422
+
+    would = api.post("/api/v1/workflows/bulk/cancel?min_duration=1h&dry_run=true").raise_for_status().json()
+    assert [result["id"] for result in would["results"]] == [ids["data-copy"]]
+
+
+def test_the_oldest_workflows_come_first_page_by_page(api: httpx.Client) -> None:
+    ids = [start(api) for _ in range(5)]
+    seen: list[str] = []
+    url: str | None = "/api/v1/workflows?sort=oldest&limit=2"
+    while url:
+        page = api.get(url).raise_for_status()
+        seen += [workflow["id"] for workflow in page.json()]
+        url = page.links["next"]["url"] if "next" in page.links else None
+    assert seen == ids
+
+
+def test_a_table_has_all_pages_and_no_formulas(
+    api: httpx.Client, worker: PlayedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflow_engine.api.workflow_csv._ROWS", 2)
+    monkeypatch.setattr("workflow_engine.api.workflow_csv._AMONG", 3)
+    ids = [start(api, "red" if n % 2 else "blue", labels={"n": str(n)}) for n in range(7)]
+    claim = next(claim for claim in worker.claim() if claim["workflow_id"] == ids[3])
+    worker.end(claim, "failed", error={**ERROR, "message": '=HYPERLINK("x"),\nand more'})
+
+    def table(query: str = "") -> list[dict[str, str]]:
+        answer = api.get(f"/api/v1/workflows?format=csv{query}").raise_for_status()
+        assert answer.headers["content-type"].startswith("text/csv")
+        return [*csv.DictReader(io.StringIO(answer.text, newline=""))]
+
+    assert [row["id"] for row in table()] == ids[::-1]
+    assert [row["id"] for row in table("&sort=oldest")] == ids
+    assert [row["id"] for row in table("&name=red&label.n=1")] == [ids[1]]
+    (failed,) = table("&status=failed")
+    assert (failed["id"], failed["labels"], failed["error_type"]) == (ids[3], '{"n":"3"}', "user.broken")
+    assert failed["error_message"] == '\'=HYPERLINK("x"),\nand more'
+    assert float(failed["seconds"]) > 0
 
 
 def test_tasks_are_paged_by_links(api: httpx.Client) -> None:

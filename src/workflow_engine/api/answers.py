@@ -22,6 +22,7 @@ MEDIA_TYPES = {
     "yaml": "application/yaml",
     "text": "text/plain",
     "ndjson": "application/x-ndjson",
+    "csv": "text/csv",
 }
 """Of the answers that are not JSON, by the value of `?format=` that asks for them."""
 

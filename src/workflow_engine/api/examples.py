@@ -51,6 +51,11 @@ SUMMARY: dict[str, Any] = {
     "trace_id": "0198c2f45a3e7c419d3b0f6b1f0e2a77",
     "links": _LINKS,
 }
+WORKFLOWS_CSV = (
+    "id,name,version,status,created_at,started_at,finished_at,seconds,error_type,error_step,error_message,labels,priority,"
+    f'parent_id,created_by\r\n{_ID},data-pipeline,1,succeeded,{_CREATED},{_STARTED},{_FINISHED},1.5,,,,"{{""team"":""data""}}",'
+    "0,,ann\r\n"
+)
 WORKFLOW: dict[str, Any] = {
     **SUMMARY,
     "input": {"day": "2026-01-31"},

@@ -16,12 +16,14 @@ from workflow_engine.definition.durations import parse_duration
 from workflow_engine.definition.faults import clipped, did_you_mean
 from workflow_engine.definition.limits import MAX_TIMEOUT
 from workflow_engine.errors import InputInvalid
+from workflow_engine.records import WorkflowFilter
 from workflow_engine.states import ApprovalStatus, DeliveryStatus, WorkflowStatus
 
 MAX_LIMIT = 1000
 MAX_WAIT_SECONDS = 300.0
 MAX_WINDOW_SECONDS = 7 * 86_400.0
 MAX_PAUSE_SECONDS = 365 * 86400.0
+_LONGEST_SECONDS = 100 * 365 * 86400.0
 _LARGEST_VERSION = 2**31 - 1
 _STATUSES = tuple(status.value for status in WorkflowStatus)
 
@@ -204,6 +206,10 @@ def _timeout(text: str) -> float:
     return _above_zero(text, MAX_TIMEOUT)
 
 
+def _length(text: str) -> float:
+    return seconds(text, _LONGEST_SECONDS)
+
+
 def _above_zero(text: str, most: float) -> float:
     value = seconds(text, most)
     if value == 0:
@@ -343,7 +349,14 @@ def _status_of(names: tuple[str, ...], default: tuple[str, ...]) -> Parameter:
 
 APPROVAL_STATUS = _status_of(tuple(ApprovalStatus), (ApprovalStatus.OPEN.value,))
 DELIVERY_STATUS = _status_of(tuple(DeliveryStatus), (DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value))
-NAME = Parameter("name", _text, None, {"type": "string"}, "Only workflows of this definition.", "data-pipeline")
+NAME = Parameter(
+    "name",
+    _text,
+    None,
+    {"type": "string"},
+    "Only workflows of this definition; with `*` at its end, of all whose names begin so.",
+    "data-pipeline",
+)
 SINCE = Parameter("since", _moment, None, {"type": "string"}, "Created at or after this time, or so long ago.", "24h")
 UNTIL = Parameter("until", _moment, None, {"type": "string"}, "Created before this time.", "2026-01-31T12:00:00Z")
 PARENT = Parameter(
@@ -352,6 +365,25 @@ PARENT = Parameter(
 FROM = Parameter("from", _moment, None, {"type": "string"}, "From this time on, or since so long ago; needed.", "7d")
 BEFORE = Parameter(
     "until", _moment, None, {"type": "string"}, "Before this time; default: now.", "2026-01-31T12:00:00Z"
+)
+MIN_DURATION = Parameter(
+    "min_duration",
+    _length,
+    None,
+    {"type": "string"},
+    "Only those that ran at least so long, till now or their end.",
+    "10m",
+)
+MAX_DURATION = Parameter(
+    "max_duration", _length, None, {"type": "string"}, "Only those that ran at most so long.", "1h"
+)
+ORDER = Parameter(
+    "sort",
+    lambda text: _one_of(text, ("newest", "oldest", "longest")),
+    "newest",
+    {"type": "string", "enum": ["newest", "oldest", "longest"], "default": "newest"},
+    "`newest` or `oldest` first; `longest`: those that ran longest of the newest 20,000, then of the next 20,000.",
+    "oldest",
 )
 LABEL = Parameter("label.*", _text, {}, {"type": "string"}, "Only workflows with this label: `label.team=x`.", "x")
 
@@ -395,8 +427,24 @@ def window(default: str) -> Parameter:
     return Parameter("window", _window, seconds(default, MAX_WINDOW_SECONDS), schema, "How far back to look.", default)
 
 
-FILTERS = (STATUS, NAME, SINCE, UNTIL, LABEL)
+FILTERS = (STATUS, NAME, SINCE, UNTIL, MIN_DURATION, MAX_DURATION, LABEL)
 """Which workflows are meant, where many may be."""
+
+
+def workflow_filter(values: Mapping[str, Any], **more: Any) -> WorkflowFilter:
+    """What the values of `FILTERS` mean."""
+    return WorkflowFilter(
+        **{
+            "status": values["status"],
+            "name": values["name"],
+            "labels": values["label.*"],
+            "since": values["since"],
+            "until": values["until"],
+            "min_seconds": values["min_duration"],
+            "max_seconds": values["max_duration"],
+            **more,
+        }
+    )
 
 
 def limit(default: int) -> Parameter:

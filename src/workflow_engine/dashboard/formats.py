@@ -32,6 +32,26 @@ def ago(moment: datetime | None, now: datetime | None = None) -> Markup:
     )
 
 
+def clock(moment: datetime) -> Markup:
+    """The time of day to the millisecond, for lines that follow each other: in UTC, or as the reader chose."""
+    exact = moment.astimezone(UTC)
+    return Markup('<time class="clock" datetime="{}" title="{}">{}</time>').format(
+        exact.isoformat(timespec="milliseconds"),
+        exact.strftime("%Y-%m-%d %H:%M:%S UTC"),
+        f"{exact:%H:%M:%S}.{exact.microsecond // 1000:03}",
+    )
+
+
+def so_far(moment: datetime) -> Markup:
+    """How long something has been going on, kept right by the script."""
+    exact = moment.astimezone(UTC)
+    return Markup('<time class="so-far" datetime="{}" title="{}">{}</time>').format(
+        exact.isoformat(timespec="milliseconds"),
+        exact.strftime("since %Y-%m-%d %H:%M:%S UTC"),
+        lasting(max((datetime.now(UTC) - moment).total_seconds(), 0)),
+    )
+
+
 def lasting(seconds: float | None) -> str:
     """A length of time in its two largest units: `3 m 12 s`."""
     if seconds is None:
@@ -108,6 +128,8 @@ def as_request(path: str, method: str = "GET", query: Mapping[str, Any] | None =
 
 FILTERS = {
     "ago": ago,
+    "clock": clock,
+    "so_far": so_far,
     "lasting": lasting,
     "number": number,
     "size": size,

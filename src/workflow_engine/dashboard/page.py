@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from enum import StrEnum
 from typing import Any
 
 from fastapi import Request, Response
@@ -19,6 +20,7 @@ from workflow_engine.dashboard.formats import FILTERS, as_attribute
 from workflow_engine.dashboard.glance import Glance
 from workflow_engine.dashboard.visit import Visit, relative
 from workflow_engine.errors import EngineError, StoreUnavailable
+from workflow_engine.records import Gauges
 from workflow_engine.settings import VERSION
 
 _HEADERS = {
@@ -47,6 +49,15 @@ class GoTo:
     url: str
 
 
+class Group(StrEnum):
+    """Of the navigation, in its order."""
+
+    NOW = "Now"
+    WORK = "Work"
+    CAPACITY = "Capacity"
+    ENGINE = "Engine"
+
+
 Reader = Callable[[Visit], Awaitable[Mapping[str, Any] | GoTo]]
 
 
@@ -62,6 +73,8 @@ class Page:
         scope: What it takes to see it.
         title: In the navigation; None: it is not there.
         key: `g` and this key lead to it.
+        group: Where in the navigation.
+        waiting: How many things there are that wait for somebody, and are told in the navigation.
     """
 
     path: str
@@ -70,6 +83,8 @@ class Page:
     scope: Scope
     title: str | None = None
     key: str | None = None
+    group: Group = Group.ENGINE
+    waiting: Callable[[Gauges], int] | None = None
 
 
 class Rendering:
@@ -77,11 +92,11 @@ class Rendering:
 
     Args:
         pages: All there are, for the navigation.
-        assets: The addresses of static files by their names.
+        assets: The folder of static files.
         needs_keys: Whether callers of the API must show one.
     """
 
-    def __init__(self, pages: tuple[Page, ...], assets: Mapping[str, str], *, needs_keys: bool) -> None:
+    def __init__(self, pages: tuple[Page, ...], assets: str, *, needs_keys: bool) -> None:
         self._pages = [page for page in pages if page.title]
         self._assets = assets
         self._needs_keys = needs_keys
@@ -121,15 +136,25 @@ class Rendering:
         )  # fmt: skip
         return Response(content, status, _HEADERS, media_type="text/html")
 
+    def _navigation(self, visit: Visit | None) -> list[tuple[Group, list[tuple[Page, int]]]]:
+        """The pages that who looks may see, by group, each with how many things wait there."""
+        seen = [page for page in self._pages if visit is None or visit.may(page.scope)]
+
+        def entry(page: Page) -> tuple[Page, int]:
+            return page, page.waiting(visit.gauges) if visit is not None and page.waiting is not None else 0
+
+        groups = [(group, [entry(page) for page in seen if page.group == group]) for group in Group]
+        return [(group, entries) for group, entries in groups if entries]
+
     def _render(self, request: Request, template: str, page: Page | None, **variables: Any) -> str:
         path = request.url.path
         return self._templates.get_template(template).render(
             page=page,
-            pages=self._pages,
+            navigation=self._navigation(variables["visit"]),
             url=lambda to, /, **query: relative(path, to, query),
             act=lambda action, **looks: _button(variables["visit"], action, **looks),
             resume=RESUME,
-            asset=lambda name: relative(path, "/admin/static/") + self._assets[name],
+            asset=lambda name: relative(path, self._assets + name),
             root=relative(path, "/"),
             path=path,
             request=request,

@@ -22,7 +22,7 @@ from workflow_engine.errors import NotFound
 _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _OPEN = declares(Scope.OPEN)
 _FOR_EVER = {"Cache-Control": "public, max-age=31536000, immutable"}  # their addresses change with their content
-_FOR_NOW = {"Cache-Control": "max-age=60"}
+_FOR_NOW = {"Cache-Control": "no-store"}
 
 
 def dashboard_router(*, needs_keys: bool) -> APIRouter:
@@ -33,19 +33,21 @@ def dashboard_router(*, needs_keys: bool) -> APIRouter:
     """
     router = APIRouter(include_in_schema=False)
     files = {file.name: file.read_bytes() for file in resources.files(__package__).joinpath("static").iterdir()}
-    stamps = {name: f"{name}?{hashlib.sha256(content).hexdigest()[:12]}" for name, content in files.items()}
+    # One for all of them, as a folder: so a module gets those it imports as they were together with it.
+    stamp = hashlib.sha256(b"".join(name.encode() + files[name] for name in sorted(files))).hexdigest()[:12]
     following = Changes()
-    rendering = Rendering(PAGES, stamps, needs_keys=needs_keys)
+    rendering = Rendering(PAGES, f"/admin/static/{stamp}/", needs_keys=needs_keys)
 
     @router.get("/", openapi_extra=_OPEN)
     async def start() -> Response:
         return RedirectResponse("admin")  # relative: behind a proxy there may be a path before it
 
-    @router.get("/admin/static/{name}", openapi_extra=_OPEN)
-    async def static(request: Request, name: str) -> Response:
+    @router.get("/admin/static/{version}/{name}", openapi_extra=_OPEN)
+    async def static(version: str, name: str) -> Response:
         if name not in files:
             return Response(status_code=404)
-        headers = _FOR_EVER if request.url.query else _FOR_NOW
+        # While engines are replaced, one may be asked for the file of another: by that address nobody is to keep ours.
+        headers = _FOR_EVER if version == stamp else _FOR_NOW
         return Response(files[name], headers=headers, media_type=_MEDIA_TYPES[name.rpartition(".")[2]])
 
     @router.get("/admin/changes", openapi_extra=declares(Scope.ENGINE_READ))

@@ -62,7 +62,7 @@ from workflow_engine.records.workflows import (
     Rerun,
     StartedWorkflow,
     Workflow,
-    WorkflowCounts,
+    WorkflowFilter,
     WorkflowStart,
     WorkflowSummary,
 )
@@ -116,7 +116,7 @@ __all__ = [
     "Webhook",
     "Worker",
     "Workflow",
-    "WorkflowCounts",
+    "WorkflowFilter",
     "WorkflowGauges",
     "WorkflowStart",
     "WorkflowSummary",

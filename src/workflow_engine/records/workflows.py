@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -79,13 +79,18 @@ class LiveWorkflow(WorkflowSummary):
 
 
 @dataclass(frozen=True, slots=True)
-class WorkflowCounts:
-    """How many workflows there are of those that operators look for, none counted further than a bound."""
+class WorkflowFilter:
+    """Which workflows are meant; what is not given does not matter."""
 
-    pending: int
-    running: int
-    paused: int
-    failed: int  # of those that were created lately
+    status: Sequence[str] = ()  # any of these
+    name: str | None = None  # of the definition; with `*` at its end, those that begin so
+    labels: Mapping[str, str] = field(default_factory=dict)
+    since: datetime | None = None  # created at or after
+    until: datetime | None = None  # created before
+    min_seconds: float | None = None  # ran at least so long, from its start to its end or till now
+    max_seconds: float | None = None  # ran at most so long
+    parent: UUID | None = None  # its children
+    ids: Sequence[UUID] | None = None
 
 
 @dataclass(frozen=True, slots=True)

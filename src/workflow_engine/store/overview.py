@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from uuid import UUID
 
-from workflow_engine.records import LiveWorkflow, Load, WorkflowCounts, WorkflowSummary
+from workflow_engine.records import LiveWorkflow, Load, WorkflowSummary
 from workflow_engine.store.pool import Pool
-from workflow_engine.store.workflows import SUMMARY
+from workflow_engine.store.workflow_search import SUMMARY
 
 MOST = 1000
 """Further than this nothing is counted."""
@@ -89,27 +89,3 @@ class Overview:
             repeatable=True,
         )
         return {UUID(id_): reason for id_, reason in found.items()}
-
-    async def counts(self, *, seconds: float) -> WorkflowCounts:
-        """How many there are of each kind that is worth a link.
-
-        Args:
-            seconds: How far back failed ones are counted, by their creation.
-        """
-        found = await self._pool.value(
-            "select jsonb_build_object("
-            " 'pending', count(*) filter (where l.status = 'pending'),"
-            " 'running', count(*) filter (where l.status = 'running'),"
-            " 'paused', count(*) filter (where l.paused_at is not null),"
-            " 'failed', (select count(*) from ("
-            "    select 1 from ("
-            "      select w.status from workflow.workflows w where w.error is not null"
-            "        and w.id >= workflow.id_at(workflow.clock() - make_interval(secs => %(seconds)s))"
-            "      order by w.id desc limit %(errors)s) w"
-            "    where w.status = 'failed' limit %(most)s) f))"
-            " from (select w.status, w.paused_at from workflow.workflows w where w.finished_at is null"
-            "       limit 10 * %(most)s) l",
-            {"seconds": seconds, "most": MOST, "errors": _AMONG_ERRORS},
-            repeatable=True,
-        )
-        return WorkflowCounts(**{name: min(count, MOST) for name, count in found.items()})

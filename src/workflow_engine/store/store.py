@@ -22,6 +22,7 @@ from workflow_engine.store.task_durations import TaskDurations
 from workflow_engine.store.task_types import TaskTypes
 from workflow_engine.store.tasks import Tasks
 from workflow_engine.store.workers import Workers
+from workflow_engine.store.workflow_search import WorkflowSearch
 from workflow_engine.store.workflows import Workflows
 
 
@@ -37,6 +38,7 @@ class Store:
         self.definitions = Definitions(pool)
         self.engine = Engine(pool)
         self.workflows = Workflows(pool)
+        self.search = WorkflowSearch(pool)
         self.tasks = Tasks(pool)
         self.overview = Overview(pool)
         self.reruns = Reruns(pool)

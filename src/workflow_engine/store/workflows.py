@@ -23,21 +23,16 @@ from workflow_engine.records import (
     WorkflowStart,
     WorkflowSummary,
 )
-from workflow_engine.states import WorkflowStatus
 from workflow_engine.store.definitions import GRAPH_STEP
 from workflow_engine.store.pool import Pool, as_uuid
 from workflow_engine.store.tasks import TASK_COLUMNS
+from workflow_engine.store.workflow_search import SUMMARY
 
 _COLUMNS = (
     "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at,"
     " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id, rerun_of, created_by,"
     " traceparent"
 )
-SUMMARY = (
-    "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at, ending,"
-    " parent_id, created_by, traceparent"
-)
-
 # All look rows up by key, in proportion to the workflow: see "Plans" in sql/README.md.
 #
 # One row per step: of a map with ten thousand items it has counts. Of the workflow's own tasks none has a scope.
@@ -386,90 +381,6 @@ class Workflows:
         if found is None:
             raise _not_found(workflow_id)
         return found
-
-    # Last, since `list` in the annotations above means the built-in one.
-    async def list(
-        self,
-        *,
-        status: Sequence[str] = (),
-        name: str | None = None,
-        labels: Mapping[str, str] | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        ids: Sequence[UUID] | None = None,
-        parent: UUID | None = None,
-        before: UUID | None = None,
-        among: int | None = None,
-        limit: int = 100,
-    ) -> list[WorkflowSummary]:
-        """Workflows, newest first.
-
-        Args:
-            status: Only these; empty = all.
-            since: Created at or after.
-            until: Created before.
-            ids: Only these.
-            parent: Only its children.
-            before: Only those older than this id: the last one of the page before.
-            among: Look no further than so many workflows, so that a filter which few meet costs no more; `look_from`
-                says where that was.
-            limit: At most so many.
-        """
-        those = _of_index(status)
-        return await self._pool.rows(
-            WorkflowSummary,
-            f"select {SUMMARY} from workflow.workflow_list"
-            " where (cardinality(%(status)s::text[]) = 0 or status = any(%(status)s))"
-            " and (%(name)s::text is null or name = %(name)s)"
-            " and (%(since)s::timestamptz is null or created_at >= %(since)s)"
-            " and (%(until)s::timestamptz is null or created_at < %(until)s)"
-            " and (%(ids)s::uuid[] is null or id = any(%(ids)s))"
-            " and (%(before)s::uuid is null or id < %(before)s)"
-            # Not as one more `null or`: the index of children would not be used, and that of labels by a plan for any.
-            f"{'' if parent is None else ' and parent_id = %(parent)s'}"
-            f"{' and labels @> %(labels)s::jsonb' if labels else ''}"
-            # What bounds the walk over the index: ids are times, but for the clocks.
-            f"{those and f' and {those}'}"
-            f"{'' if since is None else f' and id >= workflow.id_at(%(since)s - {_SKEW})'}"
-            f"{'' if among is None else f' and id >= {_FLOOR.format(those=those or True)}'}"
-            " order by id desc limit %(limit)s",
-            {
-                "status": list(status),
-                "name": name,
-                "labels": orjson.dumps(dict(labels or {})).decode(),
-                "since": since,
-                "until": until,
-                "ids": None if ids is None else list(ids),
-                "parent": parent,
-                "before": before,
-                "among": among,
-                "limit": limit,
-            },
-        )
-
-    async def look_from(self, *, status: Sequence[str] = (), before: UUID | None = None, among: int) -> UUID | None:
-        """Before which id the next `list` with `among` has to look; None: there is nothing that was not looked at."""
-        floor: UUID | None = await self._pool.value(
-            f"select w.id from workflow.workflows w where (%(before)s::uuid is null or w.id < %(before)s)"
-            f" and {_of_index(status) or True} order by w.id desc offset %(among)s - 1 limit 1",
-            {"before": before, "among": among},
-            repeatable=True,
-        )
-        return floor
-
-
-_SKEW = "interval '1 hour'"
-_FLOOR = (
-    "coalesce((select w.id from workflow.workflows w where (%(before)s::uuid is null or w.id < %(before)s) and {those}"
-    " order by w.id desc offset %(among)s - 1 limit 1), '00000000-0000-0000-0000-000000000000')"
-)
-
-
-def _of_index(status: Sequence[str]) -> str:
-    """The predicate of an index that has all workflows of these states, and few others; empty: there is none."""
-    if status and set(status) <= {WorkflowStatus.PENDING, WorkflowStatus.RUNNING}:
-        return "finished_at is null"
-    return "error is not null" if list(status) == [WorkflowStatus.FAILED] else ""
 
 
 def _paused(answer: dict[str, Any]) -> PausedWorkflow:

@@ -121,22 +121,15 @@ async def _each(
     given = read_texts(fields, "ids", most=parameters.MAX_LIMIT)
     if fields.faults:
         raise InputInvalid(fields.faults.found)
-    filtered = [name for name in ("status", "name", "since", "until", "label.*") if values[name]]
+    filtered = [parameter.name for parameter in parameters.FILTERS if values[parameter.name] not in (None, (), {})]
     if given is None and not filtered:
         message = "say which workflows are meant: by a filter such as ?name=data-pipeline, or by `ids`"
         raise InputInvalid([Fault("", "validation-error", message)])
     ids = None if given is None else [id_ for id_ in map(as_uuid, given) if id_]
     limit = values["limit"] if ids is None else parameters.MAX_LIMIT
-    found = await services(request).store.workflows.list(
-        status=values["status"] or (() if given is not None else default),
-        name=values["name"],
-        labels=values["label.*"],
-        since=values["since"],
-        until=values["until"],
-        ids=ids,
-        before=values["cursor"],
-        limit=limit + 1,
-    )
+    status = values["status"] or (() if given is not None else default)
+    which = parameters.workflow_filter(values, status=status, ids=ids)
+    found = await services(request).store.search.list(which, before=values["cursor"], limit=limit + 1)
     page = found[:limit]
     results = [_result(w, outcome=would(w.status)) for w in page] if values["dry_run"] else await _done(page, act)
     results += _unknown(given or (), {w.id for w in page})

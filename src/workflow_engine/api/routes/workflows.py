@@ -2,24 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncGenerator, AsyncIterator
+
 from fastapi import Request, Response
+from fastapi.responses import StreamingResponse
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
-from workflow_engine.api.answers import API, json_answer, next_link
+from workflow_engine.api.answers import API, MEDIA_TYPES, json_answer, next_link
 from workflow_engine.api.bodies import read_fields
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.problems import invalid_parameter
 from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
 from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
+from workflow_engine.api.workflow_csv import as_csv
 from workflow_engine.errors import InputInvalid
 from workflow_engine.states import WorkflowStatus
 
 _MAX_REASON = 500
 _PAGE = parameters.page(100)
 _TASK_PAGE = parameters.page(parameters.MAX_LIMIT, of_tasks=True)
-_FILTERS = (*parameters.FILTERS, parameters.PARENT, *_PAGE)
+_FORM = parameters.form({"csv": "a table, of all pages"})
+_LIST = (*parameters.FILTERS, parameters.PARENT, parameters.ORDER, *_PAGE, _FORM)
+_AMONG = 20_000  # of which those that ran longest are found
 
 router = routes_under(f"{API}/workflows")
 
@@ -31,25 +38,36 @@ router = routes_under(f"{API}/workflows")
         summary="List workflows, newest first, without their inputs and outputs",
         tag="workflows",
         scope=Scope.WORKFLOWS_READ,
-        parameters=_FILTERS,
-        answers={200: Answer("One page.", list[schemas.WorkflowSummary], [examples.SUMMARY], ("Link",))},
+        parameters=_LIST,
+        answers={
+            200: Answer(
+                "One page; in another form all of them.",
+                list[schemas.WorkflowSummary],
+                [examples.SUMMARY],
+                ("Link",),
+                {MEDIA_TYPES["csv"]: examples.WORKFLOWS_CSV},
+            )
+        },
     ),
 )
 async def list_workflows(request: Request) -> Response:
     """Filters can be combined. Take the next page from the header `Link`."""
-    values = read_parameters(request, [*_FILTERS, parameters.PRETTY])
-    found = await services(request).store.workflows.list(
-        status=values["status"],
-        name=values["name"],
-        labels=values["label.*"],
-        since=values["since"],
-        until=values["until"],
-        parent=values["parent"],
-        before=values["cursor"],
-        limit=values["limit"] + 1,  # one more tells whether there is a next page
-    )
-    shown = found[: values["limit"]]
-    headers = next_link(request, shown[-1].id) if len(found) > len(shown) else None
+    values = read_parameters(request, [*_LIST, parameters.PRETTY])
+    which = parameters.workflow_filter(values, parent=values["parent"])
+    search, order = services(request).store.search, values["sort"]
+    if values["format"] == "csv":
+        if order == "longest":
+            raise invalid_parameter("sort", "longest comes in pages: leave out `format`, or `sort`")
+        return await _table(as_csv(search, which, order))
+    before, limit = values["cursor"], values["limit"]
+    if order == "longest":
+        shown = await search.list(which, before=before, among=_AMONG, limit=limit, order=order)
+        further = await search.look_from(which, before=before, among=_AMONG)
+    else:
+        found = await search.list(which, before=before, limit=limit + 1, order=order)  # one more: is there a next page?
+        shown = found[:limit]
+        further = shown[-1].id if len(found) > limit else None
+    headers = None if further is None else next_link(request, further)
     return json_answer(request, [views.summary(workflow) for workflow in shown], headers=headers)
 
 
@@ -159,6 +177,21 @@ async def retry(request: Request, workflow_id: WorkflowId) -> Response:
     count = await services(request).store.workflows.retry(workflow_id, force=force)
     reopened = {"id": workflow_id, "tasks": count, "links": views.links(workflow_id)}
     return json_answer(request, reopened, 202, {"Location": views.path_of(workflow_id)})
+
+
+async def _table(lines: AsyncGenerator[bytes, None]) -> Response:
+    first = await anext(lines)  # before the answer begins: Postgres may be away
+
+    async def whole() -> AsyncIterator[bytes]:
+        yield first
+        async for more in lines:
+            yield more
+
+    headers = {
+        "Content-Type": f"{MEDIA_TYPES['csv']}; charset=utf-8; header=present",
+        "Content-Disposition": 'attachment; filename="workflows.csv"',
+    }
+    return StreamingResponse(whole(), headers=headers)
 
 
 async def _read_reason(request: Request) -> str | None:

@@ -1,6 +1,14 @@
-"""All pages, in the order of the navigation. A new one is a module with a `PAGE`, a template, and a line here."""
+"""All pages, in the order of the navigation within its groups. A new one is a module with a `PAGE`, a template, and a
+line here."""
 
 from workflow_engine.dashboard.page import Page
 from workflow_engine.dashboard.pages import overview, queues, task, workers, workflow, workflows
 
-PAGES: tuple[Page, ...] = (overview.PAGE, workflows.PAGE, workflow.PAGE, task.PAGE, queues.PAGE, workers.PAGE)
+PAGES: tuple[Page, ...] = (
+    overview.PAGE,
+    workflows.PAGE,
+    workflow.PAGE,
+    task.PAGE,
+    queues.PAGE,
+    workers.PAGE,
+)

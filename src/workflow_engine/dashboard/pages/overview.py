@@ -10,7 +10,7 @@ from typing import Any
 from workflow_engine.access import Scope
 from workflow_engine.dashboard.actions import Action
 from workflow_engine.dashboard.charts import chart
-from workflow_engine.dashboard.page import PAUSE, Page
+from workflow_engine.dashboard.page import PAUSE, Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.dashboard.words import reason_in_words
 from workflow_engine.records import OrphanedTask, Worker
@@ -124,4 +124,4 @@ def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]
         yield Need("warn", text, "GET /api/v1/approvals lists them.")
 
 
-PAGE = Page("/admin", "overview.html", read, Scope.ENGINE_READ, "Overview", "o")
+PAGE = Page("/admin", "overview.html", read, Scope.ENGINE_READ, "Overview", "o", Group.NOW)

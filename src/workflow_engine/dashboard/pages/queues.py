@@ -9,7 +9,7 @@ from typing import Any
 
 from workflow_engine.access import Scope
 from workflow_engine.dashboard.charts import chart
-from workflow_engine.dashboard.page import PAUSE, Page
+from workflow_engine.dashboard.page import PAUSE, Group, Page
 from workflow_engine.dashboard.pages.overview import LOAD_SECONDS, QUEUE_LONG
 from workflow_engine.dashboard.visit import Visit
 
@@ -38,4 +38,4 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     }
 
 
-PAGE = Page("/admin/queues", "queues.html", read, Scope.ENGINE_READ, "Queues", "q")
+PAGE = Page("/admin/queues", "queues.html", read, Scope.ENGINE_READ, "Queues", "q", Group.CAPACITY)

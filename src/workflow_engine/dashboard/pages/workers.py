@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workflow_engine.access import Scope
-from workflow_engine.dashboard.page import Page
+from workflow_engine.dashboard.page import Group, Page
 from workflow_engine.dashboard.pages.overview import RECOVER
 from workflow_engine.dashboard.visit import Visit
 
@@ -32,4 +32,4 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     }
 
 
-PAGE = Page("/admin/workers", "workers.html", read, Scope.ENGINE_READ, "Workers", "d")
+PAGE = Page("/admin/workers", "workers.html", read, Scope.ENGINE_READ, "Workers", "d", Group.CAPACITY)

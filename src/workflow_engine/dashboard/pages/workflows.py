@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
+from uuid import UUID
 
 from starlette.datastructures import QueryParams
 
@@ -12,92 +13,97 @@ from workflow_engine.api import parameters
 from workflow_engine.api.answers import cursor_of
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.dashboard.actions import Action, Field
-from workflow_engine.dashboard.page import GoTo, Page
+from workflow_engine.dashboard.page import GoTo, Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.dashboard.words import reason_in_words
 from workflow_engine.errors import InputInvalid
-from workflow_engine.records import WorkflowSummary
-from workflow_engine.states import TERMINAL_WORKFLOW_STATUSES
-from workflow_engine.store.overview import MOST
+from workflow_engine.records import WorkflowFilter, WorkflowSummary
+from workflow_engine.states import TERMINAL_WORKFLOW_STATUSES, WorkflowStatus
 from workflow_engine.store.pool import as_uuid
+from workflow_engine.store.workflow_search import Order
 
 AMONG = 20_000
 """So many workflows are looked through for one page; what is rarer is found by going on."""
 
 _ROWS = 50
 _EXPLAINED = 20  # live ones of a page: what keeps one takes some milliseconds to find out
-_DAY = 86_400.0
 _COUNT_SECONDS = 5.0
 _NAMES_SECONDS = 10.0
 _MOST_NAMES = 300
-_KNOWN = (*parameters.FILTERS, parameters.PARENT, *parameters.page(_ROWS))
+_KNOWN = (*parameters.FILTERS, parameters.PARENT, parameters.ORDER, *parameters.page(_ROWS))
 _SINCE = (("", "any time"), ("1h", "an hour"), ("24h", "a day"), ("7d", "a week"), ("30d", "a month"))
-_CHIPS = (
-    ("All", None),
-    ("Pending", "pending"),
-    ("Running", "running"),
-    ("Failed", "failed"),
-    ("Cancelled", "cancelled"),
-    ("Succeeded", "succeeded"),
+_TOOK = (("", "any time"), ("1m", "a minute"), ("10m", "10 minutes"), ("1h", "an hour"), ("24h", "a day"))
+_ORDERS = (("newest", "newest first"), ("oldest", "oldest first"), ("longest", "longest first"))
+
+
+_STATES = (
+    WorkflowStatus.PENDING,
+    WorkflowStatus.RUNNING,
+    WorkflowStatus.FAILED,
+    WorkflowStatus.CANCELLED,
+    WorkflowStatus.SUCCEEDED,
 )
+_IN_FORM = ("name", "since", "min_duration", "sort")
+_NO_FILTERS = ("status", "cursor", "sort", "limit")
 
 
 async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
-    if (elsewhere := _elsewhere(visit)) is not None:
+    names = await visit.glance.kept(
+        "definition names", _NAMES_SECONDS, lambda: visit.store.definitions.list(limit=_MOST_NAMES)
+    )
+    known = [definition.name for definition in names]
+    if (elsewhere := _elsewhere(visit, known)) is not None:
         return elsewhere
     fault: InputInvalid | None = None
     found: list[WorkflowSummary] = []
     more, searched = None, False
-    values: Mapping[str, Any] = {}
+    which, order = WorkflowFilter(), "newest"
+    counts: Mapping[str, tuple[int, bool]] = {}
     try:
         values = read_parameters(visit.request, _KNOWN)
     except InputInvalid as error:
         fault = error
     else:
-        found, more, searched = await _find(visit, values)
+        which, order = parameters.workflow_filter(values, parent=values["parent"]), values["sort"]
+        found, more, searched = await _find(visit, which, order, values["cursor"])
+        counts = await _counts(visit, which)
     live = [workflow.id for workflow in found if workflow.status not in TERMINAL_WORKFLOW_STATUSES]
     explained = live[:_EXPLAINED]
     reasons = await visit.store.overview.reasons(explained) if explained else {}
-    counts = await visit.glance.kept(
-        "workflow counts", _COUNT_SECONDS, lambda: visit.store.overview.counts(seconds=_DAY)
-    )
-    names = await visit.glance.kept(
-        "definition names", _NAMES_SECONDS, lambda: visit.store.definitions.list(limit=_MOST_NAMES)
-    )
-    status = visit.asked("status") or None
-    labels = {name: value for name, value in visit.request.query_params.items() if name.startswith("label.")}
-    filters = _filters(visit.request.query_params)
-    counted = {"pending": counts.pending, "running": counts.running, "failed": counts.failed}
+    given = visit.request.query_params
+    filters = _filters(given)
     return {
         "fault": fault,
         "status": 200 if fault is None else 422,
         "workflows": found,
         "why": {id_: reason_in_words(reasons.get(id_)) for id_ in explained},
-        "chips": [
-            {"label": label, "url": visit.here(status=value, cursor=None), "on": status == value,
-             "count": counted.get(value or ""), "note": "of the last day" if value == "failed" else ""}
-            for label, value in _CHIPS
-        ],
-        "both": status == "pending,running",
-        "most": MOST,
-        "names": [definition.name for definition in names],
-        "since": _SINCE,
-        "labels": [
-            (name.removeprefix("label."), value, visit.here(**{name: None, "cursor": None}))
-            for name, value in labels.items()
-        ],
-        "parent": visit.asked("parent"),
+        "chips": _chips(visit, counts),
+        "names": known,
+        "since": _choices(_SINCE, visit.asked("since"), "since {}"),
+        "took": _choices(_TOOK, visit.asked("min_duration"), "{}"),
+        "orders": _choices(_ORDERS, visit.asked("sort", "newest"), "{}"),
+        "without": [*_without(visit)],
+        "hidden": [(name, value) for name, value in given.multi_items() if name not in (*_IN_FORM, "cursor", "label")],
         "filters": filters,
+        "exported": {**filters, **{name: given[name] for name in ("parent", "sort") if given.get(name)}},
         "newest": visit.here(cursor=None) if visit.asked("cursor") else None,
+        "beginning": visit.here(name=f"{which.name}*", cursor=None)
+        if which.name and not which.name.endswith("*")
+        else None,
         "more": None if more is None else visit.here(cursor=cursor_of(more)),
         "searched": AMONG if searched else None,
+        "order": order,
         "chosen": (_cancel({}, chosen=True), _retry({}, chosen=True)),
-        "all_of_them": [*_bulk(filters, values.get("status") or ())] if filters and fault is None else [],
-    }  # fmt: skip
+        "all_of_them": [*_bulk(filters, which.status)] if filters and fault is None and not which.parent else [],
+    }
 
 
-def _elsewhere(visit: Visit) -> GoTo | None:
-    """What was put into the search field, or a form with empty fields, has an address of its own."""
+def _elsewhere(visit: Visit, names: Sequence[str]) -> GoTo | None:
+    """What was put into the search field, or a form with empty fields, has an address of its own.
+
+    Args:
+        names: Of definitions; what is none of them is taken for the beginning of one.
+    """
     given = visit.request.query_params
     sought = visit.asked("q").strip()
     if sought.isascii() and sought.isdecimal():
@@ -105,7 +111,7 @@ def _elsewhere(visit: Visit) -> GoTo | None:
     if sought and as_uuid(sought):
         return GoTo(visit.url(f"/admin/workflows/{sought}"))
     if sought:
-        return GoTo(visit.url("/admin/workflows", name=sought))
+        return GoTo(visit.url("/admin/workflows", name=sought if sought in names else f"{sought.rstrip('*')}*"))
     kept = {name: value for name, value in given.multi_items() if value.strip() and name not in ("q", "label")}
     name, _, value = visit.asked("label").partition("=")
     if name.strip() and value.strip():
@@ -113,33 +119,58 @@ def _elsewhere(visit: Visit) -> GoTo | None:
     return None if kept.keys() == given.keys() else GoTo(visit.url("/admin/workflows", **kept))
 
 
-async def _find(visit: Visit, values: Mapping[str, Any]) -> tuple[list[WorkflowSummary], Any, bool]:
+async def _find(
+    visit: Visit, which: WorkflowFilter, order: Order, before: UUID | None
+) -> tuple[list[WorkflowSummary], UUID | None, bool]:
     """The workflows of a page, where the next one begins, and whether it is there because not all were looked at."""
-    store = visit.store.workflows
-    found = await store.list(
-        status=values["status"],
-        name=values["name"],
-        labels=values["label.*"],
-        since=values["since"],
-        until=values["until"],
-        parent=values["parent"],
-        before=values["cursor"],
-        among=AMONG,
-        limit=_ROWS + 1,
-    )
-    if len(found) > _ROWS:
+    search = visit.store.search
+    found = await search.list(which, before=before, among=AMONG, limit=_ROWS + 1, order=order)
+    if order != "longest" and len(found) > _ROWS:
         return found[:_ROWS], found[_ROWS - 1].id, False
-    further = await store.look_from(status=values["status"], before=values["cursor"], among=AMONG)
-    return found, further, further is not None
+    further = await search.look_from(which, before=before, among=AMONG, order=order)
+    return found[:_ROWS], further, further is not None
+
+
+async def _counts(visit: Visit, which: WorkflowFilter) -> Mapping[str, tuple[int, bool]]:
+    """How many of each state meet the other filters; kept for those who look at the same."""
+    those = sorted((name, value) for name, value in visit.request.query_params.multi_items() if name not in _NO_FILTERS)
+    return await visit.glance.kept(
+        f"workflows of {those}", _COUNT_SECONDS, lambda: visit.store.search.counts(which, among=AMONG)
+    )
+
+
+def _chips(visit: Visit, counts: Mapping[str, tuple[int, bool]]) -> list[Mapping[str, Any]]:
+    chosen = visit.asked("status") or None
+    chips = [("All", None), *((status.value.capitalize(), status.value) for status in _STATES)]
+    return [
+        {"label": label, "on": chosen == value, "count": counts.get(value or "", (None, False)),
+         "url": visit.here(status=value, cursor=None)}
+        for label, value in chips
+    ]  # fmt: skip
+
+
+def _choices(known: Sequence[tuple[str, str]], chosen: str, otherwise: str) -> list[tuple[str, str, bool]]:
+    """The options of a choice: what was asked for in the address by another value is one, too."""
+    further = [] if chosen in dict(known) else [(chosen, otherwise.format(chosen))]
+    return [(value, label, value == chosen) for value, label in (*known, *further)]
+
+
+def _without(visit: Visit) -> Iterator[tuple[str, str]]:
+    """Filters that have no field of their own, and the address without each."""
+    for name, value in visit.request.query_params.multi_items():
+        if name.startswith("label."):
+            yield f"{name.removeprefix('label.')}={value}", visit.here(**{name: None, "cursor": None})
+        elif name in ("until", "max_duration"):
+            said = "created before" if name == "until" else "ran at most"
+            yield f"{said} {value}", visit.here(**{name: None, "cursor": None})
+        elif name == "parent":
+            yield f"children of {value[-12:]}", visit.here(parent=None, cursor=None)
 
 
 def _filters(given: QueryParams) -> dict[str, str]:
     """Those that the API takes for many workflows at once."""
-    return {
-        name: value
-        for name, value in given.multi_items()
-        if name in ("status", "name", "since", "until") or name.startswith("label.")
-    }
+    known = {parameter.name for parameter in parameters.FILTERS}
+    return {name: value for name, value in given.multi_items() if name in known or name.startswith("label.")}
 
 
 def _bulk(filters: Mapping[str, str], status: Sequence[str]) -> Iterator[Action]:
@@ -179,4 +210,4 @@ def _cancel(filters: Mapping[str, str], *, chosen: bool = False) -> Action:
     )
 
 
-PAGE = Page("/admin/workflows", "workflows.html", read, Scope.WORKFLOWS_READ, "Workflows", "w")
+PAGE = Page("/admin/workflows", "workflows.html", read, Scope.WORKFLOWS_READ, "Workflows", "w", Group.WORK)

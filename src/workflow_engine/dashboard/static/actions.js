@@ -1,0 +1,50 @@
+// Actions: a button sends a request of the API in the reader's name, and what came of it is said.
+
+import { address } from "./dom.js";
+import { askFor } from "./asking.js";
+import { lookAnew } from "./live.js";
+import { toast } from "./notes.js";
+import { requestOf, send, sendAll } from "./requests.js";
+import { selected } from "./rows.js";
+
+const filled = (text, content) => text.replace(/\{(\w+)\}/g, (_, name) => content[name] ?? "–");
+
+// Whether it was done; what was done, or why not, has been said.
+export async function perform(action, values, button = null) {
+  const request = requestOf(action, values);
+  if (button) button.disabled = true;
+  try {
+    const answer = action.of_many ? await sendAll(request) : await send(request);
+    if (answer.ok) {
+      toast("good", filled(action.done, answer.content), request);
+      if (action.goes_to) location.assign(address(filled(action.goes_to, answer.content)));
+    } else {
+      const { detail, hint, errors } = answer.content;
+      const places = (errors || []).map((fault) => fault.message).filter((message) => message !== detail);
+      toast("bad", [detail || `The engine answered ${answer.status}.`, ...places, hint].filter(Boolean).join(" "), request);
+    }
+    return answer.ok;
+  } catch {
+    toast("bad", "The engine does not answer. Nothing is known to have changed.", request);
+    return false;
+  } finally {
+    if (button) button.disabled = false;
+    lookAnew();
+  }
+}
+
+// What a button is about; null, if it is about what is ticked and nothing is.
+export function actionOf(button) {
+  const action = JSON.parse(button.dataset.action);
+  if (button.dataset.selected === undefined) return action;
+  const ids = selected().map((box) => box.value);
+  if (!ids.length) return null;
+  return { ...action, body: { ...action.body, ids }, ask: action.ask?.replace("{selected}", ids.length) };
+}
+
+export function act(button) {
+  const action = actionOf(button);
+  if (!action) return;
+  if (action.ask) askFor(action, (values) => perform(action, values));
+  else perform(action, {}, button);
+}

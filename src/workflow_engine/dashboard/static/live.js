@@ -1,0 +1,143 @@
+// Live: the stream says that something has happened, the page is asked for again, and what is different is put in.
+
+import { $, $$, decorate } from "./dom.js";
+import { serverSaysItIs, tick } from "./times.js";
+
+const LEAST_GAP = 250; // ms between two looks at the page: four a second at most ...
+const SHARE = 0.01; // ... and no more of the server's processor than this
+const MOST_GAP = 5000; // without a hint from the stream it looks so often
+const GONE = [401, 403, 404]; // answers that say so of a page that was there
+
+let stream = null;
+let looking = false;
+let wanted = false;
+let lookedAt = 0;
+let gap = LEAST_GAP;
+let timer = 0;
+let pressed = false;
+let anew = false; // something was done here: the server is not to show what it remembers
+const served = new Map(); // what the server sent last for each part of the page
+
+const isLive = () => $("#live").getAttribute("aria-pressed") === "true";
+const withoutTimes = (html) => html.replace(/(<time[^>]*>)[^<]*/g, "$1");
+
+function look(soon = false) {
+  wanted = true;
+  if (looking) return;
+  clearTimeout(timer);
+  timer = setTimeout(ask, soon ? 0 : Math.max(0, lookedAt + gap - Date.now()));
+}
+
+// After something was done here: what is shown is to be what came of it.
+export function lookAnew() {
+  follow();
+  anew = true;
+  look(true);
+}
+
+async function ask() {
+  if (document.hidden) return; // whoever comes back looks at once
+  if (pressed) { timer = setTimeout(ask, LEAST_GAP); return; }
+  looking = true;
+  wanted = false;
+  const cache = anew ? "reload" : "default";
+  anew = false;
+  try {
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache });
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    const cost = /dur=([\d.]+)/.exec(answer.headers.get("Server-Timing") || "");
+    gap = Math.min(MOST_GAP, Math.max(LEAST_GAP, cost ? Number(cost[1]) / SHARE : MOST_GAP));
+    serverSaysItIs(answer.headers.get("Date"));
+    // Another page by now: it was found or let in, or is no longer. What a proxy says for a while is no page.
+    if (answer.ok ? $("#error") : GONE.includes(answer.status) && !$("#error")) { location.reload(); return; }
+    const shown = answer.ok || answer.status === 422; // that filters are wrong is said on a page, too
+    if (shown) swap(page);
+    if (shown && !page.body.dataset.stream !== !document.body.dataset.stream) { // it has ended, or goes on again
+      document.body.dataset.stream = page.body.dataset.stream;
+      follow();
+    }
+    told(shown);
+  } catch {
+    told(false);
+    gap = MOST_GAP;
+  } finally {
+    looking = false;
+    lookedAt = Date.now();
+  }
+  clearTimeout(timer);
+  if (wanted) look();
+  else if (isLive()) timer = setTimeout(ask, MOST_GAP);
+}
+
+function told(well) {
+  $("#live").classList.toggle("broken", !well);
+  $("#seen").textContent = well ? "" : "The engine does not answer: this is what it said last.";
+}
+
+function swap(page) {
+  document.title = page.title;
+  for (const part of $$("[data-live][id]")) {
+    const fresh = page.getElementById(part.id);
+    if (!fresh) continue;
+    const html = withoutTimes(fresh.innerHTML);
+    if (served.get(part.id) === html) continue;
+    const selection = getSelection();
+    if (!selection.isCollapsed && part.contains(selection.anchorNode)) continue; // somebody is about to copy it
+    served.set(part.id, html);
+    replace(part, fresh);
+  }
+  tick();
+}
+
+function replace(part, fresh) {
+  const focused = part.contains(document.activeElement) ? document.activeElement : null;
+  const name = (element) => element.id || element.getAttribute("href") || element.dataset.action || element.value;
+  const kept = focused && name(focused);
+  const checked = new Set($$("input[type=checkbox]:checked", part).map((box) => box.value));
+  const open = new Set($$("details[open][id]", part).map((details) => details.id));
+  const at = $("tr.at a[href]", part)?.getAttribute("href");
+  const scrolled = $$(".drawing, .wide, pre", part).map((box) => [box.scrollLeft, box.scrollTop]);
+  part.replaceChildren(...fresh.childNodes);
+  for (const box of $$("input[type=checkbox]", part)) box.checked = checked.has(box.value);
+  for (const details of $$("details[id]", part)) details.open ||= open.has(details.id);
+  if (at) $$("tr", part).find((row) => $(`a[href="${CSS.escape(at)}"]`, row))?.classList.add("at");
+  $$(".drawing, .wide, pre", part).forEach((box, n) => { if (scrolled[n]) [box.scrollLeft, box.scrollTop] = scrolled[n]; });
+  if (kept) $$("a, button, input, summary, [tabindex]", part).find((element) => name(element) === kept)?.focus({ preventScroll: true });
+  decorate(part);
+}
+
+function follow() {
+  stream?.close();
+  stream = null;
+  const where = document.body.dataset.stream;
+  if (!where || !isLive() || document.hidden) return;
+  const own = stream = new EventSource(new URL(where, location.href));
+  own.onopen = () => told(true);
+  own.onerror = () => { if (own.readyState === EventSource.CLOSED) setTimeout(() => own === stream && follow(), MOST_GAP); };
+  own.addEventListener("end", () => { own.close(); look(); });
+  own.onmessage = () => look();
+}
+
+export function turnLive() {
+  const now = !isLive();
+  $("#live").setAttribute("aria-pressed", String(now));
+  $("#live .word").textContent = now ? "Live" : "As it was";
+  clearTimeout(timer);
+  follow();
+  if (now) look(true);
+}
+
+export function beginLive() {
+  for (const part of $$("[data-live][id]")) served.set(part.id, withoutTimes(part.innerHTML));
+  $("#live").onclick = turnLive;
+  document.addEventListener("pointerdown", () => { pressed = true; });
+  document.addEventListener("pointerup", () => { pressed = false; });
+  document.addEventListener("pointercancel", () => { pressed = false; });
+  document.addEventListener("visibilitychange", () => {
+    follow();
+    if (!document.hidden && isLive()) look(true);
+  });
+  lookedAt = Date.now();
+  follow();
+  timer = setTimeout(ask, MOST_GAP);
+}

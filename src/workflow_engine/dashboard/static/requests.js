@@ -1,0 +1,49 @@
+// Requests of the API: put together from an action, shown as a curl line, sent.
+
+import { address } from "./dom.js";
+
+const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
+
+// `action` is what `actions.py` made of an `Action`, or any {method, path, query, body}; `values` are those of its fields.
+export function requestOf(action, values = {}) {
+  const query = new URLSearchParams(action.query || {});
+  let body = action.body ? { ...action.body } : null;
+  for (const field of action.fields || []) {
+    const value = values[field.name];
+    if (value === undefined || value === "" || value === false) continue;
+    if (field.place === "query") query.set(field.name, String(value));
+    else if (field.place === "whole") body = value;
+    else (body ??= {})[field.name] = value;
+  }
+  return { method: action.method, url: address(action.path) + (query.size ? `?${query}` : ""), body };
+}
+
+export function curl({ method, url, body }) {
+  const parts = ["curl"];
+  if (method !== "GET") parts.push("-X", method);
+  parts.push(quoted(url));
+  if (document.body.dataset.keys === "yes") parts.push('-H "Authorization: Bearer $WORKFLOW_TOKEN"');
+  if (body !== null) parts.push("-H 'Content-Type: application/json'", "-d", quoted(JSON.stringify(body)));
+  return parts.join(" ");
+}
+
+// What the API answered; it throws when nothing did.
+export async function send({ method, url, body }) {
+  const headers = { "X-Requested-With": "workflow-engine", ...(body === null ? {} : { "Content-Type": "application/json" }) };
+  const answer = await fetch(url, { method, headers, body: body === null ? undefined : JSON.stringify(body) });
+  let content = null;
+  try { content = await answer.json(); } catch { /* an answer without a body */ }
+  return { ok: answer.ok, status: answer.status, content: content || {} };
+}
+
+// A request of many workflows, page by page; the numbers of all pages together, or the first that was refused.
+export async function sendAll(request) {
+  const sum = { done: 0, unchanged: 0, refused: 0 };
+  for (let next = request; next;) {
+    const answer = await send(next);
+    if (!answer.ok) return answer;
+    for (const name of Object.keys(sum)) sum[name] += answer.content[name];
+    next = answer.content.next ? { ...request, url: address(answer.content.next) } : null;
+  }
+  return { ok: true, content: sum };
+}

@@ -1,0 +1,167 @@
+"""Workflows by filters, in pages: however many there are, one look reads no more than it is told to."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Literal
+from uuid import UUID
+
+import orjson
+
+from workflow_engine.records import WorkflowFilter, WorkflowSummary
+from workflow_engine.states import WorkflowStatus
+from workflow_engine.store.pool import Pool
+
+SUMMARY = (
+    "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at, ending,"
+    " parent_id, created_by, traceparent"
+)
+Order = Literal["newest", "oldest", "longest"]
+
+_LIVE = "w.finished_at is null"
+_WITH_ERROR = "w.error is not null"  # of those that failed, and of those that were cancelled
+_TOOK = "coalesce(w.finished_at, workflow.clock()) - w.started_at"
+_SKEW = "interval '1 hour'"  # ids are times, but for the clocks
+_FIRST = "00000000-0000-0000-0000-000000000000"
+_LAST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+
+class WorkflowSearch:
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
+
+    async def look_from(
+        self, which: WorkflowFilter, *, before: UUID | None = None, among: int, order: Order = "newest"
+    ) -> UUID | None:
+        """Before which id the next `list` with `among` has to look; None: there is nothing that was not looked at."""
+        edge: UUID | None = await self._pool.value(
+            f"select ({_edge(which, before, order)})", _parameters(which, before=before, among=among), repeatable=True
+        )
+        return edge
+
+    async def counts(self, which: WorkflowFilter, *, among: int) -> dict[str, tuple[int, bool]]:
+        """How many there are of each status, whatever `which` says of it, and whether there may be more: each is
+        counted among so many at most of its kind."""
+        found: dict[str, tuple[int, bool]] = {}
+        for those, statuses in (
+            (_LIVE, (WorkflowStatus.PENDING, WorkflowStatus.RUNNING)),
+            (_WITH_ERROR, (WorkflowStatus.FAILED, WorkflowStatus.CANCELLED)),
+            ("", (WorkflowStatus.SUCCEEDED,)),
+        ):
+            walk = _walk(which, None, "newest", those)
+            among_them = [*walk, *_meets(which), f"w.id >= coalesce((select id from edge), '{_FIRST}')"]
+            counted, cut = await self._pool.value(
+                "with edge as materialized ("
+                f" select w.id from workflow.workflows w{_where(walk)} order by w.id desc offset %(among)s - 1 limit 1)"
+                " select jsonb_build_array("
+                "   (select coalesce(jsonb_object_agg(c.status, c.n), '{}') from ("
+                "      select w.status, count(*) as n from workflow.workflows w"
+                f"      {_where(among_them)}"
+                "      group by w.status) c),"
+                "   (select count(*) > 0 from edge))",
+                _parameters(which, among=among),
+                repeatable=True,
+            )
+            found |= {status.value: (counted.get(status.value, 0), cut) for status in statuses}
+        return found
+
+    # Last, since `list` in the annotations above means the built-in one.
+    async def list(
+        self,
+        which: WorkflowFilter,
+        *,
+        before: UUID | None = None,
+        among: int | None = None,
+        limit: int = 100,
+        order: Order = "newest",
+    ) -> list[WorkflowSummary]:
+        """Workflows of one page.
+
+        Args:
+            before: Only those that come after this id in the order by ids: the last one of the page before.
+            among: Look no further than so many workflows, so that a filter which few meet costs no more; `look_from`
+                says where that was. It must be given where the order is `longest`: that is one of those looked at.
+            limit: At most so many.
+            order: `newest`, `oldest`: by their creation; `longest`: by how long they ran.
+        """
+        conditions = [*_walk(which, before, order), *_meets(which)]
+        if which.status:
+            conditions.append("w.status = any(%(status)s)")
+        if among is not None:
+            edge = f"coalesce(({_edge(which, before, order)}), '{_LAST if order == 'oldest' else _FIRST}')"
+            conditions.append(f"w.id {'<=' if order == 'oldest' else '>='} {edge}")
+        by = {"newest": "w.id desc", "oldest": "w.id", "longest": f"{_TOOK} desc nulls last, w.id desc"}[order]
+        return await self._pool.rows(
+            WorkflowSummary,
+            f"select {SUMMARY} from workflow.workflow_list w{_where(conditions)} order by {by} limit %(limit)s",
+            _parameters(which, before=before, among=among, limit=limit),
+        )
+
+
+def _walk(which: WorkflowFilter, before: UUID | None, order: Order, those: str | None = None) -> list[str]:
+    """What is read by an index on ids: what it has, and from where to where.
+
+    Args:
+        those: The predicate of an index that has all that are meant, and few others; None: as the statuses say.
+    """
+    those = _of_index(which.status) if those is None else those
+    conditions = [those] if those else []
+    if before is not None:
+        conditions.append(f"w.id {'>' if order == 'oldest' else '<'} %(before)s")
+    if which.since is not None:
+        conditions.append(f"w.id >= workflow.id_at(%(since)s - {_SKEW})")
+    if which.until is not None:
+        conditions.append(f"w.id < workflow.id_at(%(until)s + {_SKEW})")
+    return conditions
+
+
+def _edge(which: WorkflowFilter, before: UUID | None, order: Order) -> str:
+    """The last id to look at; nothing, where there are not as many as may be looked at."""
+    direction = "" if order == "oldest" else " desc"
+    return (
+        f"select w.id from workflow.workflows w{_where(_walk(which, before, order))}"
+        f" order by w.id{direction} offset %(among)s - 1 limit 1"
+    )
+
+
+def _meets(which: WorkflowFilter) -> list[str]:
+    """What a workflow has to be, but for its status. Only what is asked for is named, so that a plan for any value of
+    the parameters may use the indexes of labels and children."""
+    conditions = {
+        "w.name = %(name)s": which.name is not None and not which.name.endswith("*"),
+        "starts_with(w.name, %(name)s)": which.name is not None and which.name.endswith("*"),
+        "w.labels @> %(labels)s::jsonb": bool(which.labels),
+        "w.created_at >= %(since)s": which.since is not None,
+        "w.created_at < %(until)s": which.until is not None,
+        "w.id = any(%(ids)s)": which.ids is not None,
+        "w.parent_id = %(parent)s": which.parent is not None,
+        f"{_TOOK} >= make_interval(secs => %(min_seconds)s)": which.min_seconds is not None,
+        f"{_TOOK} <= make_interval(secs => %(max_seconds)s)": which.max_seconds is not None,
+    }
+    return [condition for condition, asked in conditions.items() if asked]
+
+
+def _where(conditions: Sequence[str]) -> str:
+    return f" where {' and '.join(conditions)}" if conditions else ""
+
+
+def _parameters(which: WorkflowFilter, **more: Any) -> dict[str, Any]:
+    return {
+        "status": list(which.status),
+        "name": which.name and which.name.removesuffix("*"),
+        "labels": orjson.dumps(dict(which.labels)).decode(),
+        "since": which.since,
+        "until": which.until,
+        "ids": None if which.ids is None else list(which.ids),
+        "parent": which.parent,
+        "min_seconds": which.min_seconds,
+        "max_seconds": which.max_seconds,
+        **more,
+    }
+
+
+def _of_index(status: Sequence[str]) -> str:
+    """The predicate of an index that has all workflows of these states, and few others; empty: there is none."""
+    if status and set(status) <= {WorkflowStatus.PENDING, WorkflowStatus.RUNNING}:
+        return _LIVE
+    return _WITH_ERROR if list(status) == [WorkflowStatus.FAILED] else ""
