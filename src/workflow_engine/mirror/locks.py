@@ -96,7 +96,7 @@ class LockKeys:
             The workflows whose keys an operator removed. They are not written again in this sweep.
 
         Raises:
-            RedisUnavailable: Redis is away or refuses; what is missing afterwards is no release.
+            RedisUnavailable: Redis is away or refuses.
         """
         lives = {locks.workflow_id: (locks, _life(locks)) for locks in held}
         wanted = {workflow: locks for workflow, (locks, life) in lives.items() if life > 0}
@@ -108,15 +108,13 @@ class LockKeys:
         plans = {
             workflow: self._plan(locks, lives[workflow][1]) for workflow, locks in wanted.items()
         }  # before anything is sent, so that no key outlives what we believe
-        try:
-            answers, continuity = await self._mirror.call(
-                "locks",
-                lambda redis: self._send(redis, plans, left),
-                timeout=_TIMEOUT_SECONDS + _SECONDS_PER_KEY * (len(plans) + len(left)),
-            )
-        except RedisUnavailable:
-            self._written = {}
-            raise
+        # When this fails, what was written before stays known: an operator's DEL of just then must be heard. Whether
+        # Redis forgot something by itself meanwhile is seen by the next sweep that gets through.
+        answers, continuity = await self._mirror.call(
+            "locks",
+            lambda redis: self._send(redis, plans, left),
+            timeout=_TIMEOUT_SECONDS + _SECONDS_PER_KEY * (len(plans) + len(left)),
+        )
         for workflow in left:
             del self._written[workflow]
         if continuity is None:

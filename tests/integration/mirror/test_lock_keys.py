@@ -109,6 +109,20 @@ async def test_deleting_it_releases_the_lock_in_postgres(
     assert client.keys("workflow:lock:*") == []
 
 
+async def test_deleting_it_is_heard_although_redis_did_not_answer_just_then(
+    leader: Leader, client: redis.Redis, truth: Truth, held: str
+) -> None:
+    async def released() -> bool:
+        return "lock released externally" in [warning["event"] for warning in await leader.sweep()]
+
+    await leader.sweep()
+    client.client_pause(500)
+    assert [warning["event"] for warning in await leader.sweep()] == ["redis unavailable"]
+    assert client.delete(f"workflow:lock:{held}") == 1  # answered when the pause is over
+    await eventually_async(released)
+    assert holds(truth) == 0
+
+
 async def test_deleting_it_while_the_api_operates_on_the_workflow_releases_it_too(
     leader: Leader, client: redis.Redis, truth: Truth, mirror: Mirror, held: str
 ) -> None:
