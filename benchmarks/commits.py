@@ -20,7 +20,7 @@ import psycopg
 from benchmarks.server import Server
 from workflow_engine.errors import StackUnavailable
 
-_INSERT = "insert into bench_commits (value) values (1)"
+INSERT = "insert into bench_commits (value) values (1)"
 
 
 def prepare(database_url: str) -> None:
@@ -37,7 +37,7 @@ def commits_per_second(pgbench: Path | None, database_url: str, *, clients: int,
     if pgbench is None:
         return _by_threads(database_url, clients, seconds)
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
-        script.write(_INSERT + ";\n")
+        script.write(INSERT + ";\n")
         script.flush()
         done = subprocess.run(
             [pgbench, "--no-vacuum", "--protocol=prepared", f"--client={clients}", f"--jobs={min(clients, 2)}",
@@ -67,7 +67,7 @@ def _by_threads(database_url: str, clients: int, seconds: int) -> float:
             begin.wait()
             end = time.monotonic() + seconds
             while time.monotonic() < end:
-                connection.execute(_INSERT)
+                connection.execute(INSERT)
                 counts[number] += 1
 
     threads = [threading.Thread(target=run, args=[number]) for number in range(clients)]
