@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from workflow_engine.access import NOBODY, Principal
 from workflow_engine.api.answers import MEDIA_TYPES
 from workflow_engine.api.problems import problem
+from workflow_engine.api.streams import IS_STREAM
 from workflow_engine.api.tracing import traceparent_of
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
@@ -91,6 +92,7 @@ class _Exchange:
         self._is_ended = False
         self._send = send
         self._begun = time.perf_counter()
+        self._answered: float | None = None
 
     @property
     def accepts_json(self) -> bool:
@@ -120,6 +122,7 @@ class _Exchange:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            self._answered = time.perf_counter()
             headers = MutableHeaders(scope=message)
             headers["X-Request-Id"] = self.request_id
             headers.update(_HEADERS)
@@ -138,7 +141,9 @@ class _Exchange:
         seconds = time.perf_counter() - self._begun
         status = self.status or 500
         route = getattr(self.scope.get("route"), "path", "unmatched")
-        metrics.http_request_duration.labels(route, _known(self.method), str(status)).observe(seconds)
+        # How long somebody followed a stream says nothing about how long they were kept waiting.
+        counted = self._answered - self._begun if self._answered and self.scope.get(IS_STREAM) else seconds
+        metrics.http_request_duration.labels(route, _known(self.method), str(status)).observe(counted)
         if status >= 500:
             log = _log.error
         elif status < 400 and self.method in ("GET", "HEAD", "OPTIONS"):

@@ -13,6 +13,7 @@ from workflow_engine.api.admission import Admission
 from workflow_engine.api.audit_log import AuditLog
 from workflow_engine.api.authentication import Authentication
 from workflow_engine.api.definitions import DefinitionReader
+from workflow_engine.api.following import Following
 from workflow_engine.api.health import Health
 from workflow_engine.api.known_names import KnownNames
 from workflow_engine.api.reloading import Reloader
@@ -49,7 +50,8 @@ class Services:
     admission: Admission
     authentication: Authentication
     audit_log: AuditLog
-    streams: set[object] = field(default_factory=set)  # of events, that are open
+    following: Following
+    streams: set[object] = field(default_factory=set)  # that are open
 
 
 @asynccontextmanager
@@ -79,6 +81,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
         admission,
         Authentication(settings, store.api_keys),
         AuditLog(Audit(audit_pool)),
+        Following(store),
     )
     metrics.build_info.info({"version": VERSION})
     app.state.services = services
@@ -88,6 +91,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
         yield
     finally:
         await end_tasks(*beside)
+        await services.following.close()
         await services.operations.close()
         await services.waiting.close()
         await services.starter.close()

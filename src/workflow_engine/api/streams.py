@@ -1,12 +1,13 @@
-"""Server-sent events: how a stream is written, that it stays open, and that it ends with its server.
+"""Answers that go on: how many there may be, that they stay open and end with their server. Server-sent events.
 
-Who reads one is expected to come back when it breaks, to whichever engine, with the last id that it has seen.
+Who reads events is expected to come back when they break off, to whichever engine, with the last id that it has seen.
 """
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
 
@@ -18,15 +19,17 @@ from workflow_engine.api.answers import dump
 from workflow_engine.api.services import services
 from workflow_engine.background import end_tasks
 from workflow_engine.errors import Overloaded
+from workflow_engine.observability import metrics
 
 MEDIA_TYPE = "text/event-stream"
 ON_SHUTDOWN = "on_shutdown"
 """Under this name the state of a request has what `protocol` calls when the server is to stop."""
+IS_STREAM = "is_stream"
+"""Under this name the scope of a request says that its answer goes on for as long as somebody reads it."""
 
 _HEARTBEAT_SECONDS = 15.0
 _BUSY_SECONDS = 5
 _AGAIN_MILLISECONDS = 1000  # when to come back after the stream broke
-_HEARTBEAT = b":\n\n"
 _HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}  # nginx would hold back what is small
 
 
@@ -45,10 +48,26 @@ class Event:
 
 
 def event_stream(request: Request, events: AsyncGenerator[list[Event], None]) -> StreamingResponse:
-    """An answer that goes on until `events` end, nobody reads them any more, or the server stops.
+    """Server-sent events, until there are no more, nobody reads them any more, or the server stops.
 
     Args:
         events: Some at a time, what there is; they are closed in the end.
+
+    Raises:
+        Overloaded: As of `open_stream`.
+    """
+    return open_stream(request, _encoded(events), MEDIA_TYPE, heartbeat=b":\n\n")
+
+
+def open_stream(
+    request: Request, chunks: AsyncGenerator[bytes, None], media_type: str, *, heartbeat: bytes, farewell: bytes = b""
+) -> StreamingResponse:
+    """An answer that goes on until `chunks` end, nobody reads them any more, or the server stops.
+
+    Args:
+        chunks: What is sent, as it comes; they are closed in the end.
+        heartbeat: Sent when there was nothing to send for a while: something without a meaning.
+        farewell: Sent when the server stops.
 
     Raises:
         Overloaded: As many are open as may be: half of all requests, so that who only looks keeps nobody from working.
@@ -59,48 +78,61 @@ def event_stream(request: Request, events: AsyncGenerator[list[Event], None]) ->
         raise Overloaded(f"This engine has {most:,} streams open, and no more may be.", retry_after=_BUSY_SECONDS)
     stopping = asyncio.Event()
     request.scope.setdefault("state", {})[ON_SHUTDOWN] = stopping.set
-    return _Stream(_written(events, stopping), open_)
+    request.scope[IS_STREAM] = True
+    return _Stream(_kept_open(chunks, stopping, heartbeat, farewell), media_type, open_)
+
+
+async def _encoded(events: AsyncGenerator[list[Event], None]) -> AsyncGenerator[bytes, None]:
+    yield b"retry: %d\n\n" % _AGAIN_MILLISECONDS
+    async with aclosing(events):
+        async for some in events:
+            yield b"".join(b"%b\n" % event.encoded() for event in some)
 
 
 class _Stream(StreamingResponse):
     """An answer that counts as open for as long as it is given."""
 
-    def __init__(self, written: AsyncGenerator[bytes, None], open_: set[object]) -> None:
-        super().__init__(written, headers=_HEADERS, media_type=MEDIA_TYPE)
+    def __init__(self, written: AsyncGenerator[bytes, None], media_type: str, open_: set[object]) -> None:
+        super().__init__(written, headers={**_HEADERS, "Content-Type": f"{media_type}; charset=utf-8"})
         self._written = written
         self._open = open_
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         self._open.add(self)
+        metrics.open_streams.inc()
         try:
             await super().__call__(scope, receive, send)
         finally:
+            metrics.open_streams.dec()
             self._open.discard(self)
             await self._written.aclose()
 
 
-async def _written(events: AsyncGenerator[list[Event], None], stopping: asyncio.Event) -> AsyncGenerator[bytes, None]:
-    yield b"retry: %d\n\n" % _AGAIN_MILLISECONDS
+async def _kept_open(
+    chunks: AsyncGenerator[bytes, None], stopping: asyncio.Event, heartbeat: bytes, farewell: bytes
+) -> AsyncGenerator[bytes, None]:
     stopped = asyncio.create_task(stopping.wait())
     next_ = None
     try:
         while True:
-            next_ = next_ or asyncio.create_task(_next(events))
+            next_ = next_ or asyncio.create_task(_next(chunks))
             await asyncio.wait((next_, stopped), timeout=_HEARTBEAT_SECONDS, return_when=asyncio.FIRST_COMPLETED)
             if stopped.done():
+                if farewell:
+                    yield farewell
                 return
             if not next_.done():
-                yield _HEARTBEAT
+                yield heartbeat
                 continue
-            some, next_ = next_.result(), None
-            if some is None:
+            chunk, next_ = next_.result(), None
+            if chunk is None:
                 return
-            if some:
-                yield b"".join(b"%b\n" % event.encoded() for event in some)
+            if chunk:
+                yield chunk
     finally:
         await end_tasks(stopped, *([next_] if next_ else []))
-        await events.aclose()
+        await chunks.aclose()
 
 
-async def _next(events: AsyncGenerator[list[Event], None]) -> list[Event] | None:
-    return await anext(events, None)
+async def _next(chunks: AsyncGenerator[bytes, None]) -> bytes | None:
+    return await anext(chunks, None)

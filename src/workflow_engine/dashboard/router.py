@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import AsyncGenerator, Callable
+from contextlib import aclosing
 from importlib import resources
 
 from fastapi import APIRouter, Request, Response
@@ -13,8 +14,7 @@ from workflow_engine.access import Scope, declares
 from workflow_engine.api import parameters
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.services import services
-from workflow_engine.api.streams import event_stream
-from workflow_engine.dashboard.changes import Changes
+from workflow_engine.api.streams import Event, event_stream
 from workflow_engine.dashboard.page import Page, Rendering
 from workflow_engine.dashboard.pages import PAGES
 from workflow_engine.errors import NotFound
@@ -35,7 +35,6 @@ def dashboard_router(*, needs_keys: bool) -> APIRouter:
     files = {file.name: file.read_bytes() for file in resources.files(__package__).joinpath("static").iterdir()}
     # One for all of them, as a folder: so a module gets those it imports as they were together with it.
     stamp = hashlib.sha256(b"".join(name.encode() + files[name] for name in sorted(files))).hexdigest()[:12]
-    following = Changes()
     rendering = Rendering(PAGES, f"/admin/static/{stamp}/", needs_keys=needs_keys)
 
     @router.get("/", openapi_extra=_OPEN)
@@ -53,7 +52,7 @@ def dashboard_router(*, needs_keys: bool) -> APIRouter:
     @router.get("/admin/changes", openapi_extra=declares(Scope.ENGINE_READ))
     async def changes(request: Request) -> Response:
         known = read_parameters(request, [parameters.AFTER])["after"] or 0
-        return event_stream(request, following.follow(services(request).store, known))
+        return event_stream(request, _hints(services(request).following.everything(known)))
 
     for page in PAGES:
         router.add_api_route(page.path, _route(rendering, page), methods=["GET"], openapi_extra=declares(page.scope))
@@ -67,6 +66,13 @@ def dashboard_router(*, needs_keys: bool) -> APIRouter:
         )
 
     return router
+
+
+async def _hints(changes: AsyncGenerator[int, None]) -> AsyncGenerator[list[Event], None]:
+    """That something has happened, and no more: a page then looks again, and now and then without a hint, too."""
+    async with aclosing(changes):
+        async for number in changes:
+            yield [Event(number)]
 
 
 def _route(rendering: Rendering, page: Page) -> Callable[[Request], object]:

@@ -84,7 +84,7 @@ def timeline(attempts: Iterable[Attempt], begun: datetime, ended: datetime) -> T
         row.bars.append(bar(kind, attempt.started_at, max(end, attempt.started_at), said))
         row.ran += (end - attempt.started_at).total_seconds()
         row.waited += (attempt.started_at - pending).total_seconds()
-        row.tries += 1
+        row.tries = attempt.attempt
         last[attempt.task_id] = end
     return Timeline([*rows.values()], _ticks(whole))
 

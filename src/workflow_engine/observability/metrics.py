@@ -48,13 +48,16 @@ spans_made, spans_sent, spans_failed = (_spans.labels(result) for result in ("ma
 
 http_request_duration = Histogram(
     "http_request_duration_seconds",
-    "Duration of requests, by the template of their path",
+    "Duration of requests, by the template of their path; of streams until they begin",
     ["route", "method", "status"],
     buckets=(0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30),
     registry=ENGINE,
 )
 
 requests_in_flight = Gauge("http_requests_in_flight", "Requests that are being answered", registry=ENGINE)
+open_streams = Gauge(
+    "http_streams_open", "Answers that go on: events and logs that are followed, pages that are open", registry=ENGINE
+)
 refused_requests = Counter(
     "workflow_requests_refused_total",
     "Requests refused for who or what sent them, by reason: of the key, or the code of the problem",

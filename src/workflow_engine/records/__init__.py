@@ -36,10 +36,12 @@ from workflow_engine.records.schedules import (
 )
 from workflow_engine.records.tasks import (
     Attempt,
+    EndOfEvents,
     GraphNode,
     LogEvent,
     Reason,
     SlowAttempt,
+    Standing,
     Task,
 )
 from workflow_engine.records.turns import (
@@ -82,6 +84,7 @@ __all__ = [
     "DefinitionVersion",
     "Delivery",
     "DueSchedule",
+    "EndOfEvents",
     "EngineState",
     "EventCounts",
     "Gauges",
@@ -107,6 +110,7 @@ __all__ = [
     "SentSignal",
     "Signal",
     "SlowAttempt",
+    "Standing",
     "StartedWorkflow",
     "Task",
     "TaskType",

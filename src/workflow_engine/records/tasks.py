@@ -135,3 +135,19 @@ class SlowAttempt:
     worker: str | None
     timeout: float | None
     timeout_from: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class EndOfEvents:
+    """The number of the newest event, and the transactions that may still bring earlier ones."""
+
+    top: int
+    open: frozenset[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """How far a workflow is: its status, and the number of its last event."""
+
+    status: str
+    seq: int

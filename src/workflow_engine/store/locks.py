@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -11,6 +11,9 @@ from workflow_engine.errors import WorkflowNotFound
 from workflow_engine.records import Deadlock, LockInUse, LockPlace, LockWait, ReleasedLocks
 from workflow_engine.store.cycles import find_cycles
 from workflow_engine.store.pool import Pool, as_uuid
+
+MOST = 1000
+"""Locks and limits of one page."""
 
 
 class Locks:
@@ -60,11 +63,27 @@ class Locks:
         )
         return broken
 
-    # Last, since `list` in annotations would mean this one.
-    async def list(self) -> list[LockInUse]:
-        """All locks and limits that somebody holds or waits for, by key; at most 100 holders and waiters of each."""
+    async def of_workflow(self, workflow_id: UUID) -> Sequence[LockInUse]:
+        """Those that one workflow holds or waits for."""
+        return await self._read(_OF_WORKFLOW, {"workflow": workflow_id})
+
+    # Its annotation is a sequence, since `list` in it would mean this one.
+    async def list(self, *, after: str = "lock:", limit: int = MOST) -> Sequence[LockInUse]:
+        """What somebody holds or waits for, locks first, by key; at most 100 holders and waiters of each.
+
+        Args:
+            after: `kind:key` of the one before.
+            limit: At most so many.
+        """
+        kind, _, key = after.partition(":")
+        return await self._read(_ALL, {"kind": kind, "key": key, "limit": limit})
+
+    async def _read(self, those: str, values: Mapping[str, Any]) -> Sequence[LockInUse]:
         rows = await self._pool.value(
-            "select coalesce(jsonb_agg(to_jsonb(l) order by l.kind desc, l.key), '[]') from workflow.lock_list l",
+            "select coalesce(jsonb_agg(to_jsonb(l) order by l.kind desc, l.key), '[]')"
+            f" from ({those}) k cross join lateral ("
+            "  select l.* from workflow.lock_list l where l.kind = k.kind and l.key = k.key offset 0) l",
+            values,
             repeatable=True,
         )
         return [
@@ -79,6 +98,27 @@ class Locks:
             )
             for row in rows
         ]
+
+
+_ALL = """
+    (select 'lock' as kind, n.key from (
+        select h.key from workflow.holds h where h.kind = 'lock' and h.key > %(key)s
+        union all
+        select x.key from workflow.waits x where x.kind = 'lock' and x.woken_at is null and x.key > %(key)s) n
+     where %(kind)s = 'lock' group by n.key order by n.key limit %(limit)s)
+    union all
+    (select 'limit' as kind, n.key from (
+        select h.key from workflow.holds h where h.kind = 'limit' and (%(kind)s = 'lock' or h.key > %(key)s)
+        union all
+        select x.key from workflow.waits x
+        where x.kind = 'limit' and x.woken_at is null and (%(kind)s = 'lock' or x.key > %(key)s)) n
+     group by n.key order by n.key limit %(limit)s)
+    limit %(limit)s
+"""
+_OF_WORKFLOW = (
+    "select h.kind, h.key from workflow.holds h where h.workflow_id = %(workflow)s union"
+    " select x.kind, x.key from workflow.waits x where x.workflow_id = %(workflow)s and x.woken_at is null"
+)
 
 
 def _place(place: dict[str, Any]) -> LockPlace:

@@ -1,7 +1,8 @@
 """Brings a database to the present schema: the queue's tables, the migrations, then functions, views and comments.
 
 Migrations run once and are never edited; the rest is the current text, applied again when any of it changed.
-Everything happens in one transaction under an advisory lock, so that engines starting together do it once.
+Everything happens in one transaction under an advisory lock, so that engines starting together do it once. Then, while
+everybody works, come the partitions of the next days and the indexes that are missing on large tables.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from psycopg import sql
 from psycopg.rows import tuple_row
 
 _ADVISORY_LOCK = 0x776F726B666C6F77  # "workflow"
+_BUILD_LOCK = 0x776F726B696E6478  # "workindx"
 CURRENT = "functions and views"
 """The name under which the current text of both is known."""
 
@@ -68,7 +70,7 @@ def migrate(connection: psycopg.Connection, schema: str, migrations: Iterable[tu
         applied += _ensure_step_role(connection)
         _renew_access(connection, changed=bool(applied))
     _make_partitions(connection)
-    return applied
+    return applied + _build_indexes(connection)
 
 
 def not_applied(connection: psycopg.Connection[Any]) -> list[str]:
@@ -119,6 +121,42 @@ def _make_partitions(connection: psycopg.Connection) -> None:
         answer = connection.execute("select workflow.keep_partitions()").fetchone()
         if not answer or not (answer[0]["made"] or answer[0]["drained"]):
             return
+
+
+_VALID = (
+    "select i.indisvalid from pg_index i join pg_class c on c.oid = i.indexrelid"
+    " where c.relnamespace = 'workflow'::regnamespace and c.relname = %s"
+)
+
+
+def _build_indexes(connection: psycopg.Connection) -> list[str]:
+    """The indexes of `indexes/` that are not there: each takes as long as its table is large, and keeps nobody waiting.
+
+    One that a process left half built is made anew. Returns what was built.
+    """
+
+    def is_valid(name: str) -> bool | None:
+        row = connection.execute(_VALID, [name]).fetchone()
+        return bool(row[0]) if row else None
+
+    built = []
+    for path in sorted((sql_directory() / "indexes").glob("*.sql")):
+        name = path.stem
+        while not is_valid(name):
+            # Not waited for in Postgres: who builds waits for all statements that run, also for one that waits for him.
+            if connection.execute("select pg_try_advisory_lock(%s)", [_BUILD_LOCK]).fetchone() != (True,):
+                time.sleep(random.uniform(0.2, 1))  # noqa: S311
+                continue
+            connection.execute("set statement_timeout = 0")
+            try:
+                if is_valid(name) is False:
+                    connection.execute(sql.SQL("drop index concurrently workflow.{}").format(sql.Identifier(name)))
+                connection.execute(path.read_bytes())
+                built.append(f"index {name}")
+            finally:
+                connection.execute("select pg_advisory_unlock(%s)", [_BUILD_LOCK])
+                connection.execute("reset statement_timeout")
+    return built
 
 
 def _apply(connection: psycopg.Connection, name: str, text: str) -> None:

@@ -1,4 +1,4 @@
-"""All of Postgres behind one object: `store.workflows.cancel(...)`."""
+"""All of Postgres behind one object: `store.control.cancel(...)`."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from workflow_engine.records import Gauges, QueueGauges, WorkflowGauges
 from workflow_engine.store.api_keys import ApiKeys
 from workflow_engine.store.approvals import Approvals
 from workflow_engine.store.audit import Audit
+from workflow_engine.store.control import Control
 from workflow_engine.store.definitions import Definitions
 from workflow_engine.store.engine import Engine
+from workflow_engine.store.history import History
 from workflow_engine.store.locks import Locks
 from workflow_engine.store.maintenance import Maintenance
 from workflow_engine.store.mirrored import Mirrored
@@ -39,7 +41,9 @@ class Store:
         self.engine = Engine(pool)
         self.workflows = Workflows(pool)
         self.search = WorkflowSearch(pool)
+        self.control = Control(pool)
         self.tasks = Tasks(pool)
+        self.history = History(pool)
         self.overview = Overview(pool)
         self.reruns = Reruns(pool)
         self.orphans = Orphans(pool)

@@ -1,21 +1,15 @@
-"""Workflows: start, read, cancel, retry."""
+"""Workflows: start them, find them, look into one."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import datetime
-from typing import Any
+from collections.abc import Sequence
 from uuid import UUID
 
 import orjson
-from psycopg.types.json import Jsonb
 
 from workflow_engine.errors import IdempotencyKeyReused, WorkflowNotFound
 from workflow_engine.records import (
-    Attempt,
     GraphNode,
-    LogEvent,
-    PausedWorkflow,
     Reason,
     StartedWorkflow,
     Task,
@@ -58,21 +52,6 @@ GRAPH = (
     " left join lateral (select d.kind, d.parent_step from workflow.definition_scopes d"
     "                    where d.version_id = t.version_id and d.scope = s.scope offset 0) d on true"
     " order by t.step_index"
-)
-ATTEMPTS = (
-    "select t.id as task_id, s.id as step, workflow.path_of(t.id, t.step_index, s.id, s.scope, s.body) as path,"
-    " s.type, a.attempt, a.outcome, k.name as worker,"
-    " a.pending_since, a.started_at, a.ended_at, a.error, s.queue,"
-    " (select w.traceparent from workflow.workflows w where w.id = %(id)s) as traceparent"
-    " from ("
-    "  select id, version_id, step_index from workflow.tasks where workflow_id = %(id)s{tasks} union all"
-    "  select id, version_id, step_index from workflow.replaced_tasks where workflow_id = %(id)s{tasks}) t"
-    " cross join lateral (select s.id, s.type, s.queue, s.scope, s.body from workflow.definition_steps s"
-    "                     where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s"
-    " cross join lateral (select a.* from workflow.attempts a"
-    "                     where a.workflow_id = %(id)s and a.task_id = t.id offset 0) a"
-    " left join workflow.workers k on k.id = a.worker_id"
-    " order by a.started_at, t.id, a.attempt"
 )
 
 ENDED_CHANNEL = "workflow_ended"
@@ -165,10 +144,10 @@ class Workflows:
             f"select {_COLUMNS}, case when finished_at is null then workflow.pending_reason(id) end as pending_reason,"
             " workflow.budget_usage(id) as budget"
             " from workflow.workflow_list where id = %s",
-            [self._id(workflow_id)],
+            [workflow_key(workflow_id)],
         )
         if not found:
-            raise _not_found(workflow_id)
+            raise workflow_not_found(workflow_id)
         return found[0]
 
     async def running(self, *, waiting: bool = False) -> list[WorkflowSummary]:
@@ -205,10 +184,10 @@ class Workflows:
             Task,
             f"select {TASK_COLUMNS} from workflow.task_list"
             " where workflow_id = %s and id > %s and not replaced order by id limit %s",
-            [self._id(workflow_id), after, limit],
+            [workflow_key(workflow_id), after, limit],
         )
         if not tasks and after < 0:
-            raise _not_found(workflow_id)
+            raise workflow_not_found(workflow_id)
         return tasks
 
     async def graph(self, workflow_id: str) -> list[GraphNode]:
@@ -217,9 +196,9 @@ class Workflows:
         Raises:
             WorkflowNotFound: There is no such workflow.
         """
-        nodes = await self._pool.rows(GraphNode, GRAPH, [self._id(workflow_id)])
+        nodes = await self._pool.rows(GraphNode, GRAPH, [workflow_key(workflow_id)])
         if not nodes:
-            raise _not_found(workflow_id)
+            raise workflow_not_found(workflow_id)
         return nodes
 
     async def why(self, workflow_id: str, *, after: int = -1, limit: int = 1000) -> list[Reason]:
@@ -229,166 +208,26 @@ class Workflows:
             WorkflowNotFound: There is no such workflow.
         """
         reasons = await self._pool.rows(
-            Reason, "select * from workflow.explain(%s, %s, %s)", [self._id(workflow_id), after, limit]
+            Reason, "select * from workflow.explain(%s, %s, %s)", [workflow_key(workflow_id), after, limit]
         )
         if not reasons and after < 0:
             await self.get(workflow_id)
         return reasons
 
-    async def attempts(self, workflow_id: str, *, tasks: Sequence[int] | None = None) -> list[Attempt]:
-        """Every attempt of a workflow's tasks in the order they started, running ones included, and those under earlier
-        versions of its definition.
 
-        Args:
-            tasks: Only of these.
+def workflow_key(workflow_id: str) -> UUID:
+    """The id of a workflow as Postgres knows it.
 
-        Raises:
-            WorkflowNotFound: There is no such workflow.
-        """
-        query = ATTEMPTS.format(tasks="" if tasks is None else " and id = any(%(tasks)s)")
-        attempts = await self._pool.rows(Attempt, query, {"id": self._id(workflow_id), "tasks": list(tasks or ())})
-        if not attempts:
-            await self.get(workflow_id)
-        return attempts
-
-    async def log(self, workflow_id: str, *, after: int = 0, limit: int = 1000, newest: bool = False) -> list[LogEvent]:
-        """What happened to a workflow, from after the event `after`, in causal order.
-
-        Args:
-            limit: At most so many.
-            newest: The last of them, not the first.
-
-        Raises:
-            WorkflowNotFound: There is no such workflow.
-        """
-        events = await self._pool.rows(
-            LogEvent,
-            "select seq, at, type, task_id, attempt, step, step_type, worker, outcome, seconds, data, lines"
-            " from workflow.workflow_log where workflow_id = %s and seq > %s"
-            f" order by seq {'desc' if newest else ''} limit %s",
-            [self._id(workflow_id), after, limit],
-        )
-        if newest:
-            events.reverse()
-        if not events and after <= 0:
-            await self.get(workflow_id)
-        return events
-
-    async def last_event(self, workflow_id: str) -> int:
-        """The `seq` of the last event of a workflow; 0 when there is none."""
-        last: int = await self._pool.value(
-            "select coalesce(max(seq), 0) from workflow.events where workflow_id = %s",
-            [self._id(workflow_id)],
-            repeatable=True,
-        )
-        return last
-
-    async def cancel(self, workflow_id: str, *, reason: str | None = None) -> tuple[str, str, str | None]:
-        """End a workflow now. One that has handlers, or something to undo, has its ending first.
-
-        Returns:
-            Its status before, where `cancelled` says that nothing was left to do; its status now; and during an ending
-            the status that it is going to have.
-
-        Raises:
-            WorkflowNotFound: There is no such workflow.
-            InvalidTransition: It has succeeded or failed.
-        """
-        id_ = self._id(workflow_id)
-        before: str = await self._pool.value("select workflow.cancel(%s, %s)", [id_, reason], repeatable=True)
-        status, ending = await self._pool.value(
-            "select jsonb_build_array(status, ending) from workflow.workflows where id = %s", [id_], repeatable=True
-        )
-        return before, status, ending
-
-    async def retry(self, workflow_id: str, *, force: bool = False) -> int:
-        """Run again what failed, or wake a pending workflow.
-
-        Returns:
-            How many tasks were reopened or given a job.
-
-        Raises:
-            WorkflowNotFound: There is no such workflow.
-            InvalidTransition: It runs, has succeeded, or was cancelled and `force` is false.
-        """
-        count: int = await self._pool.value("select workflow.retry(%s, %s)", [self._id(workflow_id), force])
-        return count
-
-    async def pin(self, workflow_id: str, version: int) -> None:
-        """Pin a workflow to a version: a pending one goes on with it at once, others when a retry starts them again.
-
-        Raises:
-            WorkflowNotFound: There is no such workflow.
-            DefinitionNotFound: There is no such version.
-            InvalidTransition: It has succeeded.
-        """
-        await self._pool.value("select workflow.pin(%s, %s)", [self._id(workflow_id), version], repeatable=True)
-
-    async def unpin(self, workflow_id: str) -> None:
-        """Take a pin back: a pending workflow goes on with the version it was started with.
-
-        Raises:
-            WorkflowNotFound: There is no such workflow.
-            InvalidTransition: It has succeeded.
-        """
-        await self._pool.value("select workflow.unpin(%s)", [self._id(workflow_id)], repeatable=True)
-
-    async def pause(self, workflow_id: str) -> PausedWorkflow:
-        """Claim nothing more of a workflow until it is resumed; what runs may end.
-
-        Raises:
-            WorkflowNotFound: There is no such workflow.
-            InvalidTransition: It has ended.
-        """
-        return _paused(
-            await self._pool.value("select workflow.pause_workflow(%s)", [self._id(workflow_id)], repeatable=True)
-        )
-
-    async def set_budget(self, workflow_id: str, bounds: Mapping[str, Any], on_exceeded: str | None) -> dict[str, Any]:
-        """Give a workflow other bounds; one that its budget had paused goes on if it is not used up any more.
-
-        Args:
-            bounds: `tokens`, `cost_usd` and `steps` with `soft` and `hard`; those that are named are replaced.
-            on_exceeded: What a hard bound does; None = as before.
-
-        Returns:
-            The bounds with what is used up of them.
-
-        Raises:
-            WorkflowNotFound: There is no such workflow.
-        """
-        usage: dict[str, Any] = await self._pool.value(
-            "select workflow.set_budget(%s, %s, %s)",
-            [self._id(workflow_id), Jsonb(bounds), on_exceeded],
-            repeatable=True,
-        )
-        return usage
-
-    async def resume(self, workflow_id: str) -> PausedWorkflow:
-        """Let a paused workflow go on.
-
-        Raises:
-            WorkflowNotFound: There is no such workflow.
-            InvalidTransition: It has ended.
-        """
-        return _paused(
-            await self._pool.value("select workflow.resume_workflow(%s)", [self._id(workflow_id)], repeatable=True)
-        )
-
-    @staticmethod
-    def _id(workflow_id: str) -> UUID:
-        found = as_uuid(workflow_id)
-        if found is None:
-            raise _not_found(workflow_id)
-        return found
+    Raises:
+        WorkflowNotFound: It is none, so that there is no such workflow.
+    """
+    found = as_uuid(workflow_id)
+    if found is None:
+        raise workflow_not_found(workflow_id)
+    return found
 
 
-def _paused(answer: dict[str, Any]) -> PausedWorkflow:
-    since = answer["paused_at"]
-    return PausedWorkflow(UUID(answer["id"]), answer["status"], datetime.fromisoformat(since) if since else None)
-
-
-def _not_found(workflow_id: str) -> WorkflowNotFound:
+def workflow_not_found(workflow_id: str) -> WorkflowNotFound:
     hint = "GET /api/v1/workflows lists recent ones."
     if workflow_id.strip("{}") in {"workflow_id", "id"}:
         hint = f"This looks like the placeholder; put a real id here. {hint}"

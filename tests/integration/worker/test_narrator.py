@@ -77,7 +77,7 @@ async def test_an_attempt_that_no_worker_can_speak_of_is_told_in_tasks_log_too(
             return (await engine.store.workflows.tasks(workflow))[0].status == "running"
 
         await eventually_async(runs)
-        await engine.store.workflows.cancel(workflow, reason="not needed")
+        await engine.store.control.cancel(workflow, reason="not needed")
         await narrator.sweep_once()
     assert "task cancelled" in told(logs, workflow)
     line = next(line for line in (logs / "tasks.log").read_text().splitlines() if "task cancelled" in line)

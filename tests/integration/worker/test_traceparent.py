@@ -98,5 +98,5 @@ async def test_lines_of_workers_and_engines_name_the_trace(
         assert len([line for line in lines if re.search(f'trace_id"?[=:]"?{TRACE}', line)]) == len(lines) == wanted
         if file != "app.log":
             assert all(SPAN in line for line in lines)
-    lines = await store.workflows.log(workflow)
+    lines = await store.history.log(workflow)
     assert "trace_id" not in str(lines), "what is known of the whole attempt is not repeated in what is stored"

@@ -139,7 +139,7 @@ async def test_a_workflow_is_a_span_of_its_callers_trace_with_a_child_for_each_a
              for span in collected(collector, trace_id, 3)}  # fmt: skip
 
     root, a, b = found["flow"], found["a"], found["b"]
-    ids = by_step(await store.workflows.attempts(workflow))
+    ids = by_step(await store.history.attempts(workflow))
     assert (root.parent_id, root.span_id) == (SPAN, names.root_span_id(workflow))
     assert (root.kind, root.status, root.attributes["workflow.status"]) == ("INTERNAL", "OK", "succeeded")
     assert [(span.parent_id, span.span_id) for span in (a, b)] == [
@@ -179,7 +179,7 @@ async def test_each_attempt_of_a_task_is_a_span_that_links_to_the_one_before(
 
     first, second = (span for span in collected(collector, trace_id, 3) if span.name == "process flaky")
 
-    ids = by_step(await store.workflows.attempts(workflow))
+    ids = by_step(await store.history.attempts(workflow))
     assert (first.span_id, second.span_id) == (ids["a", 1], ids["a", 2])
     assert (first.status, first.message, first.attributes["error.type"]) == ("ERROR", "Not yet.", "user.again")
     assert first.events == [("exception", {"exception.type": "user.again", "exception.message": "Not yet."})]
@@ -317,12 +317,12 @@ async def test_an_attempt_that_nobody_came_back_from_is_written_by_the_leader(
             return (await store.workflows.tasks(workflow))[0].status == "running"
 
         await eventually_async(runs)
-        await store.workflows.cancel(workflow, reason="not needed")
+        await store.control.cancel(workflow, reason="not needed")
         await leader.sweep_once()
 
     root, attempt = sorted(collected(collector, workflow.replace("-", ""), 2), key=lambda span: span.parent_id or "")
 
-    ids = by_step(await store.workflows.attempts(workflow))
+    ids = by_step(await store.history.attempts(workflow))
     assert (root.name, root.status, root.attributes["workflow.status"]) == ("cancelled", "UNSET", "cancelled")
     assert (attempt.name, attempt.kind, attempt.span_id) == ("process hang", "CONSUMER", ids["a", 1])
     assert attempt.parent_id == root.span_id

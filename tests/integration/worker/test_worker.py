@@ -73,7 +73,7 @@ async def test_a_failing_attempt_is_tried_again_and_its_history_kept(engine: Eng
     async with start_worker({"flaky": flaky}):
         workflow = await engine.ended(await engine.start(document))
     assert workflow.output == {"a": 3}
-    attempts = await engine.store.workflows.attempts(str(workflow.id))
+    attempts = await engine.store.history.attempts(str(workflow.id))
     assert [attempt.outcome for attempt in attempts] == ["retried", "retried", "succeeded"]
     assert attempts[0].error is not None
     assert attempts[0].error["type"] == "http.503"
@@ -161,7 +161,7 @@ async def test_cancelling_a_workflow_stops_its_running_handler_at_once(
     async with start_worker({"long": long}):
         workflow_id = await engine.start(chain({"id": "a", "type": "long"}))
         await asyncio.wait_for(started.wait(), 10)
-        await engine.store.workflows.cancel(workflow_id)
+        await engine.store.control.cancel(workflow_id)
         await asyncio.wait_for(stopped.wait(), 5)  # well before the next heartbeat
     assert (await engine.store.workflows.get(workflow_id)).status == "cancelled"
 
@@ -183,7 +183,7 @@ async def test_a_draining_worker_hands_its_tasks_back_without_spending_a_try(
         await asyncio.wait_for(started.wait(), 10)
     (task,) = await engine.store.workflows.tasks(workflow_id)
     assert task.status == "pending"
-    assert [attempt.outcome for attempt in await engine.store.workflows.attempts(workflow_id)] == ["released"]
+    assert [attempt.outcome for attempt in await engine.store.history.attempts(workflow_id)] == ["released"]
 
     async with start_worker({"work": nothing}):
         assert (await engine.ended(workflow_id)).status == "succeeded"
@@ -345,7 +345,7 @@ async def test_tries_are_taken_in_order_of_precedence(
         if says != "handler":
             await engine.store.task_types.update("fail_often", {"max_attempts": 2})
         workflow = await engine.ended(await engine.start(document))
-    attempts = await engine.store.workflows.attempts(str(workflow.id))
+    attempts = await engine.store.history.attempts(str(workflow.id))
     assert (workflow.status, len(attempts)) == ("failed", tries)
 
 
@@ -425,14 +425,14 @@ async def test_what_a_handler_logs_is_stored_with_its_attempt(
         other = await engine.ended(await engine.start(chain({"id": "a", "type": "quiet"}, name="quiet")))
     kept = {
         (event.attempt, event.type): [(line["message"], line["fields"]) for line in event.lines]
-        for event in await engine.store.workflows.log(str(workflow.id))
+        for event in await engine.store.history.log(str(workflow.id))
         if event.lines
     }
     assert kept == {
         (1, "task.retried"): [("begun", {"size": 3}), ("not \ufffd well", {"part": "second"})],
         (2, "task.succeeded"): [("begun", {"size": 3})],
     }
-    assert not any(event.lines for event in await engine.store.workflows.log(str(other.id)))
+    assert not any(event.lines for event in await engine.store.history.log(str(other.id)))
 
 
 async def test_maps_loops_and_children_are_the_workers_own_business(engine: Engine, start_worker: StartWorker) -> None:

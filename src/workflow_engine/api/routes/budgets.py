@@ -50,4 +50,4 @@ async def set_budget(request: Request, workflow_id: WorkflowId) -> Response:
         if getattr(budget, name) is not None
     }
     on_exceeded = budget.on_exceeded if "on_exceeded" in fields.values else None
-    return json_answer(request, await services(request).store.workflows.set_budget(workflow_id, bounds, on_exceeded))
+    return json_answer(request, await services(request).store.control.set_budget(workflow_id, bounds, on_exceeded))

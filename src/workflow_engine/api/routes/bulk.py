@@ -57,12 +57,12 @@ async def cancel(request: Request) -> Response:
     values = read_parameters(request, [*_CANCEL, parameters.PRETTY])
     fields = await read_fields(request, ("ids", "reason"), limit=services(request).settings.max_payload_bytes)
     reason = fields.text("reason", longest=_MAX_REASON)
-    store = services(request).store.workflows
+    control = services(request).store.control
 
     async def act(workflow: WorkflowSummary) -> Mapping[str, Any]:
         if workflow.ending is not None:  # a second cancel would cut its ending short
             return {"outcome": "unchanged"}
-        before, _, _ = await store.cancel(str(workflow.id), reason=reason)
+        before, _, _ = await control.cancel(str(workflow.id), reason=reason)
         return {"outcome": "unchanged" if before == WorkflowStatus.CANCELLED else "done"}
 
     def would(status: str) -> str:
@@ -88,11 +88,11 @@ async def retry(request: Request) -> Response:
     `POST /workflows/{workflow_id}/retry`; one that cannot be retried stops none of the others."""
     values = read_parameters(request, [*_RETRY, parameters.PRETTY])
     fields = await read_fields(request, ("ids",), limit=services(request).settings.max_payload_bytes)
-    store = services(request).store.workflows
+    control = services(request).store.control
     retryable = {"failed", "pending", *(("cancelled",) if values["force"] else ())}
 
     async def act(workflow: WorkflowSummary) -> Mapping[str, Any]:
-        return {"outcome": "done", "tasks": await store.retry(str(workflow.id), force=values["force"])}
+        return {"outcome": "done", "tasks": await control.retry(str(workflow.id), force=values["force"])}
 
     def would(status: str) -> str:
         return "done" if status in retryable else "refused"

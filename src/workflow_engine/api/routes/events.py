@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from uuid import UUID
 
 from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas
 from workflow_engine.api.answers import API
-from workflow_engine.api.log_lines import log_lines, read_log
+from workflow_engine.api.following import Told
+from workflow_engine.api.log_lines import log_lines
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
@@ -20,9 +19,6 @@ from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
 from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.api.streams import MEDIA_TYPE, Event, event_stream
-from workflow_engine.errors import StoreUnavailable, WorkflowNotFound
-from workflow_engine.records import LogEvent
-from workflow_engine.store.workflows import Workflows
 
 _LAST = "Last-Event-ID"
 _LAST_HEADER = {
@@ -33,8 +29,6 @@ _LAST_HEADER = {
     "description": "Only events after this one. Browsers send it by themselves when they come back.",
     "example": 4711,
 }
-_LOOK_SECONDS = 0.5
-_AWAY_SECONDS = 2.0  # between two looks while Postgres does not answer
 
 router = routes_under(f"{API}/workflows")
 
@@ -62,13 +56,10 @@ router = routes_under(f"{API}/workflows")
 async def follow_events(request: Request, workflow_id: WorkflowId) -> Response:
     """From the database, so that any engine can go on with it where another broke off: each event has its place as its
     `id`. What a handler logged comes with the event that ended its attempt. The last one is named `end` and has the
-    `status` of the workflow: whoever gets it need not come back."""
+    `status` of the workflow, `deleted` if it is gone: whoever gets it need not come back."""
     workflow_id = await read_workflow_id(request, workflow_id)
     after = _place(request, read_parameters(request, [parameters.AFTER, parameters.PRETTY])["after"])
-    workflows = services(request).store.workflows
-    if not await workflows.statuses([UUID(workflow_id)]):  # before the answer begins, which is before anything happens
-        raise WorkflowNotFound(f"There is no workflow {workflow_id}.")
-    return event_stream(request, _events(workflows, workflow_id, after))
+    return event_stream(request, _events(await services(request).following.workflow(workflow_id, after)))
 
 
 def _place(request: Request, given: int | None) -> int:
@@ -82,20 +73,9 @@ def _place(request: Request, given: int | None) -> int:
         raise invalid_parameter(_LAST, str(error)) from error
 
 
-async def _events(workflows: Workflows, workflow_id: str, after: int) -> AsyncGenerator[list[Event], None]:
-    status = None
-    while status is None:
-        try:
-            pages = read_log(workflows, workflow_id, after=after, follow=True, look_seconds=_LOOK_SECONDS)
-            async with aclosing(pages):
-                async for page in pages:
-                    after = page[-1].seq if page else after
-                    yield _encoded(page)
-            status = (await workflows.get(workflow_id)).status
-        except StoreUnavailable:  # who reads this would only come back and be refused
-            await asyncio.sleep(_AWAY_SECONDS)
-    yield [Event({"status": status}, name="end")]
-
-
-def _encoded(page: list[LogEvent]) -> list[Event]:
-    return [Event(line, event.seq) for event in page for line in log_lines([event])]
+async def _events(told: AsyncGenerator[Told, None]) -> AsyncGenerator[list[Event], None]:
+    async with aclosing(told):
+        async for some in told:
+            yield [Event(line, event.seq) for event in some.events for line in log_lines([event])]
+            if some.ended is not None:
+                yield [Event({"status": some.ended}, name="end")]

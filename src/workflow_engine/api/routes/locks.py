@@ -6,13 +6,15 @@ from fastapi import Request, Response
 
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
-from workflow_engine.api.answers import API, json_answer
+from workflow_engine.api.answers import API, json_answer, next_link
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
 from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.observability.logs import get_logger
+
+_PAGE = parameters.page(parameters.MAX_LIMIT, by_name=True)
 
 router = routes_under(API)
 
@@ -24,13 +26,18 @@ router = routes_under(API)
         summary="Locks and limits in use: who holds them and who waits",
         tag="locks",
         scope=Scope.WORKFLOWS_READ,
-        answers={200: Answer("All of them.", list[schemas.Lock], [examples.LOCK])},
+        parameters=_PAGE,
+        answers={200: Answer("One page.", list[schemas.Lock], [examples.LOCK], ("Link",))},
     ),
 )
 async def list_locks(request: Request) -> Response:
-    """Locks first, by key. Exact, from Postgres; the keys `workflow:lock:*` in Redis only show it."""
-    read_parameters(request, [parameters.PRETTY])
-    return json_answer(request, [views.lock(lock) for lock in await services(request).store.locks.list()])
+    """Locks first, by key. Exact, from Postgres; the keys `workflow:lock:*` in Redis only show it. Take the next
+    page from the header `Link`."""
+    values = read_parameters(request, [*_PAGE, parameters.PRETTY])
+    found = await services(request).store.locks.list(after=values["cursor"] or "lock:", limit=values["limit"] + 1)
+    shown = found[: values["limit"]]
+    headers = next_link(request, f"{shown[-1].kind}:{shown[-1].key}") if len(found) > len(shown) else None
+    return json_answer(request, [views.lock(lock) for lock in shown], headers=headers)
 
 
 @router.post(

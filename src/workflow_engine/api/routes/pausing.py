@@ -70,7 +70,7 @@ async def pause_workflow(request: Request, workflow_id: WorkflowId) -> Response:
     """Nothing more of it is begun until it is resumed; what runs may end. It can be cancelled."""
     workflow_id = await read_workflow_id(request, workflow_id)
     read_parameters(request, [parameters.PRETTY])
-    return json_answer(request, views.paused_workflow(await services(request).store.workflows.pause(workflow_id)))
+    return json_answer(request, views.paused_workflow(await services(request).store.control.pause(workflow_id)))
 
 
 @router.post(
@@ -88,4 +88,4 @@ async def resume_workflow(request: Request, workflow_id: WorkflowId) -> Response
     """Without effect on one that is not paused."""
     workflow_id = await read_workflow_id(request, workflow_id)
     read_parameters(request, [parameters.PRETTY])
-    return json_answer(request, views.paused_workflow(await services(request).store.workflows.resume(workflow_id)))
+    return json_answer(request, views.paused_workflow(await services(request).store.control.resume(workflow_id)))

@@ -45,8 +45,8 @@ async def get_trace(request: Request, workflow_id: WorkflowId) -> Response:
     """Waiting and running are told apart; attempts that run now are included."""
     workflow_id = await read_workflow_id(request, workflow_id)
     form = read_parameters(request, [_FORM, parameters.PRETTY])["format"]
-    workflows = services(request).store.workflows
-    attempts = await workflows.attempts(workflow_id)
+    store = services(request).store
+    attempts = await store.history.attempts(workflow_id)
     if form == "json":
         return json_answer(request, [views.span(attempt, workflow_id) for attempt in attempts])
-    return json_answer(request, _EXPORT[form](await workflows.get(workflow_id), attempts, datetime.now(UTC)))
+    return json_answer(request, _EXPORT[form](await store.workflows.get(workflow_id), attempts, datetime.now(UTC)))

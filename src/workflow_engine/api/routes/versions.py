@@ -69,7 +69,7 @@ async def pin(request: Request, workflow_id: Pinnable) -> Response:
     target = await store.definitions.resolve(found.name, version)
     schema = (await store.definitions.document(target.id)).get("input_schema")
     validate_input(schema if isinstance(schema, dict) else None, found.input, "/input")
-    await store.workflows.pin(str(workflow), version)
+    await store.control.pin(str(workflow), version)
     return await _pinned_workflow(request, workflow)
 
 
@@ -90,7 +90,7 @@ async def unpin(request: Request, workflow_id: Pinnable) -> Response:
     read_parameters(request, [parameters.PRETTY])
     if (workflow := as_uuid(workflow_id)) is None:
         return await _pin_definition(request, workflow_id, None)
-    await services(request).store.workflows.unpin(str(workflow))
+    await services(request).store.control.unpin(str(workflow))
     return await _pinned_workflow(request, workflow)
 
 

@@ -153,7 +153,7 @@ async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
     workflow_id = await read_workflow_id(request, workflow_id)
     read_parameters(request, [parameters.PRETTY])
     reason = await _read_reason(request)
-    before, status, ending = await services(request).store.workflows.cancel(workflow_id, reason=reason)
+    before, status, ending = await services(request).store.control.cancel(workflow_id, reason=reason)
     ended = {"id": workflow_id, "status": status, "ending": ending, "links": views.links(workflow_id)}
     return json_answer(request, ended, 200 if before == WorkflowStatus.CANCELLED else 202)
 
@@ -174,7 +174,7 @@ async def retry(request: Request, workflow_id: WorkflowId) -> Response:
     """What succeeded is kept. A workflow that was cancelled is run again only with `force`."""
     workflow_id = await read_workflow_id(request, workflow_id)
     force = read_parameters(request, [parameters.FORCE, parameters.PRETTY])["force"]
-    count = await services(request).store.workflows.retry(workflow_id, force=force)
+    count = await services(request).store.control.retry(workflow_id, force=force)
     reopened = {"id": workflow_id, "tasks": count, "links": views.links(workflow_id)}
     return json_answer(request, reopened, 202, {"Location": views.path_of(workflow_id)})
 

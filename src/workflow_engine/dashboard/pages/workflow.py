@@ -19,7 +19,7 @@ PATH = "/admin/workflows/{workflow_id}"
 
 async def read(visit: Visit) -> Mapping[str, Any]:
     workflow_id = str(visit.request.path_params["workflow_id"])
-    last = await visit.store.workflows.last_event(workflow_id)  # before all else: what comes later is told
+    last = await visit.store.history.last_event(workflow_id)  # before all else: what comes later is told
     workflow = await visit.store.workflows.get(workflow_id)
     tabs = [tab for tab in workflow_tabs.TABS if visit.may(tab.scope)]
     tab = next((tab for tab in tabs if tab.key == visit.asked("tab")), tabs[0])

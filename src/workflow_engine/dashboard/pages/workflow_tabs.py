@@ -24,16 +24,19 @@ from workflow_engine.dashboard.visit import Visit
 from workflow_engine.definition.drawing.picture import Box, Picture
 from workflow_engine.definition.drawing.svg import draw_in_page
 from workflow_engine.errors import InputInvalid
-from workflow_engine.records import LockInUse, LockPlace, Reason, Task, Workflow
+from workflow_engine.records import Attempt, LockPlace, Reason, Task, Workflow
 from workflow_engine.states import TaskStatus
 
 MOST_DRAWN = 300
 """Steps of a graph that is drawn; with more it is a list, by state."""
 
 _TASKS = 200  # of a page
+_ATTEMPTS = 2000  # of a page, but in any case so many of each task:
+_ATTEMPTS_OF_EACH = 10
+_ATTEMPTS_OF_ONE = 200
 _EVENTS = 300
 _REASONS = 200
-_DRAWN_AT_ONCE = 60  # steps up to which drawing keeps nobody waiting
+_AT_ONCE = 60  # steps up to which working out a graph keeps nobody waiting
 _FAILED_FIRST = ("failed", "running", "pending", "scheduled", "waiting", "blocked", "cancelled", "skipped", "succeeded")
 
 
@@ -46,15 +49,24 @@ class Tab:
 
 
 async def _graph(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
-    dag = Dag(f"{workflow.name} v{workflow.version}", await visit.store.workflows.graph(str(workflow.id)))
-    data, picture = dag.data(), dag.picture()
+    steps = await visit.store.workflows.graph(str(workflow.id))
     asked = visit.asked("step")
+
+    def work_out() -> tuple[dict[str, Any], Picture, str]:
+        dag = Dag(f"{workflow.name} v{workflow.version}", steps)
+        data, picture = dag.data(), dag.picture()
+        return data, picture, "" if len(picture.boxes) > MOST_DRAWN else draw_in_page(picture, link, asked)
+
+    def link(box: Box) -> str:
+        return visit.here(tab="graph", step=box.id)
+
+    small = len(steps) <= _AT_ONCE
+    data, picture, drawing = work_out() if small else await asyncio.to_thread(work_out)
     node = next((node for node in data["nodes"] if node["id"] == asked), None)
     by_state: dict[str, list[Mapping[str, Any]]] = {status: [] for status in _FAILED_FIRST}
     if is_large := len(picture.boxes) > MOST_DRAWN:
         for each in data["nodes"]:
             by_state[each["status"] or "blocked"].append(each)
-    drawing = "" if is_large else await _draw(visit, picture, asked)
     panel = {} if node is None or node["task_id"] is None else await _task_panel(visit, workflow, int(node["task_id"]))
     return {
         "drawing": Markup(drawing),  # noqa: S704 (all texts in it are escaped)
@@ -67,18 +79,9 @@ async def _graph(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
     }
 
 
-async def _draw(visit: Visit, picture: Picture, asked: str) -> str:
-    def link(box: Box) -> str:
-        return visit.here(tab="graph", step=box.id)
-
-    if len(picture.boxes) <= _DRAWN_AT_ONCE:
-        return draw_in_page(picture, link, asked)
-    return await asyncio.to_thread(draw_in_page, picture, link, asked)
-
-
 async def _timeline(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
     tasks, more = await _page_of_tasks(visit, workflow)
-    attempts = await visit.store.workflows.attempts(str(workflow.id), tasks=[task.id for task in tasks])
+    attempts = await _attempts_of(visit, workflow, tasks)
     now = datetime.now(UTC)
     begun = min([workflow.created_at, *(a.pending_since or a.started_at for a in attempts[:1])])
     return {
@@ -105,12 +108,18 @@ async def _page_of_tasks(visit: Visit, workflow: Workflow) -> tuple[Sequence[Tas
     return found[:_TASKS], more
 
 
+async def _attempts_of(visit: Visit, workflow: Workflow, tasks: Sequence[Task]) -> list[Attempt]:
+    """The attempts of a page of tasks: the last ones of each, as one may have been tried for days."""
+    each = max(_ATTEMPTS // max(len(tasks), 1), _ATTEMPTS_OF_EACH)
+    return await visit.store.history.attempts(str(workflow.id), tasks=[task.id for task in tasks], each=each)
+
+
 async def _task_panel(visit: Visit, workflow: Workflow, task_id: int) -> Mapping[str, Any]:
     """One task with its attempts, and what can be done about it; nothing, if it is another workflow's."""
     task = await visit.store.tasks.get(task_id)
     if task.workflow_id != workflow.id:
         return {}
-    attempts = await visit.store.workflows.attempts(str(workflow.id), tasks=[task.id])
+    attempts = await visit.store.history.attempts(str(workflow.id), tasks=[task.id], each=_ATTEMPTS_OF_ONE)
     return {"task": task, "attempts": attempts, "actions": _task_actions(workflow, task)}
 
 
@@ -161,7 +170,7 @@ def _task_actions(workflow: Workflow, task: Task) -> list[Action]:
 
 
 async def _log(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
-    events = await visit.store.workflows.log(str(workflow.id), limit=_EVENTS, newest=True)
+    events = await visit.store.history.log(str(workflow.id), limit=_EVENTS, newest=True)
     return {"lines": list(log_lines(events)), "cut": len(events) == _EVENTS, "most": _EVENTS}
 
 
@@ -170,7 +179,7 @@ async def _io(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
 
 
 async def _events(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
-    events = await visit.store.workflows.log(str(workflow.id), limit=_EVENTS, newest=True)
+    events = await visit.store.history.log(str(workflow.id), limit=_EVENTS, newest=True)
     return {"events": events[::-1], "cut": len(events) == _EVENTS, "most": _EVENTS}
 
 
@@ -178,7 +187,7 @@ async def _locks(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
     def of_it(places: Sequence[LockPlace]) -> list[LockPlace]:
         return [place for place in places if place.workflow_id == workflow.id]
 
-    locks: Sequence[LockInUse] = await visit.store.locks.list()
+    locks = await visit.store.locks.of_workflow(UUID(str(workflow.id)))
     mine = [(lock, of_it(lock.holders), of_it(lock.waiters)) for lock in locks]
     release = Action(
         "Release its locks",
@@ -195,7 +204,7 @@ async def _locks(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
 
 async def _trace(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
     tasks, more = await _page_of_tasks(visit, workflow)
-    attempts = await visit.store.workflows.attempts(str(workflow.id), tasks=[task.id for task in tasks])
+    attempts = await _attempts_of(visit, workflow, tasks)
     return {"spans": [views.span(attempt, str(workflow.id)) for attempt in attempts], "more": more}
 
 

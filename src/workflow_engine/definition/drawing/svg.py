@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 from html import escape
 
 from workflow_engine.definition.drawing.layout import Layout, Metrics, Point, lay_out
 from workflow_engine.definition.drawing.picture import LOOKS, Box, Picture
+from workflow_engine.states import TaskStatus
 
 MEDIA_TYPE = "image/svg+xml"
 MAX_BOXES = 2_000
@@ -16,6 +18,9 @@ _WIDE, _NARROW = 8.6, 6.7  # width of a character of the name and of the line be
 _TIP = 6.0  # length of an arrow's tip beyond its line
 _LONGEST = 30  # characters of a line; the whole text is in the box's title
 _NARROWEST = 108.0
+_LONGEST_STATUS = max(len(status) for status in TaskStatus)
+_KEPT_LAYOUTS = 64  # of some hundred boxes each; larger ones are made anew
+_MOST_KEPT = 300
 
 _STYLE = (
     "text{font:11px system-ui,-apple-system,'Segoe UI',Roboto,'DejaVu Sans',sans-serif;fill:#57606a}"
@@ -64,7 +69,7 @@ def draw_in_page(picture: Picture, link: Callable[[Box], str], current: str | No
 def _drawn(picture: Picture, style: str, opening: Callable[[Box], str]) -> str:
     if len(picture.boxes) > MAX_BOXES:
         raise ValueError(f"a drawing has at most {MAX_BOXES:,} steps, this would have {len(picture.boxes):,}")
-    layout = lay_out(picture.dependencies, [_width(box) for box in picture.boxes], _METRICS)
+    layout = _layout_of(picture)
     width, height = layout.size
     role = "img" if style else "group"  # what has links in it is no single picture
     parts = [
@@ -80,8 +85,23 @@ def _drawn(picture: Picture, style: str, opening: Callable[[Box], str]) -> str:
     return "\n".join(parts)
 
 
+def _layout_of(picture: Picture) -> Layout:
+    widths = [_width(box) for box in picture.boxes]
+    if len(widths) > _MOST_KEPT:
+        return lay_out(picture.dependencies, widths, _METRICS)
+    return _kept_layout(tuple(map(tuple, picture.dependencies)), tuple(widths))
+
+
+@lru_cache(maxsize=_KEPT_LAYOUTS)
+def _kept_layout(dependencies: tuple[tuple[int, ...], ...], widths: tuple[float, ...]) -> Layout:
+    """All workflows of a version have one, which is looked at again and again while they go on."""
+    return lay_out(dependencies, widths, _METRICS)
+
+
 def _width(box: Box) -> float:
-    return max(_NARROWEST, 44 + _WIDE * len(_cut(box.id)), 24 + _NARROW * len(_cut(box.subtitle)))
+    """Wide enough for each status that the step may come to: so boxes stay where they are."""
+    below = box.subtitle if box.note else f"{box.type} · {'x' * _LONGEST_STATUS}"
+    return max(_NARROWEST, 44 + _WIDE * len(_cut(box.id)), 24 + _NARROW * len(_cut(below)))
 
 
 def _edges(picture: Picture, layout: Layout) -> list[str]:
