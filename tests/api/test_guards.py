@@ -325,7 +325,8 @@ def test_who_goes_leaves_nothing_behind_however_many_requests_it_sent_at_once(
 
 def test_streams_leave_room_for_those_who_work(database_url: str, redis_url: str) -> None:
     with running_engine(engine_settings(database_url, redis_url, WORKFLOW_MAX_REQUESTS=4)) as api:
-        with api.stream("GET", "/admin/changes") as first, api.stream("GET", "/admin/changes") as second:
+        log = f"{START}/{api.post(START, json=NOOP).json()['id']}/logs?follow=true"
+        with api.stream("GET", "/admin/changes") as first, api.stream("GET", log) as second:
             assert (first.status_code, second.status_code) == (200, 200)
             refused = api.get("/admin/changes")
             assert (refused.status_code, refused.json()["code"]) == (503, "overloaded")

@@ -32,6 +32,19 @@ def test_locks_are_shown_with_holders_and_the_line(api: httpx.Client, worker: Pl
     assert api.get("/api/v1/locks").json() == []
 
 
+def test_locks_and_limits_come_in_pages_locks_first(api: httpx.Client, worker: PlayedWorker) -> None:
+    for n in range(3):
+        step = {"id": "a", "type": "noop", "locks": [f"l{n}"], "limits": [{"key": f"k{n}", "concurrency": 1}]}
+        api.post("/api/v1/workflows", json={"name": f"of-{n}", "steps": [step]}).raise_for_status()
+    worker.claim()
+    found, path = [], "/api/v1/locks?limit=2"
+    while path:
+        page = api.get(path)
+        found.append([f"{lock['kind']} {lock['key']}" for lock in page.json()])
+        path = page.links["next"]["url"] if "next" in page.links else ""
+    assert found == [["lock l0", "lock l1"], ["lock l2", "limit k0"], ["limit k1", "limit k2"]]
+
+
 def test_released_locks_go_to_who_waits(api: httpx.Client, worker: PlayedWorker) -> None:
     holder, waiter = start(api), start(api)
     (claim,) = worker.claim()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import httpx
@@ -23,6 +24,7 @@ from .conftest import PlayedWorker, engine_settings, running_engine
 
 DOCUMENT: dict[str, Any] = {"name": "one", "input_schema": {"type": "object"}, "steps": [{"id": "a", "type": "noop"}]}
 START = "select workflow.start_many("
+LOOKS = ("workflow.end_of_events()", "jsonb_build_array(w.status", "workflow.workflow_log")
 LEAD = 0x776F726B6C656164  # the lock of the leader
 
 
@@ -148,3 +150,26 @@ async def test_who_may_keep_others_waiting_starts_alone(api: httpx.Client, wire:
     finally:
         await pool.close()
     assert [text.startswith(START) for name, text in wire.statements if name == "alone"] == [True] * 6
+
+
+def test_who_follows_shares_two_questions_and_reads_only_what_is_new(
+    api: httpx.Client, wire: Wire, worker: PlayedWorker
+) -> None:
+    """However many follow: one question after the end of all events, and where it has moved one after all of theirs."""
+    ids = [api.post("/api/v1/workflows", json={"name": "one"}).json()["id"] for _ in range(8)]
+
+    def sent(part: str) -> int:
+        return sum(part in text for _, text in wire.statements)
+
+    with ExitStack() as stack:
+        lines = [stack.enter_context(api.stream("GET", f"/api/v1/workflows/{id_}/events")).iter_lines() for id_ in ids]
+        for each in lines:
+            assert "workflow.created" in next(line for line in each if line.startswith("data: "))
+        looks, asked, read = (sent(part) for part in LOOKS)
+        eventually(lambda: sent(LOOKS[0]) >= looks + 4)
+        assert (sent(LOOKS[1]), sent(LOOKS[2])) == (asked, read), "nothing has happened"
+
+        api.post(f"/api/v1/workflows/{ids[3]}/cancel").raise_for_status()
+        assert "cancelled" in list(lines[3])[-2]
+        assert sent(LOOKS[2]) == read + 1, "one of them has something to read"
+        assert sent(LOOKS[1]) - asked <= 2

@@ -7,7 +7,8 @@ from typing import Any
 import psycopg
 import pytest
 
-from workflow_engine.store.workflows import ATTEMPTS, GRAPH
+from workflow_engine.store.history import ATTEMPTS, STANDINGS
+from workflow_engine.store.workflows import GRAPH
 
 from .engine import Claim, Engine, rated
 
@@ -179,7 +180,16 @@ def test_the_graph_and_the_trace_of_a_workflow_visit_its_tasks_and_steps(grown: 
         with rows_visited(grown, 3 * steps, [*BIG_TABLES, "definition_steps"]):
             assert len(grown.rows(GRAPH, workflow)) == steps
         with rows_visited(grown, 3 * steps, [*BIG_TABLES, "definition_steps"]):
-            assert grown.connection.execute(ATTEMPTS.format(tasks="").encode(), {"id": workflow}).fetchall() == []
+            values = {"id": workflow, "each": None}
+            assert grown.connection.execute(ATTEMPTS.format(tasks="").encode(), values).fetchall() == []
+
+
+def test_who_follows_costs_a_look_at_the_workflow_and_at_its_last_event(grown: Engine) -> None:
+    followed = [row["id"] for row in grown.rows("select id from workflow.workflows order by id desc limit 20")]
+    for _ in range(7):
+        with rows_visited(grown, 2 * len(followed), [*BIG_TABLES, "events"]):
+            (standings,) = grown.rows(STANDINGS, followed, 10**9)
+            assert len(next(iter(standings.values()))) == len(followed)
 
 
 def test_switching_to_another_version_visits_its_workflow(grown: Engine) -> None:
