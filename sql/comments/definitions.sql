@@ -83,4 +83,8 @@ comment on column workflow.task_types.timeout is 'Seconds an attempt may take, a
 comment on column workflow.task_types.max_attempts is 'Attempts, as operators set it; null = the handler''s or the engine''s default';
 comment on column workflow.task_types.created_at is 'When it was registered first';
 comment on column workflow.task_types.updated_at is 'When it was changed last';
+comment on column workflow.task_type_changes.name is 'Of the task type';
+comment on column workflow.task_type_changes.at is 'When: what workflow.task_types.updated_at was then';
+comment on column workflow.task_type_changes.by is 'Who changed it; null = it is not known';
+comment on column workflow.task_type_changes.changes is '{field: {"before": value, "after": value}}';
 comment on column workflow.task_types.handler_max_attempts is 'What the handler asks for where nobody says otherwise';

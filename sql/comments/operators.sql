@@ -15,6 +15,10 @@ comment on column workflow.workers.heartbeat_seconds is 'Time between its heartb
 comment on column workflow.workers.started_at is 'When it registered';
 comment on column workflow.workers.last_heartbeat_at is 'Its last sign of life';
 comment on column workflow.workers.stopped_at is 'When it said goodbye';
+comment on column workflow.workers.drained_at is 'An operator lets it claim nothing since then; null = it claims';
+comment on column workflow.workers.drained_by is 'Which operator; null = it is not known';
+
+comment on column workflow.samples.oldest is 'Seconds for which the oldest pending task had waited, by queue';
 
 comment on column workflow.engine.only_row is 'There is one row';
 comment on column workflow.engine.paused_at is 'It accepts and starts nothing new since then';

@@ -25,17 +25,18 @@ declare
     v_starting  uuid[];
     v_count     bigint;
     v_queue_worker_id bigint;
+    v_drained   boolean;    -- by an operator: it stays, and claims nothing
     v_paused    boolean;
     v_limited   boolean;    -- some definition names a lock or limit
 begin
     -- procrastinate's own tools may have pruned its row of a worker that stalled.
-    select p.id into v_queue_worker_id
+    select p.id, k.drained_at is not null into v_queue_worker_id, v_drained
     from workflow.workers k join procrastinate_workers p on p.id = k.queue_worker_id
-    where k.id = p_worker_id and k.status = 'active';
+    where k.id = p_worker_id and (k.status = 'active' or k.status = 'draining' and k.drained_at is not null);
     registered := found;
     again := false;
     jobs := '{}';
-    if not registered then
+    if not registered or v_drained then
         return;
     end if;
 

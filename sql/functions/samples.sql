@@ -11,13 +11,20 @@ as $$
 declare
     v_now       timestamptz := workflow.clock();
 begin
-    insert into workflow.samples (at, pending, running, active_workflows, attempts_ended, queues)
+    insert into workflow.samples (at, pending, running, active_workflows, attempts_ended, queues, oldest)
     select v_now, coalesce(sum(d.pending), 0), coalesce(sum(d.running), 0),
            (select count(*) from workflow.workflows w where w.finished_at is null),
            (select coalesce(sum(s.n_tup_ins), 0) from pg_stat_user_tables s
             where s.schemaname = 'workflow' and s.relname like 'attempt\_history%'),
-           coalesce(jsonb_object_agg(d.queue, d.pending) filter (where d.pending > 0), '{}')
+           coalesce(jsonb_object_agg(d.queue, d.pending) filter (where d.pending > 0), '{}'),
+           coalesce(jsonb_object_agg(d.queue, o.seconds) filter (where o.seconds is not null), '{}')
     from workflow.queue_depth d
+    left join lateral (
+        select round(greatest(extract(epoch from v_now - t.pending_since), 0), 1) as seconds
+        from (select (j.args ->> 'task_id')::bigint as task_id from workflow.jobs j
+              where j.status = 'todo' and j.scheduled_at is null and j.queue_name = d.queue and d.pending > 0
+              order by j.id limit 1) j
+        cross join lateral (select t.pending_since from workflow.tasks t where t.id = j.task_id offset 0) t) o on true
     on conflict do nothing;
     delete from workflow.samples s
     where s.at = any(array(select o.at from workflow.samples o where o.at < v_now - p_keep order by o.at limit 1000));
@@ -51,3 +58,21 @@ as $$
     order by t.at
 $$;
 comment on function workflow.history_of_load is 'How many tasks were pending and how many attempts ended, over a time';
+
+-- The last p_window of one queue as p_points rows, oldest first: of each stretch of time the most tasks that were pending in it, and
+-- the longest that one had waited. Stretches in which nobody looked are left out.
+create or replace function workflow.history_of_queue(
+    p_queue text, p_window interval default interval '1 hour', p_points integer default 120)
+    returns table (at timestamptz, pending bigint, oldest_seconds double precision)
+language sql stable
+set search_path = public, pg_temp
+as $$
+    select max(s.at), max(coalesce((s.queues ->> p_queue)::bigint, 0)),
+           max(coalesce((s.oldest ->> p_queue)::double precision, 0))
+    from workflow.samples s
+    where s.at > workflow.clock() - p_window
+    group by width_bucket(extract(epoch from s.at), extract(epoch from workflow.clock() - p_window),
+                          extract(epoch from workflow.clock()), p_points)
+    order by 1
+$$;
+comment on function workflow.history_of_queue is 'How many tasks of a queue were pending and how long they had waited, over a time';

@@ -177,3 +177,38 @@ begin
 end
 $$;
 comment on function workflow.slow_tasks is 'Attempts that took or have been taking longer than a threshold, longest first';
+
+-- What goes wrong with the tasks of a type, by the type of the error, the most frequent first: among the newest p_limit attempts that
+-- ended in the last p_window, those that failed or were retried.
+create or replace function workflow.task_failures(
+    p_type text, p_window interval default interval '1 hour', p_limit integer default 20000)
+    returns table (error text, count bigint, last_at timestamptz, task_id bigint, workflow_id uuid, message text)
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+begin
+    return query
+    with newest as materialized (
+        select h.task_id, h.workflow_id, h.outcome, h.ended_at, h.error
+        from workflow.attempt_history h
+        where h.ended_at > workflow.clock() - p_window
+        order by h.ended_at desc
+        limit p_limit
+    )
+    select n.error ->> 'type', count(*), max(n.ended_at), (array_agg(n.task_id order by n.ended_at desc))[1],
+           (array_agg(n.workflow_id order by n.ended_at desc))[1],
+           (array_agg(left(n.error ->> 'message', 400) order by n.ended_at desc))[1]
+    from newest n
+    cross join lateral (
+        select t.version_id, t.step_index from workflow.tasks t where t.id = n.task_id offset 0) t
+    cross join lateral (
+        select s.type from workflow.definition_steps s
+        where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
+    where n.outcome in ('failed', 'retried') and s.type = p_type
+    group by 1
+    order by 2 desc, 3 desc;
+end
+$$;
+comment on function workflow.task_failures is 'What goes wrong with the tasks of a type, by the type of the error';

@@ -101,7 +101,8 @@ end
 $$;
 comment on function workflow.release_forgotten is 'Hand back claims whose answer never reached the worker';
 
--- Marks a worker as draining (it claims nothing; p_reason says why), active again, or, as its last word, stopped.
+-- Marks a worker as draining (it claims nothing; p_reason says why), active again or, as its last word, stopped. One that an
+-- operator drains stays draining when it says that it is active again.
 create or replace function workflow.set_worker_status(p_worker_id bigint, p_status text, p_reason text default null)
     returns void
 language plpgsql volatile
@@ -109,9 +110,66 @@ set search_path = public, pg_temp
 as $$
 begin
     update workflow.workers w set
-        status = p_status, status_reason = p_reason,
+        status = case when p_status = 'active' and w.drained_at is not null then 'draining' else p_status end,
+        status_reason = case when p_status = 'active' and w.drained_at is not null then 'operator' else p_reason end,
         stopped_at = case when p_status = 'stopped' then workflow.clock() end
     where w.id = p_worker_id;
 end
 $$;
 comment on function workflow.set_worker_status is 'Mark a worker as draining, active again or stopped';
+
+-- Lets a worker claim nothing more; what it runs goes on, and it stays, until undrain_worker. A process that begins anew is another
+-- worker, and claims. Without effect on one that is drained already.
+-- Errors: WF404, WF409 it is dead or has stopped.
+create or replace function workflow.drain_worker(p_worker_id bigint, p_by text default null) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+begin
+    perform workflow.living_worker(p_worker_id);
+    update workflow.workers w set
+        drained_at = workflow.clock(), drained_by = p_by, status = 'draining',
+        status_reason = case when w.status = 'draining' then w.status_reason else 'operator' end
+    where w.id = p_worker_id and w.drained_at is null;
+end
+$$;
+comment on function workflow.drain_worker is 'Let a worker claim nothing more; what it runs goes on';
+
+-- Lets a worker that was drained claim again, unless it is draining for a reason of its own. Without effect on one that was not.
+-- Errors: as drain_worker.
+create or replace function workflow.undrain_worker(p_worker_id bigint) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+begin
+    perform workflow.living_worker(p_worker_id);
+    update workflow.workers w set
+        drained_at = null, drained_by = null,
+        status = case when w.status_reason = 'operator' then 'active' else w.status end,
+        status_reason = nullif(w.status_reason, 'operator')
+    where w.id = p_worker_id and w.drained_at is not null;
+end
+$$;
+comment on function workflow.undrain_worker is 'Let a worker that was drained claim again';
+
+-- Locks the row of a worker that must be alive.
+create or replace function workflow.living_worker(p_worker_id bigint) returns void
+language plpgsql volatile
+set search_path = public, pg_temp
+as $$
+declare
+    v_status    text;
+begin
+    perform 1 from workflow.workers w where w.id = p_worker_id for no key update;
+    select l.status into v_status from workflow.worker_list l where l.id = p_worker_id;
+    if v_status is null then
+        raise exception 'There is no worker %.', p_worker_id using
+            errcode = 'WF404', detail = 'worker-not-found', hint = 'GET /api/v1/workers lists those that are alive.';
+    elsif v_status not in ('active', 'draining') then
+        raise exception 'Worker % is %.', p_worker_id, v_status using
+            errcode = 'WF409', detail = 'invalid-transition',
+            hint = 'What it held is taken back by itself; POST /api/v1/workflows/recover-orphaned does it at once.';
+    end if;
+end
+$$;
+comment on function workflow.living_worker is 'Internal: lock a worker that must be alive';

@@ -17,6 +17,6 @@ select w.id, w.name, w.host, w.pid, w.version, w.queues, w.task_types, w.concurr
            select h.task_id from workflow.attempt_history h
            where h.outcome = 'lost' and h.worker_id = w.id and h.ended_at >= w.last_heartbeat_at
            order by h.task_id) as lost_tasks,
-       w.status_reason
+       w.status_reason, w.drained_at, w.drained_by
 from workflow.workers w;
 comment on view workflow.worker_list is 'Registered workers, what they hold and whether they live';

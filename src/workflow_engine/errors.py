@@ -17,6 +17,7 @@ EngineError
 │   ├── TaskTypeNotFound
 │   ├── ApprovalNotFound
 │   ├── DeliveryNotFound
+│   ├── WorkerNotFound
 │   └── HandlerNotFound        nothing here serves this task type
 ├── Conflict
 │   ├── InvalidTransition      the state does not allow it
@@ -225,6 +226,12 @@ class DeliveryNotFound(NotFound):
     """Nothing with this id is in the outbox."""
 
     code = "delivery-not-found"
+
+
+class WorkerNotFound(NotFound):
+    """There is no worker with this id."""
+
+    code = "worker-not-found"
 
 
 class HandlerNotFound(NotFound):

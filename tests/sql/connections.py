@@ -21,7 +21,8 @@ WORK_TABLES = (
 OTHER_TABLES = (
     "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_scopes",
     "workflow.schedules", "workflow.definition_versions",
-    "workflow.definitions", "workflow.resources", "workflow.samples", "procrastinate_workers",
+    "workflow.definitions", "workflow.resources", "workflow.samples", "workflow.task_type_changes",
+    "procrastinate_workers",
 )  # fmt: skip
 _EMPTY = f"""
     create function pg_temp.empty_database() returns void language plpgsql as $$

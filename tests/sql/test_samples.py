@@ -50,3 +50,14 @@ def test_a_count_that_began_anew_is_no_negative_rate(engine: Engine) -> None:
         )
     rows = engine.rows("select ended_per_minute from workflow.history_of_load('1 hour', 3600)")
     assert [row["ended_per_minute"] for row in rows] == [None, 0]
+
+
+def test_a_queue_has_its_depth_and_its_longest_wait_over_time(engine: Engine) -> None:
+    engine.define({"a": [], "b": {"queue": "gpu"}})
+    engine.start()
+    engine.set_clock("30 seconds")
+    engine.value("select workflow.take_sample()")
+    (gpu,) = engine.rows("select pending, oldest_seconds from workflow.history_of_queue('gpu')")
+    assert (gpu["pending"], 29 < gpu["oldest_seconds"] < 40) == (1, True)
+    (unknown,) = engine.rows("select pending, oldest_seconds from workflow.history_of_queue('none')")
+    assert unknown == {"pending": 0, "oldest_seconds": 0}

@@ -145,3 +145,16 @@ def test_one_slow_attempt_is_found_among_very_many_at_the_same_cost(engine: Engi
         assert stats(engine)["sampled"] is True
     engine.run("delete from workflow.attempt_history where attempt > 1000")
     engine.run("analyze")
+
+
+def test_what_goes_wrong_with_a_type_is_counted_by_error(engine: Engine) -> None:
+    engine.define({"a": {"type": "noop"}, "b": {"type": "http"}}, fail_fast=False)
+    for number in range(3):
+        engine.start()
+        claims = {claim.raw["step_index"]: claim for claim in engine.claim()}
+        kind = "http.503" if number else "timeout"
+        engine.finish(claims[1].retried() if number == 2 else claims[1].failed(kind), claims[0].failed("other"))
+    found = engine.rows("select error, count, task_id, message from workflow.task_failures('http')")
+    assert [(row["error"], row["count"]) for row in found] == [("test.again", 1), ("http.503", 1), ("timeout", 1)]
+    assert found[0]["message"] == "Made by a test."
+    assert engine.rows("select 1 from workflow.task_failures('http', '1 hour', 0)") == []

@@ -86,3 +86,32 @@ def test_registering_notes_what_handlers_ask_for_and_keeps_what_operators_set(en
     known = row(engine)
     assert (known["timeout"], known["handler_timeout"], known["handler_max_attempts"]) == (9, 20, 4)
     assert known["updated_at"] > before
+
+
+def changes(engine: Engine, name: str = "noop") -> list[dict[str, Any]]:
+    return engine.rows("select at, by, changes from workflow.task_type_changes where name = %s order by at", name)
+
+
+def test_who_changed_what_is_kept_with_the_change(engine: Engine) -> None:
+    engine.value(
+        "select workflow.update_task_type('noop', %s, null, 'ann')", Jsonb({"timeout": 300, "max_attempts": 2})
+    )
+    update(engine, "noop", timeout=None, description="Joins")
+    update(engine, "noop", timeout=None)
+    first, second = changes(engine)
+    assert (first["by"], first["changes"]) == (
+        "ann",
+        {"timeout": {"before": None, "after": 300}, "max_attempts": {"before": None, "after": 2}},
+    )
+    assert (second["by"], set(second["changes"])) == (None, {"timeout", "description"})
+    assert second["at"] == row(engine)["updated_at"]
+    update(engine, "noop", description="Does nothing: a join point")
+
+
+def test_the_last_hundred_changes_of_a_type_are_kept(engine: Engine) -> None:
+    update(engine, "http", timeout=1)
+    for seconds in range(1, 104):
+        update(engine, "noop", timeout=seconds)
+    kept = changes(engine)
+    assert [kept[0]["changes"]["timeout"]["after"], len(kept)] == [4, 100]
+    assert len(changes(engine, "http")) == 1

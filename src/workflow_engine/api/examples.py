@@ -198,7 +198,16 @@ TASK_TYPE: dict[str, Any] = {
     "effective": {"timeout": {"value": 300.0, "from": "type"}, "max_attempts": {"value": 3, "from": "default"}},
     "created_at": _CREATED,
     "updated_at": _FINISHED,
-    "links": {"self": "/api/v1/task-types/llm_inference", "slow": "/api/v1/tasks/slow?type=llm_inference"},
+    "links": {
+        "self": "/api/v1/task-types/llm_inference",
+        "changes": "/api/v1/task-types/llm_inference/changes",
+        "slow": "/api/v1/tasks/slow?type=llm_inference",
+    },
+}
+TASK_TYPE_CHANGE: dict[str, Any] = {
+    "at": _FINISHED,
+    "by": "ann",
+    "changes": {"timeout": {"before": None, "after": 300.0}},
 }
 LOG_LINE: dict[str, Any] = {
     "time": _FETCHED,
@@ -334,6 +343,8 @@ WORKER: dict[str, Any] = {
     "task_types": ["agent", "database", "http", "llm_inference", "noop", "transform"],
     "status": "active",
     "status_reason": None,
+    "drained_at": None,
+    "drained_by": None,
     "concurrency": 50,
     "busy": 1,
     "current_tasks": [_TASK],
@@ -341,6 +352,13 @@ WORKER: dict[str, Any] = {
     "age_s": 2.5,
     "started_at": _CREATED,
     "rss_bytes": 104857600,
+}
+DRAINED_WORKER: dict[str, Any] = {
+    **WORKER,
+    "status": "draining",
+    "status_reason": "operator",
+    "drained_at": _FINISHED,
+    "drained_by": "ann",
 }
 DEAD_WORKER: dict[str, Any] = {**WORKER, "status": "dead", "age_s": 61.0, "orphaned_tasks": [_TASK]}
 SCHEDULE: dict[str, Any] = {

@@ -94,6 +94,11 @@ PROBLEM_TYPES: dict[str, ProblemType] = {
     "delivery-not-found": ProblemType(
         404, "Nothing with this id is in the outbox.", "`GET /api/v1/outbox` lists what is not delivered."
     ),
+    "worker-not-found": ProblemType(
+        404,
+        "There is no worker with this id: it stopped, or is another one since it began anew.",
+        "`GET /api/v1/workers` lists those that are alive.",
+    ),
     "problem-not-found": ProblemType(
         404, "There is no problem type with this code.", "`GET /api/v1/problems` lists all."
     ),

@@ -40,6 +40,7 @@ _OPEN = "authentication is off: whoever reaches this port may do everything; WOR
 class Services:
     settings: Settings
     store: Store
+    mirror: Mirror
     starter: Starter
     waiting: Waiting
     health: Health
@@ -71,6 +72,7 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
     services = Services(
         settings,
         store,
+        mirror,
         Starter(store, names, DefinitionReader(store, cache), admission),
         Waiting(settings, store),
         Health(settings, store, mirror, VERSION),

@@ -32,6 +32,7 @@ from workflow_engine.records import (
     StartedWorkflow,
     Task,
     TaskType,
+    TaskTypeChange,
     Version,
     Worker,
     Workflow,
@@ -384,8 +385,16 @@ def task_type(known: TaskType, default_timeout: float, default_max_attempts: int
         },
         "created_at": known.created_at,
         "updated_at": known.updated_at,
-        "links": {"self": f"{API}/task-types/{known.name}", "slow": f"{API}/tasks/slow?type={known.name}"},
+        "links": {
+            "self": f"{API}/task-types/{known.name}",
+            "changes": f"{API}/task-types/{known.name}/changes",
+            "slow": f"{API}/tasks/slow?type={known.name}",
+        },
     }
+
+
+def task_type_change(change: TaskTypeChange) -> dict[str, Any]:
+    return {"at": change.at, "by": change.by, "changes": change.changes}
 
 
 def _first_said(**said: float | None) -> dict[str, Any]:
@@ -404,6 +413,8 @@ def worker(worker: Worker) -> dict[str, Any]:
         "task_types": worker.task_types,
         "status": worker.status,
         "status_reason": worker.status_reason,
+        "drained_at": worker.drained_at,
+        "drained_by": worker.drained_by,
         "concurrency": worker.concurrency,
         "busy": len(worker.current_tasks),
         "current_tasks": [str(task_id) for task_id in worker.current_tasks],

@@ -26,6 +26,7 @@ class Field:
         options: Of a `choice`: value and what it is called.
         value: What is there at first.
         help: A line below it.
+        blank: What an empty one is: left out, or `null`.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Field:
     options: Sequence[tuple[str, str]] = ()
     value: str = ""
     help: str = ""
+    blank: Literal["out", "null"] = "out"
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +56,7 @@ class Action:
         goes_to: A page to go to when it is done; `{id}` is that member of the answer.
         of_many: The request has pages (`next`), which are sent for one after the other; it takes `dry_run`, and what
             that says is shown before.
+        if_match: The state that it is to change, where `static/edit.js` sends it.
     """
 
     label: str
@@ -67,6 +70,7 @@ class Action:
     fields: Sequence[Field] = ()
     goes_to: str | None = None
     of_many: bool = False
+    if_match: str | None = None
     method: Literal["POST", "PATCH", "DELETE"] = "POST"
 
     def data(self) -> dict[str, Any]:
@@ -89,9 +93,11 @@ class Action:
                     "options": [list(option) for option in field.options],
                     "value": field.value,
                     "help": field.help,
+                    "blank": field.blank,
                 }
                 for field in self.fields
             ],
             "goes_to": self.goes_to,
             "of_many": self.of_many,
+            "if_match": self.if_match,
         }

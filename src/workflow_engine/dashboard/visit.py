@@ -12,6 +12,7 @@ from workflow_engine.access import Principal, Scope
 from workflow_engine.api.entering import principal_of
 from workflow_engine.api.services import services
 from workflow_engine.dashboard.glance import Glance
+from workflow_engine.mirror.client import Mirror
 from workflow_engine.records import Gauges
 from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
@@ -52,6 +53,10 @@ class Visit:
     @property
     def settings(self) -> Settings:
         return services(self.request).settings
+
+    @property
+    def mirror(self) -> Mirror:
+        return services(self.request).mirror
 
     @property
     def principal(self) -> Principal:

@@ -14,7 +14,7 @@ import uuid
 from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
-from workflow_engine.mirror.client import Mirror
+from workflow_engine.mirror.client import Kind, Mirror
 from workflow_engine.records import PendingQueue
 
 if TYPE_CHECKING:
@@ -136,6 +136,15 @@ class PendingLists:
         return total
 
 
+async def length_of(mirror: Mirror, queue: str) -> int:
+    """How many ids the list of a queue has: what an autoscaler reads.
+
+    Raises:
+        RedisUnavailable: Redis does not answer, or something else stands under that name.
+    """
+    return await mirror.call(_OP, lambda redis: _length(redis, f"{PENDING}:{queue}"), kind=Kind.READ)
+
+
 def _parts(task_ids: str) -> Iterator[list[str]]:
     ids = task_ids.split(",")
     for start in range(0, len(ids), _CHUNK):
@@ -147,6 +156,10 @@ def _script(keys: list[str], arguments: list[Any]) -> Any:
         return str(await redis.register_script(_WRITE)(keys, arguments))
 
     return act
+
+
+async def _length(redis: Redis, name: str) -> int:
+    return int(await redis.llen(name))
 
 
 async def _members(redis: Redis) -> set[str]:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
+from uuid import UUID
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +52,8 @@ class Worker:
     current_tasks: list[int]
     lost_tasks: list[int]  # taken back from it after its last heartbeat
     status_reason: str | None  # why it is draining
+    drained_at: datetime | None  # since when an operator lets it claim nothing
+    drained_by: str | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,6 +130,30 @@ class Load:
 
 
 @dataclass(frozen=True, slots=True)
+class QueueMoment:
+    """How a queue was for a stretch of time."""
+
+    at: datetime
+    pending: int
+    oldest_seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class QueuedTask:
+    """A task that is ready in a queue, or runs."""
+
+    task_id: int
+    workflow_id: UUID
+    workflow_name: str
+    step: str
+    type: str
+    priority: int
+    attempt: int
+    since: datetime | None  # pending, or running
+    worker: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class TaskType:
     """A registered kind of work: what operators set, and what its handler asks for otherwise."""
 
@@ -137,6 +166,54 @@ class TaskType:
     handler_max_attempts: int | None
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def tag(self) -> str:
+        """Names this state of it: the time of the last change, in microseconds."""
+        passed = self.updated_at - _EPOCH
+        return f"{(passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds:x}"
+
+
+def time_of_tag(tag: str) -> datetime | None:
+    """When the state was made that `TaskType.tag` names; None: no state can have it."""
+    try:
+        return _EPOCH + timedelta(microseconds=int(tag, 16))
+    except OverflowError:
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class TaskTypeChange:
+    """What an operator changed of a task type."""
+
+    at: datetime
+    by: str | None  # None: it is not known
+    changes: dict[str, dict[str, Any]]  # {field: {"before": value, "after": value}}
+
+
+@dataclass(frozen=True, slots=True)
+class TypedStep:
+    """A step of a task type, in the latest version of its definition; None: it says nothing of its own."""
+
+    definition: str
+    version: int
+    step: str
+    queue: str | None
+    timeout: float | None
+    max_attempts: int | None
+    limits: list[dict[str, Any]]  # key, capacity and rate of each
+
+
+@dataclass(frozen=True, slots=True)
+class TaskFailures:
+    """What goes wrong with the tasks of a type: one type of error."""
+
+    error: str | None
+    count: int
+    last_at: datetime
+    task_id: int  # the last of them
+    workflow_id: UUID
+    message: str | None
 
 
 @dataclass(frozen=True, slots=True)

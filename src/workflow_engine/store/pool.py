@@ -41,6 +41,7 @@ from workflow_engine.errors import (
     TaskNotFound,
     TaskTypeNotFound,
     TooManySignals,
+    WorkerNotFound,
     WorkflowInTheWay,
     WorkflowNotFound,
 )
@@ -85,6 +86,7 @@ _ERRORS: dict[str, type[EngineError]] = {
         TaskNotFound,
         TaskTypeNotFound,
         TooManySignals,
+        WorkerNotFound,
         WorkflowNotFound,
     )
 }

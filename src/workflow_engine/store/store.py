@@ -17,6 +17,7 @@ from workflow_engine.store.orphans import Orphans
 from workflow_engine.store.outbox import Outbox
 from workflow_engine.store.overview import Overview
 from workflow_engine.store.pool import Pool
+from workflow_engine.store.queues import Queues
 from workflow_engine.store.reruns import Reruns
 from workflow_engine.store.schedules import Schedules
 from workflow_engine.store.signals import Signals
@@ -48,6 +49,7 @@ class Store:
         self.reruns = Reruns(pool)
         self.orphans = Orphans(pool)
         self.workers = Workers(pool)
+        self.queues = Queues(pool)
         self.schedules = Schedules(pool)
         self.signals = Signals(pool)
         self.approvals = Approvals(pool)

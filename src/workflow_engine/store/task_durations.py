@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from typing import Any
 
-from workflow_engine.records import SlowAttempt
+from workflow_engine.records import SlowAttempt, TaskFailures
 from workflow_engine.store.pool import Pool
 
 
@@ -31,4 +31,10 @@ class TaskDurations:
             SlowAttempt,
             "select * from workflow.slow_tasks(%s, %s, %s, %s)",
             [timedelta(seconds=threshold), timedelta(seconds=window), type, limit],
+        )
+
+    async def failures(self, type: str, *, window: float) -> list[TaskFailures]:
+        """What goes wrong with the tasks of a type, the most frequent first: among the newest attempts."""
+        return await self._pool.rows(
+            TaskFailures, "select * from workflow.task_failures(%s, %s)", [type, timedelta(seconds=window)]
         )

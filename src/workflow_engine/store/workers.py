@@ -7,8 +7,14 @@ from typing import Any
 
 import orjson
 
+from workflow_engine.errors import WorkerNotFound
 from workflow_engine.records import Worker
 from workflow_engine.store.pool import Pool
+
+_COLUMNS = (
+    "id, name, host, pid, version, queues, task_types, concurrency, status, rss_bytes, started_at, last_heartbeat_at,"
+    " stopped_at, age_seconds, current_tasks, lost_tasks, status_reason, drained_at, drained_by"
+)
 
 
 class Workers:
@@ -71,14 +77,41 @@ class Workers:
             "select workflow.set_worker_status(%s, %s, %s)", [worker_id, status, reason], repeatable=True
         )
 
+    async def get(self, worker_id: int) -> Worker:
+        """One worker, alive or not.
+
+        Raises:
+            WorkerNotFound: There is none with this id.
+        """
+        found = await self._pool.rows(Worker, f"select {_COLUMNS} from workflow.worker_list where id = %s", [worker_id])
+        if not found:
+            hint = "GET /api/v1/workers lists those that are alive."
+            raise WorkerNotFound(f"There is no worker {worker_id}.", hint=hint)
+        return found[0]
+
+    async def drain(self, worker_id: int, *, by: str | None = None) -> None:
+        """Let a worker claim nothing more; what it runs goes on.
+
+        Raises:
+            WorkerNotFound: There is none with this id.
+            InvalidTransition: It is dead or has stopped.
+        """
+        await self._pool.value("select workflow.drain_worker(%s, %s)", [worker_id, by], repeatable=True)
+
+    async def undrain(self, worker_id: int) -> None:
+        """Let a worker that was drained claim again.
+
+        Raises:
+            WorkerNotFound: There is none with this id.
+            InvalidTransition: It is dead or has stopped.
+        """
+        await self._pool.value("select workflow.undrain_worker(%s)", [worker_id], repeatable=True)
+
     # Last, since `list` in the annotations above means the built-in one.
     async def list(self, *, dead: bool = False) -> list[Worker]:
         """Workers that are alive (active or draining), or the dead ones with what they held; oldest first."""
         return await self._pool.rows(
             Worker,
-            "select id, name, host, pid, version, queues, task_types, concurrency, status, rss_bytes, started_at,"
-            " last_heartbeat_at, stopped_at, age_seconds, current_tasks, lost_tasks, status_reason"
-            " from workflow.worker_list"
-            " where status = any(%s) order by id",
+            f"select {_COLUMNS} from workflow.worker_list where status = any(%s) order by id",
             [["dead"] if dead else ["active", "draining"]],
         )

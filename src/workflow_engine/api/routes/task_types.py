@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Path, Request, Response
@@ -12,6 +12,7 @@ from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_optional_json
+from workflow_engine.api.entering import principal_of
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.routing import routes_under
@@ -23,10 +24,10 @@ from workflow_engine.definition.retries import DEFAULT_RETRY_POLICY
 from workflow_engine.definition.scope import json_type
 from workflow_engine.errors import Fault, InputInvalid, PreconditionFailed
 from workflow_engine.observability.logs import get_logger
-from workflow_engine.records import TaskType
+from workflow_engine.records import TaskType, TaskTypeChange
+from workflow_engine.records.engine import time_of_tag
 
 _ETAG = re.compile(r'"([0-9a-f]{1,16})"')
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _IF_MATCH = {
     "name": "If-Match",
     "in": "header",
@@ -35,6 +36,7 @@ _IF_MATCH = {
     "description": "The `ETag` of the state to change; when it has changed since, nothing is done.",
     "example": '"64a3b1c2d4e5f"',
 }
+_MOST_TOLD = 3  # changes, of those that came in between
 _log = get_logger("api")
 
 router = routes_under(f"{API}/task-types")
@@ -74,6 +76,25 @@ async def get(request: Request, task_type: TypeName) -> Response:
     return _answer(request, await _get(request, task_type))
 
 
+@router.get(
+    "/{task_type}/changes",
+    **operation(
+        "task_types_list_changes",
+        summary="Who changed what of a task type",
+        tag="task-types",
+        scope=Scope.ENGINE_READ,
+        answers={200: Answer("The last 100.", list[schemas.TaskTypeChange], [examples.TASK_TYPE_CHANGE])},
+        problems=(404,),
+    ),
+)
+async def list_changes(request: Request, task_type: TypeName) -> Response:
+    """What operators changed, latest first. What handlers ask for changes with the workers that bring them."""
+    read_parameters(request, [parameters.PRETTY])
+    await _get(request, task_type)
+    changes = await services(request).store.task_types.changes(task_type)
+    return json_answer(request, [views.task_type_change(change) for change in changes])
+
+
 @router.patch(
     "/{task_type}",
     **operation(
@@ -91,10 +112,13 @@ async def update(request: Request, task_type: TypeName) -> Response:
     """The next attempt uses it, also of tasks that are pending already. A step's own `timeout` and `retries` win."""
     read_parameters(request, [parameters.PRETTY])
     patch = await _read_patch(request)
-    known = await _get(request, task_type)
-    expected = _expected(request, known)
     types = services(request).store.task_types
-    changed = await types.update(task_type, patch, expected=expected)
+    known = await _get(request, task_type)
+    by = principal_of(request).name or None
+    try:
+        changed = await types.update(task_type, patch, expected=_expected(request, known), by=by)
+    except PreconditionFailed:
+        raise await _changed_meanwhile(request, task_type) from None
     if changed:
         _log.info(
             "task type changed",
@@ -138,22 +162,40 @@ def _expected(request: Request, known: TaskType) -> datetime | None:
     given = request.headers.get("if-match")
     if given is None or given.strip() == "*":
         return None
-    if _tag(known) in _ETAG.findall(given):
+    if known.tag in _ETAG.findall(given):
         return known.updated_at
-    raise PreconditionFailed(
-        f"The task type {known.name} is not in the state that If-Match names.",
-        hint=f'It is now "{_tag(known)}"; read it again before you change it.',
+    raise PreconditionFailed
+
+
+async def _changed_meanwhile(request: Request, name: str) -> PreconditionFailed:
+    """Who did what since the newest of the states that `If-Match` names."""
+    types = services(request).store.task_types
+    now = await types.get(name)
+    given = _ETAG.findall(request.headers.get("if-match", ""))
+    read = max((moment for tag in given if (moment := time_of_tag(tag)) and moment < now.updated_at), default=None)
+    changes = [] if read is None else await types.changes(name, since=read)
+    told = "; ".join(in_words(change) for change in reversed(changes[:_MOST_TOLD]))
+    return PreconditionFailed(
+        f"The task type {name} has been changed meanwhile: {told}."
+        if told
+        else f"The task type {name} is not in the state that If-Match names.",
+        hint=f'It is now "{now.tag}"; read it again before you change it.',
     )
 
 
+def in_words(change: TaskTypeChange) -> str:
+    """What somebody changed, in a line: `ann set timeout to 300 (before: 60)`."""
+    done = [f"{field} to {_value(values['after'])} (before: {_value(values['before'])})"
+            for field, values in change.changes.items()]  # fmt: skip
+    return f"{change.by or 'somebody'} set {', '.join(done)}"
+
+
+def _value(value: Any) -> str:
+    return "nothing" if value in (None, "") else f"{value:g}" if isinstance(value, int | float) else str(value)
+
+
 def _answer(request: Request, known: TaskType) -> Response:
-    return json_answer(request, _shown(request, known), headers={"ETag": f'"{_tag(known)}"'})
-
-
-def _tag(known: TaskType) -> str:
-    """Changes with every change: the time of the last one, in microseconds."""
-    passed = known.updated_at - _EPOCH
-    return f"{(passed.days * 86_400 + passed.seconds) * 1_000_000 + passed.microseconds:x}"
+    return json_answer(request, _shown(request, known), headers={"ETag": f'"{known.tag}"'})
 
 
 def _shown(request: Request, known: TaskType) -> dict[str, Any]:

@@ -55,8 +55,10 @@ from workflow_engine.api.schemas.task_types import (
     SlowAttempt,
     TaskStats,
     TaskType,
+    TaskTypeChange,
     TaskTypePatch,
     TypeStats,
+    ValueChange,
 )
 from workflow_engine.api.schemas.tasks import (
     ChromeTrace,
@@ -199,6 +201,7 @@ __all__ = [
     "TaskErrorShape",
     "TaskStats",
     "TaskType",
+    "TaskTypeChange",
     "TaskTypePatch",
     "Trial",
     "TrialApproval",
@@ -209,6 +212,7 @@ __all__ = [
     "TrialUnused",
     "TypeStats",
     "Validation",
+    "ValueChange",
     "Warning",
     "WhoAmI",
     "Worker",

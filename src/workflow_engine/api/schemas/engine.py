@@ -62,7 +62,11 @@ class Worker(Shape):
     queues: list[str]
     task_types: list[str]
     status: Literal["active", "draining", "dead"]
-    status_reason: Literal["stopping", "memory"] | None = Field(description="Why it is draining and claims nothing.")
+    status_reason: Literal["stopping", "memory", "operator"] | None = Field(
+        description="Why it is draining and claims nothing."
+    )
+    drained_at: datetime | None = Field(description="An operator lets it claim nothing since then.")
+    drained_by: str | None = Field(description="Who; null: it is not known.")
     concurrency: int
     busy: int
     current_tasks: list[str]

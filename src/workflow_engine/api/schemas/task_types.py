@@ -99,6 +99,21 @@ class TaskType(Shape):
     links: dict[str, str]
 
 
+class ValueChange(Shape):
+    """What a value was, and what it became; null: nothing was set."""
+
+    before: float | str | None
+    after: float | str | None
+
+
+class TaskTypeChange(Shape):
+    """What an operator changed of a task type."""
+
+    at: datetime
+    by: str | None = Field(description="Who did it; null: it is not known.")
+    changes: dict[Literal["timeout", "max_attempts", "description"], ValueChange]
+
+
 class TaskTypePatch(Shape):
     """What to change; null takes a value back, what is absent stays."""
 

@@ -2,7 +2,17 @@
 line here."""
 
 from workflow_engine.dashboard.page import Page
-from workflow_engine.dashboard.pages import overview, queues, task, workers, workflow, workflows
+from workflow_engine.dashboard.pages import (
+    overview,
+    queue,
+    queues,
+    task,
+    task_type,
+    task_types,
+    workers,
+    workflow,
+    workflows,
+)
 
 PAGES: tuple[Page, ...] = (
     overview.PAGE,
@@ -10,5 +20,8 @@ PAGES: tuple[Page, ...] = (
     workflow.PAGE,
     task.PAGE,
     queues.PAGE,
+    queue.PAGE,
     workers.PAGE,
+    task_types.PAGE,
+    task_type.PAGE,
 )

@@ -13,7 +13,8 @@ from workflow_engine.dashboard.page import PAUSE, Group, Page
 from workflow_engine.dashboard.pages.overview import LOAD_SECONDS, QUEUE_LONG
 from workflow_engine.dashboard.visit import Visit
 
-_PER_REPLICA = 10  # pending tasks: `listLength` of the ScaledObject
+PER_REPLICA = 10
+"""Pending tasks: `listLength` of the ScaledObject."""
 
 
 async def read(visit: Visit) -> Mapping[str, Any]:
@@ -31,7 +32,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "scheduled": sum(queue.scheduled for queue in gauges.queues),
         "held": sum(queue.held for queue in gauges.queues),
         "long": QUEUE_LONG,
-        "replicas": math.ceil(pending / _PER_REPLICA),
+        "replicas": math.ceil(pending / PER_REPLICA),
         "unserved": [queue for queue in gauges.queues if queue.pending and not queue.slots],
         "crowded": [queue for queue in gauges.queues if queue.slots and queue.pending > QUEUE_LONG],
         "pause": PAUSE,

@@ -6,9 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from workflow_engine.access import Scope
+from workflow_engine.dashboard.actions import Action
 from workflow_engine.dashboard.page import Group, Page
 from workflow_engine.dashboard.pages.overview import RECOVER
 from workflow_engine.dashboard.visit import Visit
+from workflow_engine.records import Worker
 
 _MOST_TASKS = 50  # of one worker
 
@@ -22,6 +24,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     return {
         "dead": [(worker, held[worker.id][:_MOST_TASKS], len(held[worker.id])) for worker in reversed(dead)],
         "alive": [(worker, worker.current_tasks[:_MOST_TASKS], len(worker.current_tasks)) for worker in alive],
+        "steer": {worker.id: _drain(worker) if worker.drained_at is None else _undrain(worker) for worker in alive},
         "active": len(active),
         "draining": len(alive) - len(active),
         "slots": sum(worker.concurrency for worker in active),
@@ -30,6 +33,21 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "orphans": len({task.workflow_id for task in orphans}),
         "recover": RECOVER,
     }
+
+
+def _drain(worker: Worker) -> Action:
+    return Action(
+        "Drain",
+        f"/workers/{worker.id}/drain",
+        Scope.ENGINE_CONTROL,
+        f"{worker.name} claims nothing more.",
+        ask=f"{worker.name} claims nothing more; what it runs goes on, and it stays until somebody lets it claim again."
+        " A process that begins anew in its place claims.",
+    )
+
+
+def _undrain(worker: Worker) -> Action:
+    return Action("Undrain", f"/workers/{worker.id}/undrain", Scope.ENGINE_CONTROL, f"{worker.name} claims again.")
 
 
 PAGE = Page("/admin/workers", "workers.html", read, Scope.ENGINE_READ, "Workers", "d", Group.CAPACITY)

@@ -1,0 +1,97 @@
+"""/admin/task-types/{name}: one kind of work: who said what counts, which steps use it, what is slow and what fails."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workflow_engine.access import Scope
+from workflow_engine.api.parameters import read_parameters
+from workflow_engine.dashboard.page import Page
+from workflow_engine.dashboard.pages.task_types import FAILING, PARAMETERS, choices, read_stats, row_of
+from workflow_engine.dashboard.visit import Visit
+from workflow_engine.definition.retries import DEFAULT_RETRY_POLICY
+from workflow_engine.errors import InputInvalid
+from workflow_engine.records import TaskType, TypedStep
+
+_SLOW_SHOWN = 50
+_STEPS_SHOWN = 100
+
+
+@dataclass(frozen=True, slots=True)
+class Layer:
+    """Who may say how long an attempt takes and how often it is tried.
+
+    Attributes:
+        who: In the order in which they count.
+        timeout: What they say, in seconds; None: nothing.
+        tries: The same.
+        note: What is to be known of it.
+        field: Its values are those that operators set here.
+    """
+
+    who: str
+    timeout: float | None
+    tries: int | None
+    note: str
+    field: bool = False
+
+
+async def read(visit: Visit) -> Mapping[str, Any]:
+    store = visit.store
+    known = await store.task_types.get(str(visit.request.path_params["task_type"]))
+    fault: InputInvalid | None = None
+    values: Mapping[str, Any] = {parameter.name: parameter.default for parameter in PARAMETERS}
+    try:
+        values = read_parameters(visit.request, PARAMETERS)
+    except InputInvalid as error:
+        fault = error
+    window, threshold = visit.asked("window", "1h"), visit.asked("threshold", "60s")
+    stats = await read_stats(visit, window, values["window"])
+    slow = await store.task_durations.slow(
+        threshold=values["threshold"], window=values["window"], type=known.name, limit=_SLOW_SHOWN + 1
+    )
+    workers = [worker for worker in await store.workers.list() if known.name in worker.task_types]
+    steps = await store.task_types.steps(known.name, limit=_STEPS_SHOWN + 1)
+    row = row_of(visit, known, stats["by_type"].get(known.name, {}), len(slow), workers)
+    return {
+        "fault": fault,
+        "status": 200 if fault is None else 422,
+        "row": row,
+        "known": known,
+        "stats": stats,
+        "slow": slow[:_SLOW_SHOWN],
+        "slow_count": len(slow),
+        "most_slow": _SLOW_SHOWN + 1,
+        "failures": await store.task_durations.failures(known.name, window=values["window"]) if row.failed else [],
+        "layers": _layers(known, steps, visit.settings.task_timeout),
+        "in_force": {name: said["from"] for name, said in row.effective.items()},
+        "steps": steps[:_STEPS_SHOWN],
+        "more_steps": len(steps) > _STEPS_SHOWN,
+        "workers": workers,
+        "changes": await store.task_types.changes(known.name),
+        "failing": FAILING,
+        **choices(visit, window, threshold),
+    }
+
+
+def _layers(known: TaskType, steps: Sequence[TypedStep], default_timeout: float) -> Mapping[str, Layer]:
+    own = sum(1 for step in steps if step.timeout is not None or step.max_attempts is not None)
+    says = "No definition has such a step now."
+    if steps:
+        says = f"{own} of the {len(steps)} steps below {'says' if own == 1 else 'say'} something."
+    return {
+        "retry": Layer("An operator's retry of a task", None, None, "With a timeout of its own, for that task."),
+        "step": Layer("The step", None, None, says),
+        "type": Layer("The task type", known.timeout, known.max_attempts, "What operators set here.", field=True),
+        "handler": Layer(
+            "The handler", known.handler_timeout, known.handler_max_attempts, "What the code asks for that workers run."
+        ),
+        "default": Layer(
+            "The default", default_timeout, DEFAULT_RETRY_POLICY.max_attempts, "WORKFLOW_TASK_TIMEOUT, and three tries."
+        ),
+    }
+
+
+PAGE = Page("/admin/task-types/{task_type}", "task_type.html", read, Scope.ENGINE_READ)

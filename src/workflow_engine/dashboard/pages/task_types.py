@@ -1,0 +1,207 @@
+"""/admin/task-types: which kind of work is slow or fails, what it may take, and what was slow."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workflow_engine.access import Scope
+from workflow_engine.api import parameters, views
+from workflow_engine.api.parameters import Parameter, read_parameters
+from workflow_engine.dashboard.actions import Action, Field
+from workflow_engine.dashboard.page import Page
+from workflow_engine.dashboard.visit import Visit
+from workflow_engine.definition.retries import DEFAULT_RETRY_POLICY
+from workflow_engine.errors import InputInvalid
+from workflow_engine.records import SlowAttempt, TaskType, Worker
+
+NEAR = 0.8
+"""A p95 of so much of the timeout is told: the next slow day ends in timeouts."""
+FAILING = 0.05
+"""A share of failed attempts that is told."""
+WINDOWS = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"))
+THRESHOLDS = ("10s", "30s", "60s", "5m", "30m", "2h")
+
+_MOST_SLOW = 200  # attempts that are counted
+_SLOW_SHOWN = 20
+_SECONDS = {"1h": 5.0, "6h": 10.0, "24h": 20.0, "7d": 60.0}  # for which what was read of a window is shown
+_SORTS: Mapping[str, tuple[str, Callable[[TypeRow], Any]]] = {
+    "slowest": ("Slowest", lambda row: -row.slowness),
+    "failing": ("Failing", lambda row: (-row.failed_share, -row.failed)),
+    "busiest": ("Busiest", lambda row: -row.busy),
+    "name": ("By name", lambda row: ()),
+}
+PARAMETERS = (parameters.window("1h"), parameters.THRESHOLD)
+
+
+@dataclass(frozen=True, slots=True)
+class TypeRow:
+    """A task type, as it was in the window.
+
+    Attributes:
+        effective: What counts where neither a step nor a retry says otherwise, and who said so.
+        stats: See `workflow.task_stats`; empty when no attempt was seen.
+        slow: Attempts that took at least the threshold.
+        able: Active workers that can run it.
+        edit: By the name of the field, what changes it.
+    """
+
+    known: TaskType
+    effective: Mapping[str, Mapping[str, Any]]
+    stats: Mapping[str, Any]
+    slow: int
+    able: int
+    edit: Mapping[str, Action]
+
+    @property
+    def slowness(self) -> float:
+        """Seconds: of what ended or, if that is longer, of what runs."""
+        if not self.stats:
+            return -1.0
+        return float(max(self.stats["p95"], self.stats["running_so_far"]["p95"]))
+
+    @property
+    def failed(self) -> int:
+        """Attempts that failed, whether others followed or not."""
+        return int(self.stats["failed"] + self.stats["retried"]) if self.stats else 0
+
+    @property
+    def failed_share(self) -> float:
+        return self.failed / self.stats["count"] if self.stats and self.stats["count"] else 0.0
+
+    @property
+    def busy(self) -> int:
+        return int(self.stats["count"] + self.stats["running"]) if self.stats else 0
+
+    @property
+    def near(self) -> float | None:
+        """Which part of the timeout the p95 is, where that is worth telling."""
+        part = float(self.stats["p95"]) / float(self.effective["timeout"]["value"]) if self.stats else 0.0
+        return part if part >= NEAR else None
+
+
+async def read(visit: Visit) -> Mapping[str, Any]:
+    fault, values = _read_values(visit)
+    window, threshold = visit.asked("window", "1h"), visit.asked("threshold", "60s")
+    stats = await read_stats(visit, window, values["window"])
+    slow = await read_slow(visit, window, values["window"], threshold, values["threshold"])
+    workers = await visit.store.workers.list()
+    by_type = Counter(attempt.type for attempt in slow)
+    rows = [
+        row_of(visit, known, stats["by_type"].get(known.name, {}), by_type[known.name], workers)
+        for known in await visit.store.task_types.list()
+    ]
+    return {
+        "fault": fault,
+        "status": 200 if fault is None else 422,
+        "rows": sorted(rows, key=_SORTS[values["sort"]][1]),
+        "ran": sum(1 for row in rows if row.stats),
+        "stats": stats,
+        "slow": slow[:_SLOW_SHOWN],
+        "slow_count": len(slow),
+        "most_slow": _MOST_SLOW,
+        "sorts": [
+            (title, visit.here(sort=None if key == "slowest" else key), values["sort"] == key)
+            for key, (title, _) in _SORTS.items()
+        ],
+        "sort": values["sort"],
+        "failing": FAILING,
+        **choices(visit, window, threshold),
+    }
+
+
+def choices(visit: Visit, window: str, threshold: str) -> Mapping[str, Any]:
+    """How far back is looked, and what counts as slow: what both pages let choose."""
+    return {
+        "window": window,
+        "windows": [
+            (title, visit.here(window=None if value == "1h" else value), window == value) for value, title in WINDOWS
+        ],
+        "threshold": threshold,
+        "thresholds": THRESHOLDS,
+        "default_timeout": visit.settings.task_timeout,
+    }
+
+
+async def read_stats(visit: Visit, window: str, seconds: float) -> Mapping[str, Any]:
+    """How long attempts took. What everybody looks at is read once for all of them."""
+
+    async def look() -> Mapping[str, Any]:
+        return await visit.store.task_durations.stats(window=seconds)
+
+    if window not in _SECONDS:
+        return await look()
+    return await visit.glance.kept(f"task stats {window}", _SECONDS[window], look)
+
+
+async def read_slow(visit: Visit, window: str, seconds: float, threshold: str, least: float) -> Sequence[SlowAttempt]:
+    """Attempts of at least `least` seconds, longest first."""
+
+    async def look() -> Sequence[SlowAttempt]:
+        return await visit.store.task_durations.slow(threshold=least, window=seconds, limit=_MOST_SLOW)
+
+    if window not in _SECONDS or threshold not in THRESHOLDS:
+        return await look()
+    return await visit.glance.kept(f"slow {window} {threshold}", _SECONDS[window], look)
+
+
+def row_of(visit: Visit, known: TaskType, stats: Mapping[str, Any], slow: int, workers: Sequence[Worker]) -> TypeRow:
+    effective = views.task_type(known, visit.settings.task_timeout, DEFAULT_RETRY_POLICY.max_attempts)["effective"]
+    able = sum(1 for worker in workers if worker.status == "active" and known.name in worker.task_types)
+    return TypeRow(known, effective, stats, slow, able, {field.name: _edit(known, field) for field in _fields(known)})
+
+
+def _edit(known: TaskType, field: Field) -> Action:
+    return Action(
+        "Change",
+        f"/task-types/{known.name}",
+        Scope.ENGINE_CONTROL,
+        f"{field.label} of {known.name} is changed."
+        + (" The next attempt uses it, also of tasks that are pending." if field.name != "description" else ""),
+        fields=(field,),
+        method="PATCH",
+        if_match=known.tag,
+    )
+
+
+def _fields(known: TaskType) -> Sequence[Field]:
+    return (
+        Field(
+            "timeout",
+            "Timeout",
+            value="" if known.timeout is None else f"{known.timeout:g}s",
+            help="Of one attempt, such as 90s or 5m. Empty: what the handler asks for, else the default.",
+            blank="null",
+        ),
+        Field(
+            "max_attempts",
+            "Tries",
+            kind="number",
+            value="" if known.max_attempts is None else str(known.max_attempts),
+            help="In all, the first included. Empty: what the handler asks for, else the default.",
+            blank="null",
+        ),
+        Field("description", "Description", value=known.description, blank="null"),
+    )
+
+
+def _known_sort(text: str) -> str:
+    if text not in _SORTS:
+        raise ValueError(f"write {', '.join(_SORTS)}")
+    return text
+
+
+_SORT = Parameter("sort", _known_sort, "slowest", {}, "The order of the rows.", "name")
+
+
+def _read_values(visit: Visit) -> tuple[InputInvalid | None, Mapping[str, Any]]:
+    known = (*PARAMETERS, _SORT)
+    try:
+        return None, read_parameters(visit.request, known)
+    except InputInvalid as error:
+        return error, {parameter.name: parameter.default for parameter in known}
+
+
+PAGE = Page("/admin/task-types", "task_types.html", read, Scope.ENGINE_READ, "Task types", "t")
