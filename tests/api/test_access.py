@@ -512,3 +512,17 @@ def test_production_does_not_start_before_somebody_says_whether_keys_are_needed(
     assert "token create" in str(refused.value.hint)
     for said in ("none", "token"):
         create_app(load_settings(WORKFLOW_ENV="production", WORKFLOW_AUTH=said))
+
+
+def test_who_changed_a_task_type_is_kept_with_the_change(keyed: Keyed, roles: dict[str, dict[str, str]]) -> None:
+    path = "/api/v1/task-types/switch"
+    changed = keyed.api.patch(path, json={"timeout": 300}, headers=roles["operator"]).raise_for_status()
+    (change,) = keyed.api.get(f"{path}/changes", headers=roles["viewer"]).json()
+    assert change == {
+        "at": changed.json()["updated_at"],
+        "by": "a-operator",
+        "changes": {"timeout": {"before": None, "after": 300.0}},
+    }
+    late = keyed.api.patch(path, json={"timeout": 1}, headers={**roles["admin"], "If-Match": '"1"'})
+    assert "a-operator set timeout to 300" in late.json()["detail"]
+    keyed.api.patch(path, json={"timeout": None}, headers=roles["admin"]).raise_for_status()

@@ -125,3 +125,24 @@ def test_if_match_guards_against_a_change_in_between(api: httpx.Client) -> None:
     assert api.patch(PATH, json={"timeout": 3}, headers={"If-Match": listed}).status_code == 200
     assert api.patch(PATH, json={"timeout": 4}, headers={"If-Match": "*"}).status_code == 200
     assert api.patch(PATH, json={"timeout": 5}, headers={"If-Match": "whatever"}).status_code == 412
+
+
+def test_who_comes_too_late_is_told_who_did_what_meanwhile(api: httpx.Client) -> None:
+    read = api.get(PATH).headers["etag"]
+    api.patch(PATH, json={"timeout": 60, "max_attempts": 2})
+    api.patch(PATH, json={"timeout": "5m"})
+
+    late = api.patch(PATH, json={"timeout": 90}, headers={"If-Match": read})
+
+    assert (late.status_code, late.json()["detail"]) == (
+        412,
+        "The task type llm_inference has been changed meanwhile: somebody set timeout to 60 (before: nothing),"
+        " max_attempts to 2 (before: nothing); somebody set timeout to 300 (before: 60).",
+    )
+    for odd in ("ffffffffffffffff", "0"):
+        assert api.patch(PATH, json={}, headers={"If-Match": f'"{odd}"'}).status_code == 412
+    assert [change["by"] for change in api.get(f"{PATH}/changes").json()] == [None, None]
+
+
+def test_nothing_is_told_of_changes_of_a_type_that_is_not_there(shared_api: httpx.Client) -> None:
+    assert shared_api.get("/api/v1/task-types/lmm/changes").json()["code"] == "task-type-not-found"

@@ -21,9 +21,8 @@ from workflow_engine.records import QueuedTask, QueueGauges, QueueMoment, Worker
 
 WINDOWS = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"))
 
-_SHOWN = 50  # tasks
+_SHOWN = 30  # tasks
 _SECONDS = {"1h": 5.0, "6h": 15.0, "24h": 60.0}  # for which what was read of a window is shown
-_LENGTH_SECONDS = 1.0
 _WINDOW = parameters.window("1h")
 
 

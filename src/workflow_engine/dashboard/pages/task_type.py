@@ -78,9 +78,12 @@ async def read(visit: Visit) -> Mapping[str, Any]:
 
 def _layers(known: TaskType, steps: Sequence[TypedStep], default_timeout: float) -> Mapping[str, Layer]:
     own = sum(1 for step in steps if step.timeout is not None or step.max_attempts is not None)
-    says = "No definition has such a step now."
-    if steps:
-        says = f"{own} of the {len(steps)} steps below {'says' if own == 1 else 'say'} something."
+    if not steps:
+        says = "No definition has such a step now."
+    elif own == 1:
+        says = "One of the steps below says something of its own."
+    else:
+        says = f"{own or 'None'} of the steps below say something of their own."
     return {
         "retry": Layer("An operator's retry of a task", None, None, "With a timeout of its own, for that task."),
         "step": Layer("The step", None, None, says),

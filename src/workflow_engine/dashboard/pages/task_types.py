@@ -72,6 +72,11 @@ class TypeRow:
         return self.failed / self.stats["count"] if self.stats and self.stats["count"] else 0.0
 
     @property
+    def failed_percent(self) -> str:
+        percent = 100 * self.failed_share
+        return f"{percent:.0f} %" if percent >= 10 or not percent else f"{percent:.1f} %"
+
+    @property
     def busy(self) -> int:
         return int(self.stats["count"] + self.stats["running"]) if self.stats else 0
 
@@ -96,8 +101,8 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     return {
         "fault": fault,
         "status": 200 if fault is None else 422,
-        "rows": sorted(rows, key=_SORTS[values["sort"]][1]),
-        "ran": sum(1 for row in rows if row.stats),
+        "ran": sorted((row for row in rows if row.stats), key=_SORTS[values["sort"]][1]),
+        "others": [row for row in rows if not row.stats],
         "stats": stats,
         "slow": slow[:_SLOW_SHOWN],
         "slow_count": len(slow),
