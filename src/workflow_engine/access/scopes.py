@@ -24,7 +24,7 @@ class Scope(StrEnum):
     DEFINITIONS_READ = "definitions:read"
     DEFINITIONS_WRITE = "definitions:write"  # what workers do is what definitions say
     ENGINE_READ = "engine:read"  # workers, task types, the whole of /health
-    ENGINE_CONTROL = "engine:control"  # pause and resume the intake, reload, settings of task types
+    ENGINE_CONTROL = "engine:control"  # pause and resume the intake, reload, settings of task types, drain workers
     METRICS_READ = "metrics:read"
     AUDIT_READ = "audit:read"
 

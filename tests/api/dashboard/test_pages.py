@@ -13,7 +13,15 @@ from support.eventually import eventually
 
 from ..conftest import PlayedWorker
 
-PAGES = ("/admin", "/admin/workflows", "/admin/queues", "/admin/workers")
+PAGES = (
+    "/admin",
+    "/admin/workflows",
+    "/admin/queues",
+    "/admin/queues/default",
+    "/admin/workers",
+    "/admin/task-types",
+    "/admin/task-types/noop",
+)
 TABS = ("graph", "timeline", "tasks", "log", "io", "events", "locks", "trace", "why", "who")
 STEPS = [
     {"id": "fetch", "type": "noop"},

@@ -21,6 +21,7 @@ from workflow_engine.records import QueuedTask, QueueGauges, QueueMoment, Worker
 
 WINDOWS = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"))
 
+_DEFAULT = "default"  # what steps use that name none: there always is one
 _SHOWN = 30  # tasks
 _SECONDS = {"1h": 5.0, "6h": 15.0, "24h": 60.0}  # for which what was read of a window is shown
 _WINDOW = parameters.window("1h")
@@ -38,7 +39,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     workers = [worker for worker in await visit.store.workers.list() if name in worker.queues]
     found = next((queue for queue in visit.gauges.queues if queue.queue == name), None)
     past = await _history(visit, name, window, seconds)
-    if found is None and not workers and not any(moment.pending for moment in past):
+    if name != _DEFAULT and found is None and not workers and not any(moment.pending for moment in past):
         known = ", ".join(queue.queue for queue in visit.gauges.queues) or "none"
         raise NotFound(f"Nothing is known of a queue {name[:64]!r}.", hint=f"Queues with tasks or workers: {known}.")
     gauges = found or QueueGauges(name, 0, 0, 0, 0, 0.0, 0)

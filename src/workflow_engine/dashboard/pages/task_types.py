@@ -11,7 +11,7 @@ from workflow_engine.access import Scope
 from workflow_engine.api import parameters, views
 from workflow_engine.api.parameters import Parameter, read_parameters
 from workflow_engine.dashboard.actions import Action, Field
-from workflow_engine.dashboard.page import Page
+from workflow_engine.dashboard.page import Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.definition.retries import DEFAULT_RETRY_POLICY
 from workflow_engine.errors import InputInvalid
@@ -209,4 +209,4 @@ def _read_values(visit: Visit) -> tuple[InputInvalid | None, Mapping[str, Any]]:
         return error, {parameter.name: parameter.default for parameter in known}
 
 
-PAGE = Page("/admin/task-types", "task_types.html", read, Scope.ENGINE_READ, "Task types", "t")
+PAGE = Page("/admin/task-types", "task_types.html", read, Scope.ENGINE_READ, "Task types", "t", Group.CAPACITY)

@@ -35,7 +35,7 @@ export async function perform(action, values, button = null) {
 
 // What a button is about; null, if it is about what is ticked and nothing is.
 export function actionOf(button) {
-  const action = JSON.parse(button.dataset.action);
+  const action = JSON.parse(button.dataset.action ?? button.dataset.edit);
   if (button.dataset.selected === undefined) return action;
   const ids = selected().map((box) => box.value);
   if (!ids.length) return null;

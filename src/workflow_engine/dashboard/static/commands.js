@@ -16,7 +16,7 @@ function lineOf(action) {
 }
 
 export async function copyCommand() {
-  const button = document.activeElement?.closest("button[data-action]");
+  const button = document.activeElement?.closest("button[data-action], button[data-edit]");
   const action = button && actionOf(button);
   if (!action) return;
   const line = lineOf(action);

@@ -81,6 +81,7 @@ function swap(page) {
     if (!fresh) continue;
     const html = withoutTimes(fresh.innerHTML);
     if (served.get(part.id) === html) continue;
+    if ($(".editing", part)) continue; // somebody is about to change it
     const selection = getSelection();
     if (!selection.isCollapsed && part.contains(selection.anchorNode)) continue; // somebody is about to copy it
     served.set(part.id, html);

@@ -15,21 +15,24 @@ export function requestOf(action, values = {}) {
     else if (field.place === "whole") body = value;
     else (body ??= {})[field.name] = value;
   }
-  return { method: action.method, url: address(action.path) + (query.size ? `?${query}` : ""), body };
+  const ifMatch = action.if_match ? `"${action.if_match}"` : null;
+  return { method: action.method, url: address(action.path) + (query.size ? `?${query}` : ""), body, ifMatch };
 }
 
-export function curl({ method, url, body }) {
+export function curl({ method, url, body, ifMatch }) {
   const parts = ["curl"];
   if (method !== "GET") parts.push("-X", method);
   parts.push(quoted(url));
   if (document.body.dataset.keys === "yes") parts.push('-H "Authorization: Bearer $WORKFLOW_TOKEN"');
+  if (ifMatch) parts.push("-H", quoted(`If-Match: ${ifMatch}`));
   if (body !== null) parts.push("-H 'Content-Type: application/json'", "-d", quoted(JSON.stringify(body)));
   return parts.join(" ");
 }
 
 // What the API answered; it throws when nothing did.
-export async function send({ method, url, body }) {
+export async function send({ method, url, body, ifMatch }) {
   const headers = { "X-Requested-With": "workflow-engine", ...(body === null ? {} : { "Content-Type": "application/json" }) };
+  if (ifMatch) headers["If-Match"] = ifMatch;
   const answer = await fetch(url, { method, headers, body: body === null ? undefined : JSON.stringify(body) });
   let content = null;
   try { content = await answer.json(); } catch { /* an answer without a body */ }
