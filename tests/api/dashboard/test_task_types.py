@@ -67,7 +67,7 @@ def test_a_task_type_says_who_said_what_counts_what_goes_wrong_and_who_changed_i
     assert "The default WORKFLOW_TASK_TIMEOUT, and three tries. 1 m 3 ✓ counts" in shown
     assert "timeout: not set → 5 m" in shown
     assert "http.503 1 task" in shown
-    assert "limited v1 b default 7 s – gpu 3 at once, 5 in 1 m" in shown
+    assert "limited v1 b default 7.0 s – gpu 3 at once, 5 in 1 m" in shown
     assert "One of the steps below says something of its own." in shown
     gone = api.get("/admin/task-types/lmm")
     assert (gone.status_code, "Known are agent," in text(gone)) == (404, True)
