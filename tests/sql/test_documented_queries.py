@@ -67,6 +67,7 @@ def workflow(engine: Engine) -> str:
     engine.run("update workflow.outbox set status = 'dead', tries = 20, error = 'http.500'")
     engine.pause("1 hour", "ann")
     create(engine)
+    engine.value("select workflow.update_task_type('llm_inference', '{\"timeout\": 300}', null, 'ann')")
     engine.register()
     engine.run(
         "update workflow.workers set last_heartbeat_at = now() - interval '1 day' where id = %s", engine.worker_id
