@@ -524,5 +524,5 @@ def test_who_changed_a_task_type_is_kept_with_the_change(keyed: Keyed, roles: di
         "changes": {"timeout": {"before": None, "after": 300.0}},
     }
     late = keyed.api.patch(path, json={"timeout": 1}, headers={**roles["admin"], "If-Match": '"1"'})
-    assert "a-operator set timeout to 300" in late.json()["detail"]
+    assert "a-operator set timeout to 300 s" in late.json()["detail"]
     keyed.api.patch(path, json={"timeout": None}, headers=roles["admin"]).raise_for_status()

@@ -136,8 +136,8 @@ def test_who_comes_too_late_is_told_who_did_what_meanwhile(api: httpx.Client) ->
 
     assert (late.status_code, late.json()["detail"]) == (
         412,
-        "The task type llm_inference has been changed meanwhile: somebody set timeout to 60 (before: nothing),"
-        " max_attempts to 2 (before: nothing); somebody set timeout to 300 (before: 60).",
+        "The task type llm_inference has been changed meanwhile: somebody set timeout to 60 s (before: nothing),"
+        " max_attempts to 2 (before: nothing); somebody set timeout to 300 s (before: 60 s).",
     )
     for odd in ("ffffffffffffffff", "0"):
         assert api.patch(PATH, json={}, headers={"If-Match": f'"{odd}"'}).status_code == 412

@@ -184,14 +184,16 @@ async def _changed_meanwhile(request: Request, name: str) -> PreconditionFailed:
 
 
 def in_words(change: TaskTypeChange) -> str:
-    """What somebody changed, in a line: `ann set timeout to 300 (before: 60)`."""
-    done = [f"{field} to {_value(values['after'])} (before: {_value(values['before'])})"
+    """What somebody changed, in a line: `ann set timeout to 300 s (before: 60 s)`."""
+    done = [f"{field} to {_value(field, values['after'])} (before: {_value(field, values['before'])})"
             for field, values in change.changes.items()]  # fmt: skip
     return f"{change.by or 'somebody'} set {', '.join(done)}"
 
 
-def _value(value: Any) -> str:
-    return "nothing" if value in (None, "") else f"{value:g}" if isinstance(value, int | float) else str(value)
+def _value(field: str, value: Any) -> str:
+    if value in (None, ""):
+        return "nothing"
+    return f"{value:g} s" if field == "timeout" else str(value)
 
 
 def _answer(request: Request, known: TaskType) -> Response:

@@ -17,8 +17,8 @@ from workflow_engine.definition.retries import DEFAULT_RETRY_POLICY
 from workflow_engine.errors import InputInvalid
 from workflow_engine.records import SlowAttempt, TaskType, Worker
 
-NEAR = 0.8
-"""A p95 of so much of the timeout is told: the next slow day ends in timeouts."""
+NEAR = (0.8, 1.05)
+"""A p95 of so much of the timeout is told: the next slow day ends in timeouts. Of more, steps have said so themselves."""
 FAILING = 0.05
 """A share of failed attempts that is told."""
 WINDOWS = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"))
@@ -84,7 +84,7 @@ class TypeRow:
     def near(self) -> float | None:
         """Which part of the timeout the p95 is, where that is worth telling."""
         part = float(self.stats["p95"]) / float(self.effective["timeout"]["value"]) if self.stats else 0.0
-        return part if part >= NEAR else None
+        return part if NEAR[0] <= part <= NEAR[1] else None
 
 
 async def read(visit: Visit) -> Mapping[str, Any]:
