@@ -18,7 +18,7 @@ from workflow_engine.errors import InputInvalid
 from workflow_engine.records import SlowAttempt, TaskType, Worker
 
 NEAR = (0.8, 1.05)
-"""A p95 of so much of the timeout is told: the next slow day ends in timeouts. Of more, steps have said so themselves."""
+"""A p95 of so much of the timeout is told: the next slow day ends in timeouts. Of more, steps say so themselves."""
 FAILING = 0.05
 """A share of failed attempts that is told."""
 WINDOWS = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"))
