@@ -18,6 +18,3 @@ alter table workflow.workers
 
 alter table workflow.samples
     add column oldest jsonb not null default '{}';
-
--- Which steps are of a type, those of the newest versions first.
-create index definition_steps_type on workflow.definition_steps (type, version_id);
