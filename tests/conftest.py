@@ -9,6 +9,8 @@ from urllib.parse import urlsplit
 
 import psycopg
 import pytest
+from hypothesis import HealthCheck
+from hypothesis import settings as hypothesis_settings
 from support.backends import Server, choose_postgres, choose_redis
 from support.databases import administer, new_database
 from support.quick_place import make_quick_place
@@ -26,6 +28,9 @@ def pytest_configure(config: pytest.Config) -> None:
     # What is imported is compiled once: starting an engine would take twice as long otherwise.
     os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
     sys.dont_write_bytecode = False
+    # Other work on the machine must not fail a test of properties.
+    hypothesis_settings.register_profile("patient", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    hypothesis_settings.load_profile("patient")
     # Chosen here, before anything runs, so that a missing back end fails the whole run.
     config.stash[_POSTGRES] = choose_postgres()
     config.stash[_REDIS] = choose_redis()

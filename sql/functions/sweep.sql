@@ -18,7 +18,7 @@ set lock_timeout = '1s'
 as $$
 declare
     v_now       timestamptz := workflow.clock();
-    v_alive     bigint[] := workflow.live_workers(v_now);
+    v_alive     bigint[];
     v_expired   bigint[];
     v_workflows uuid[];
     v_lost      workflow.completion[];
@@ -43,6 +43,8 @@ begin
 
     v_lost := workflow.lost_claims(v_expired, v_workflows, p_max_crashes, v_now);
     if v_lost <> '{}' then
+        -- Only now: whose lease we saw run out may have died just before it did.
+        v_alive := workflow.live_workers(v_now);
         perform workflow.settle(v_lost);
     end if;
     recovered := (select count(*) from unnest(v_lost) l where l.next is null);

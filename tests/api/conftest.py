@@ -6,7 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Self
 
 import httpx
 import psycopg
@@ -88,7 +88,7 @@ def shared_api(shared_database_url: str, redis_server_url: str) -> Iterator[http
 
 
 class PlayedWorker:
-    """A worker played by hand: it claims, and ends what it claimed as it is told."""
+    """A worker played by hand: it claims, and ends what it claimed as it is told. It may be a context manager."""
 
     def __init__(self, database_url: str, name: str = "played") -> None:
         self.connection = psycopg.connect(database_url, autocommit=True)
@@ -128,15 +128,23 @@ class PlayedWorker:
                 count += 1
         return count
 
+    def close(self) -> None:
+        self.connection.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
     def stop(self) -> None:
         self._value("select workflow.set_worker_status(%s, 'stopped')", self.id)
 
 
 @pytest.fixture
 def worker(database_url: str) -> Iterator[PlayedWorker]:
-    played = PlayedWorker(database_url)
-    yield played
-    played.connection.close()
+    with PlayedWorker(database_url) as played:
+        yield played
 
 
 @pytest.fixture

@@ -345,7 +345,7 @@ def asked(keyed: Keyed, roles: dict[str, dict[str, str]]) -> Iterator[Callable[.
                 worker.end(claim)
 
     yield ask
-    worker.connection.close()
+    worker.close()
 
 
 def test_an_approval_is_answered_by_its_assignees_alone(keyed: Keyed, asked: Callable[..., str]) -> None:
@@ -368,10 +368,9 @@ def test_an_approval_of_another_run_is_kept_by_operators_alone(keyed: Keyed, rol
     ]
     body = {"name": "pays", "steps": steps, "input": {"amount": 10}}
     started = keyed.api.post(WORKFLOWS, json=body, headers=roles["author"]).json()["links"]["self"]
-    worker = PlayedWorker(keyed.database_url, "payer")
-    worker.types.append("approval")
-    worker.run_all(output={"outcome": "approved"})
-    worker.connection.close()
+    with PlayedWorker(keyed.database_url, "payer") as worker:
+        worker.types.append("approval")
+        worker.run_all(output={"outcome": "approved"})
     rerun = {"from": "pay", "input": {"amount": 1_000_000}}
 
     refused = keyed.api.post(f"{started}/rerun", json=rerun, headers=roles["starter"])

@@ -29,22 +29,21 @@ class Prepared:
     def __init__(self, api: httpx.Client, database_url: str) -> None:
         self.api = api
         self.connection = psycopg.connect(database_url, autocommit=True)
-        worker = PlayedWorker(database_url)
         self.names = {
             "nobody": NOBODY,
             "ended": self._start("ended"),
             "failing": self._start("failing"),
             "live": self._start("live"),
         }
-        for claim in worker.claim():
-            if claim["workflow_id"] == self.names["live"]:
-                worker.end(claim, "waiting", next="waiting", awaits={"kind": "approval", "outcomes": ["yes", "no"]})
-            elif claim["workflow_id"] == self.names["failing"]:
-                error = {"type": "user.x", "message": "m", "retryable": False, "attempt": 1, "details": {}}
-                worker.end(claim, "failed", error=error)
-            else:
-                worker.end(claim)
-        worker.connection.close()
+        with PlayedWorker(database_url) as worker:
+            for claim in worker.claim():
+                if claim["workflow_id"] == self.names["live"]:
+                    worker.end(claim, "waiting", next="waiting", awaits={"kind": "approval", "outcomes": ["yes", "no"]})
+                elif claim["workflow_id"] == self.names["failing"]:
+                    error = {"type": "user.x", "message": "m", "retryable": False, "attempt": 1, "details": {}}
+                    worker.end(claim, "failed", error=error)
+                else:
+                    worker.end(claim)
         self.names["task"] = api.get(f"{API}/workflows/{self.names['live']}/tasks").json()[0]["id"]
         self.names["ended_task"] = api.get(f"{API}/workflows/{self.names['ended']}/tasks").json()[0]["id"]
         self.names["approval"] = api.get(f"{API}/approvals").json()[0]["id"]

@@ -265,9 +265,8 @@ def test_an_engine_with_as_many_requests_as_it_may_have_refuses_more(database_ur
         assert refused.json()["code"] == "overloaded"
         assert refused.headers["retry-after"]
         assert api.get("/readyz").status_code == 200
-        worker = PlayedWorker(database_url)
-        eventually(worker.run_all)
-        worker.connection.close()
+        with PlayedWorker(database_url) as worker:
+            eventually(worker.run_all)
         waiting.join()
         assert answers[0].json()["status"] == "succeeded"
 
@@ -291,9 +290,8 @@ def test_no_more_is_started_while_too_much_is_pending(database_url: str, redis_u
             assert connection.execute("select count(*) from workflow.workflows").fetchone() == before
         assert api.get(START).status_code == 200  # all else goes on
 
-        worker = PlayedWorker(database_url)
-        worker.run_all()
-        worker.connection.close()
+        with PlayedWorker(database_url) as worker:
+            worker.run_all()
         assert eventually(lambda: api.post(START, json=body).status_code == 202, timeout=60)
 
 

@@ -64,9 +64,8 @@ def test_orphans_are_listed_with_the_reason_and_recovered_once(
     assert recover(api)["recovered"] == [workflow_id]
     assert recover(api)["recovered"] == []
     assert 'workflow_orphans_recovered_total{reason="worker_dead"}' in api.get("/metrics").text
-    other = PlayedWorker(database_url, "other")
-    (again,) = other.claim()
-    other.connection.close()
+    with PlayedWorker(database_url, "other") as other:
+        (again,) = other.claim()
     assert (again["task_id"], again["attempt"]) == (claim["task_id"], 2)
 
 
@@ -136,8 +135,9 @@ def test_a_worker_that_stopped_is_never_dead(api: httpx.Client, worker: PlayedWo
     assert api.get("/api/v1/workers/dead").json() == []
 
 
-def test_the_engine_counts_what_it_takes_back_by_itself(database_url: str, redis_url: str) -> None:
-    worker = PlayedWorker(database_url)
+def test_the_engine_counts_what_it_takes_back_by_itself(
+    database_url: str, redis_url: str, worker: PlayedWorker
+) -> None:
     settings = engine_settings(
         database_url,
         redis_url,
@@ -152,7 +152,6 @@ def test_the_engine_counts_what_it_takes_back_by_itself(database_url: str, redis
         die(worker)
         worker.connection.execute("update workflow.tasks set lease_until = 'epoch' where status = 'running'")
         eventually(lambda: recovered_of_the_dead(api) > before)
-    worker.connection.close()
 
 
 def recovered_of_the_dead(api: httpx.Client) -> float:

@@ -31,6 +31,7 @@ def test_pause_drain_restart_and_resume_as_in_a_graceful_restart(
         assert worker.run_all() == 1
         assert api.get("/api/v1/workflows/running").json() == []
     with running_engine(settings) as api:
+        eventually(lambda: api.get("/health").status_code == 200)  # 503 while Postgres takes longer than a second
         health = api.get("/health").json()
         assert (health["accepting"], health["paused"]) == (False, True)
         assert api.get("/readyz").status_code == 200

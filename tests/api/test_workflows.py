@@ -281,8 +281,7 @@ def test_a_silent_worker_is_dead_and_a_stopped_one_is_gone(
     assert (dead["status"], dead["orphaned_tasks"]) == ("dead", [str(claim["task_id"])])
     assert dead["age_s"] > 290
 
-    stopped = PlayedWorker(database_url, "goodbye")
-    stopped.stop()
-    stopped.connection.close()
+    with PlayedWorker(database_url, "goodbye") as stopped:
+        stopped.stop()
     assert api.get("/api/v1/workers").json() == []
     assert [shown["name"] for shown in api.get("/api/v1/workers/dead").json()] == ["played"]

@@ -47,10 +47,10 @@ _LEAKED: list[bytes] = []
 
 @handler("leaks")
 async def leaks(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, int]:
-    """Count, and keep `bytes` of memory for ever."""
+    """Count, and keep `bytes` of memory for ever; then do nothing for `seconds`, in which others may look."""
     _note("start", ctx)
     _LEAKED.append(os.urandom(1024) * (inputs["bytes"] // 1024))  # no page of it can be shared or left untouched
-    await asyncio.sleep(0.02)
+    await asyncio.sleep(inputs.get("seconds", 0.02))
     _note("end", ctx)
     return _counted(inputs)
 

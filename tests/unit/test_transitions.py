@@ -112,8 +112,10 @@ def test_stdout_is_bounded_and_says_what_it_left_out_while_tasks_log_has_all(
     for number in range(1000):
         identity = transitions.picked_up(claim(number), "fetch", "http")
     transitions.failed(identity, "one failure", "failed", 1.0, {})
+    # What is written after its second is over would be counted, and told, a second time.
+    eventually(lambda: "one failure" in (tmp_path / "tasks.log").read_text())
     clock[0] = 1_000_000_000
-    eventually(lambda: "task lines left out" in (tmp_path / "worker.log").read_text(), 5)
+    eventually(lambda: "task lines left out" in (tmp_path / "worker.log").read_text())
     transitions.close()
     told = capsys.readouterr().out
     assert told == (tmp_path / "worker.log").read_text()
@@ -132,13 +134,13 @@ def test_a_disk_that_hangs_costs_lines_and_no_memory(
 
     def hang(lines: str) -> None:
         hangs.set()
-        goes_on.wait(10)
+        goes_on.wait(30)
         write(lines)
 
     monkeypatch.setattr(output, "write_tasks", hang)
     transitions = Transitions(output, "w")
     transitions.picked_up(claim(), "fetch", "http")
-    assert hangs.wait(5)
+    assert hangs.wait(30)
     for number in range(1000):
         transitions.picked_up(claim(number), "fetch", "http")
     goes_on.set()
@@ -150,7 +152,7 @@ def test_a_disk_that_hangs_costs_lines_and_no_memory(
 def test_after_a_pause_a_line_is_written_at_once(tmp_path: Path, output: Output) -> None:
     transitions = Transitions(output, "w")
     transitions.picked_up(claim(), "fetch", "http")
-    eventually((tmp_path / "tasks.log").read_text, 2)
+    eventually((tmp_path / "tasks.log").read_text)
     transitions.close()
 
 
@@ -184,9 +186,13 @@ def test_both_lines_of_an_attempt_cost_less_than_one_of_the_general_kind(
             for attempt in attempts:
                 log.info("task picked up", workflow_id=attempt.workflow_id, task_id=attempt.task_id, step="fetch")
 
+    # On a machine that does much else any one may be dear; the best of some are what it costs.
     costs = dict.fromkeys(("told_by_transitions", "told_by_structlog"), math.inf)
-    for told in (told_by_transitions, told_by_structlog) * 3:
-        began = time.process_time()
-        told()
-        costs[told.__name__] = min(costs[told.__name__], time.process_time() - began)
-    assert costs["told_by_transitions"] < costs["told_by_structlog"], costs
+    for _ in range(10):
+        for told in (told_by_transitions, told_by_structlog):
+            began = time.process_time()
+            told()
+            costs[told.__name__] = min(costs[told.__name__], time.process_time() - began)
+        if costs["told_by_transitions"] < costs["told_by_structlog"]:
+            return
+    raise AssertionError(costs)

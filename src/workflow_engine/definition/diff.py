@@ -18,6 +18,7 @@ from workflow_engine.definition.faults import join
 MAX_LINES = 40_000
 """Of either text: comparing more takes longer than anyone waits."""
 
+_TOO_LONG = "texts are compared up to {:,} lines, this has {:,}{}; json has no such limit"
 _FIRST = ("name", "spec", "id", "type", "description")  # keys that say what an object is
 
 
@@ -86,11 +87,19 @@ def unified(old: Mapping[str, Any], new: Mapping[str, Any], old_title: str, new_
     Raises:
         ValueError: A document has more than `MAX_LINES` lines.
     """
+    # Each value that holds no other takes a line at least: what is far too long need not be written to be refused.
+    if (least := max(_leaves(old), _leaves(new))) > MAX_LINES:
+        raise ValueError(_TOO_LONG.format(MAX_LINES, least, " or more"))
     before, after = as_yaml(old).splitlines(keepends=True), as_yaml(new).splitlines(keepends=True)
     longest = max(len(before), len(after))
     if longest > MAX_LINES:
-        raise ValueError(f"texts are compared up to {MAX_LINES:,} lines, this has {longest:,}; json has no such limit")
+        raise ValueError(_TOO_LONG.format(MAX_LINES, longest, ""))
     return "".join(difflib.unified_diff(before, after, old_title, new_title))
+
+
+def _leaves(value: Any) -> int:
+    parts = value.values() if isinstance(value, Mapping) else value if isinstance(value, list) else ()
+    return sum(map(_leaves, parts)) or 1
 
 
 def as_yaml(document: Mapping[str, Any]) -> str:

@@ -71,8 +71,14 @@ def test_the_text_is_a_unified_diff_that_begins_with_what_a_step_is() -> None:
     assert text == "--- f@1\n+++ f@2\n@@ -2,3 +2,4 @@\n steps:\n - id: a\n   type: noop\n+  when: 'true'\n"
 
 
-def test_texts_that_are_too_long_are_refused() -> None:
-    long = flow(*({"id": f"s{n}", "type": "noop"} for n in range(MAX_LINES)))
+@pytest.mark.parametrize(
+    "long",
+    [
+        pytest.param(flow(*({"id": f"s{n}", "type": "noop"} for n in range(MAX_LINES))), id="of many values"),
+        pytest.param(flow({"id": "a", "type": "noop", "description": "a\n" * MAX_LINES}), id="of one long text"),
+    ],
+)
+def test_texts_that_are_too_long_are_refused(long: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="json has no such limit"):
         unified(long, long, "1", "2")
 
