@@ -53,9 +53,11 @@ class Cluster(Users, Truth):
     Attributes:
         engine: The one that `up` started.
         env: The environment of all its processes.
+        cold: Whether processes are started in the usual way, which takes longer (see `warm`).
     """
 
     engine: EngineProcess
+    cold = False
 
     def __init__(self, directory: Path, database_url: str, redis_url: str, **env: str) -> None:
         Users.__init__(self)  # its URL is known when the engine is up
@@ -123,7 +125,7 @@ class Cluster(Users, Truth):
 
     def _start(self, command: str, env: Mapping[str, str]) -> EngineProcess:
         log = self._directory / f"{command}-{len(self.processes) + 1}.log"
-        process = EngineProcess(command, env={**self.env, **env}, log=log)
+        process = EngineProcess(command, env={**self.env, **env}, log=log, cold=self.cold)
         self.processes.append(process)
         return process
 

@@ -24,13 +24,14 @@ from typing import Any
 
 import psutil
 
+from support import warm
 from workflow_engine.bootstrap import migrate
 from workflow_engine.embedded.environment import Ports, environment
 from workflow_engine.embedded.places import free_port, write_secret
 from workflow_engine.embedded.postgres import Postgres
 from workflow_engine.embedded.process import Child
 from workflow_engine.embedded.readiness import engine_is_ready, workers_are_registered
-from workflow_engine.embedded.services import Program, engine_command
+from workflow_engine.embedded.services import Program
 from workflow_engine.embedded.valkey import Valkey
 
 _LOOK_SECONDS = 0.1
@@ -46,7 +47,7 @@ class Pod:
 
     name: str
     port: int
-    child: Child
+    child: Child | warm.WarmChild
     generation: int
     log: Path
     ready: bool = False
@@ -156,7 +157,7 @@ class Deployment:
         port, name = self._ports[slot], f"{self.name}-{slot}-{self._started}"
         env = {**self._env, **self.env, PORT_VARIABLES[self._command]: str(port), "HOSTNAME": name}
         log = self._logs / f"{name}.log"
-        return Pod(name, port, Child(engine_command(self._command), env=env, log=log), self._generation, log)
+        return Pod(name, port, warm.start((self._command,), env=env, log=log), self._generation, log)
 
     async def _stop(self, pod: Pod) -> None:
         pod.ready = False

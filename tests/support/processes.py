@@ -10,8 +10,8 @@ from pathlib import Path
 
 import psutil
 
+from support import warm
 from support.eventually import eventually
-from workflow_engine.embedded.process import Child
 from workflow_engine.embedded.services import engine_command
 
 
@@ -36,11 +36,12 @@ class EngineProcess:
         arguments: Of the command line, the command first.
         env: Its whole environment.
         log: File its output is appended to.
+        cold: Start it in the usual way, which takes longer (see `warm`).
     """
 
-    def __init__(self, *arguments: str, env: Mapping[str, str], log: Path) -> None:
+    def __init__(self, *arguments: str, env: Mapping[str, str], log: Path, cold: bool = False) -> None:
         self._log = log
-        self._child = Child(engine_command(*arguments), env=env, log=log)
+        self._child = warm.start(arguments, env=env, log=log, cold=cold)
 
     @property
     def pid(self) -> int:
