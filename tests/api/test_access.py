@@ -275,6 +275,17 @@ def test_browsers_may_read_with_a_password_and_change_nothing(keyed: Keyed, role
     assert (refused.status_code, "GET only" in refused.json()["detail"]) == (401, True)
 
 
+def test_what_a_page_asks_of_the_api_gets_the_password_that_the_browser_has_for_pages(keyed: Keyed) -> None:
+    for method, path, headers in (
+        ("POST", "/api/v1/resume", {"X-Requested-With": "workflow-engine"}),
+        ("GET", f"{WORKFLOWS}/{NOBODY}/events", {"Accept": "text/event-stream"}),
+    ):
+        answer = keyed.api.request(method, path, headers=headers)
+        kinds = [challenge.split()[0] for challenge in answer.headers.get_list("www-authenticate")]
+        assert (answer.status_code, kinds) == (401, ["Bearer", "Basic"])
+    assert keyed.api.post("/api/v1/resume").headers["www-authenticate"].split()[0] == "Bearer"
+
+
 def test_our_pages_may_change_something_with_a_password_and_no_other_page(
     keyed: Keyed, roles: dict[str, dict[str, str]]
 ) -> None:

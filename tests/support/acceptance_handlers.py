@@ -42,6 +42,15 @@ async def gated(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, int]:
     return _counted(inputs)
 
 
+@handler("needs-a-file")
+async def needs_a_file(inputs: dict[str, Any], ctx: TaskContext) -> dict[str, int]:
+    """Count if there is the file `needed`, and fail otherwise."""
+    _note("start", ctx)
+    Path(inputs["needed"]).stat()
+    _note("end", ctx)
+    return _counted(inputs)
+
+
 _LEAKED: list[bytes] = []
 
 

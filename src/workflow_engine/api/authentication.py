@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from fastapi import Request
 
 from workflow_engine.access import ANYONE, NOBODY, ROLES, PresentedKey, Principal, Role, read_key
-from workflow_engine.api.callers import address_of
+from workflow_engine.api.callers import address_of, is_of_our_page
 from workflow_engine.api.rates import Rates
 from workflow_engine.api.remembered import Remembered
 from workflow_engine.api.rides import Rides
@@ -33,7 +33,6 @@ from workflow_engine.store.api_keys import ApiKeys
 FRESH_SECONDS = 5.0
 """For so long a key is believed to be as it was."""
 
-PAGE_HEADER, PAGE_VALUE = "X-Requested-With", "workflow-engine"
 """What the script of our pages adds to its requests."""
 
 _NOTE_SECONDS = 60.0
@@ -171,7 +170,7 @@ def _shown_key(request: Request) -> PresentedKey:
     scheme, _, credentials = given[0].strip().partition(" ")
     text = credentials.strip()
     if scheme.lower() == "basic":
-        if request.method not in _SAFE and request.headers.get(PAGE_HEADER) != PAGE_VALUE:
+        if request.method not in _SAFE and not is_of_our_page(request.headers):
             raise Unauthorized(
                 "invalid", "Basic authentication is accepted for GET only, and from our pages.", hint=_HOW
             )

@@ -68,6 +68,11 @@ def is_of_another_site(headers: Mapping[str, str], hosts: Hosts) -> bool:
     )
 
 
+def is_of_our_page(headers: Mapping[str, str]) -> bool:
+    """Whether a script of ours asks for this. One of another origin could say so only if we allowed it to."""
+    return headers.get("x-requested-with") == "workflow-engine"
+
+
 def address_of(scope: Mapping[str, Any]) -> str:
     """Where a request comes from, for counting: an address, of IPv6 its network."""
     client = scope.get("client")

@@ -14,6 +14,7 @@ from fastapi import FastAPI, Request, Response
 from starlette.exceptions import HTTPException
 
 from workflow_engine.api.answers import API, dump, is_pretty
+from workflow_engine.api.callers import is_of_our_page
 from workflow_engine.api.problem_types import PROBLEM_TYPES
 from workflow_engine.errors import (
     CircularDependency,
@@ -39,6 +40,7 @@ RETRY_AFTER_SECONDS = 2
 PAUSED_RETRY_AFTER_SECONDS = 30
 _MAX_DETAIL = 500
 _MAX_MESSAGE = 300
+_FOR_PAGES = 'Basic realm="workflow-engine: any name, and a key as the password", charset="UTF-8"'
 
 # What the framework refuses, by its status: the first type of each.
 _OF_STATUS = {PROBLEM_TYPES[slug].status: slug for slug in reversed(PROBLEM_TYPES)}
@@ -109,26 +111,35 @@ def engine_problem(request: Request, error: EngineError) -> Response:
         extra["workflow_id"] = error.workflow_id
     if isinstance(error, StoreUnavailable):
         headers["Retry-After"] = str(RETRY_AFTER_SECONDS)
+    challenges = _challenges(request, error) if isinstance(error, Unauthorized | Forbidden) else ()
     if isinstance(error, Unauthorized | Forbidden):
-        headers["WWW-Authenticate"] = _challenge(request, error)
         metrics.refused_requests.labels(error.reason if isinstance(error, Unauthorized) else "forbidden").inc()
     if isinstance(error, Overloaded):
         headers["Retry-After"] = str(error.retry_after)
         metrics.refused_requests.labels(error.code).inc()
     if isinstance(error, EnginePaused):
         headers["Retry-After"] = str(PAUSED_RETRY_AFTER_SECONDS)
-    return problem(request, code, error.detail, hint=error.hint, faults=faults, headers=headers, **extra)
+    answer = problem(request, code, error.detail, hint=error.hint, faults=faults, headers=headers, **extra)
+    for challenge in challenges:  # a header each: browsers read no list of them
+        answer.headers.append("WWW-Authenticate", challenge)
+    return answer
 
 
-def _challenge(request: Request, error: Unauthorized | Forbidden) -> str:
-    """How to be let in (RFC 6750). Browsers ask for a password: the key is one, for pages."""
+def _challenges(request: Request, error: Unauthorized | Forbidden) -> Sequence[str]:
+    """How to be let in (RFC 6750). Browsers ask for a password: the key is one, for pages.
+
+    A browser sends the password that it has for a page by itself to what lies below that page. To the API it does so
+    when it is asked, and then asks nobody again.
+    """
     if isinstance(error, Forbidden):
         scope = f', scope="{error.scope}"' if error.scope else ""
-        return f'Bearer realm="workflow-engine", error="insufficient_scope"{scope}'
-    if "text/html" in request.headers.get("accept", "") and request.method == "GET":
-        return 'Basic realm="workflow-engine: any name, and a key as the password", charset="UTF-8"'
+        return (f'Bearer realm="workflow-engine", error="insufficient_scope"{scope}',)
+    accept = request.headers.get("accept", "") if request.method == "GET" else ""
     fault = "" if error.reason == "missing" else ', error="invalid_token"'
-    return f'Bearer realm="workflow-engine"{fault}'
+    bearer = f'Bearer realm="workflow-engine"{fault}'
+    if "text/html" in accept:
+        return (_FOR_PAGES,)
+    return (bearer, _FOR_PAGES) if "text/event-stream" in accept or is_of_our_page(request.headers) else (bearer,)
 
 
 def add_problem_handlers(app: FastAPI) -> None:

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Callable
 
 import httpx
 import pytest
-from axe_playwright_python.sync_playwright import Axe
-from playwright.sync_api import Page, expect
+from playwright.sync_api import expect
+from support.browser import Visitor, serious
 from support.eventually import eventually
 
 from ..conftest import PlayedWorker
 from .test_pages import PAGES, STEPS, TABS, start
-
-Visit = Callable[..., Page]
 
 
 def status(api: httpx.Client, workflow: str) -> str:
     return str(api.get(f"/api/v1/workflows/{workflow}").json()["status"])
 
 
-def test_a_workflow_is_seen_to_move_without_reloading(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+def test_a_workflow_is_seen_to_move_without_reloading(api: httpx.Client, worker: PlayedWorker, visit: Visitor) -> None:
     workflow = start(api)
     page = visit(f"/admin/workflows/{workflow}")
     page.evaluate("window.same = true")
@@ -38,7 +35,7 @@ def test_a_workflow_is_seen_to_move_without_reloading(api: httpx.Client, worker:
 
 
 def test_what_failed_is_found_on_the_overview_and_mended_in_two_clicks(
-    api: httpx.Client, worker: PlayedWorker, visit: Visit
+    api: httpx.Client, worker: PlayedWorker, visit: Visitor
 ) -> None:
     page = visit("/admin")
     workflow = start(api, "shipping")
@@ -58,7 +55,7 @@ def test_what_failed_is_found_on_the_overview_and_mended_in_two_clicks(
 
 
 def test_to_cancel_is_confirmed_says_why_and_shows_the_command_that_does_the_same(
-    api: httpx.Client, worker: PlayedWorker, visit: Visit
+    api: httpx.Client, worker: PlayedWorker, visit: Visitor
 ) -> None:
     first, second = start(api), start(api)
     page = visit(f"/admin/workflows/{first}")
@@ -80,7 +77,7 @@ def test_to_cancel_is_confirmed_says_why_and_shows_the_command_that_does_the_sam
     assert b'"status":"cancelled"' in done.stdout
 
 
-def test_one_workflow_is_paused_and_goes_on(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+def test_one_workflow_is_paused_and_goes_on(api: httpx.Client, worker: PlayedWorker, visit: Visitor) -> None:
     workflow = start(api)
     page = visit(f"/admin/workflows/{workflow}")
     page.get_by_role("button", name="Pause").click()
@@ -92,7 +89,7 @@ def test_one_workflow_is_paused_and_goes_on(api: httpx.Client, worker: PlayedWor
 
 
 def test_the_engine_is_paused_and_resumed_from_the_banner(
-    api: httpx.Client, worker: PlayedWorker, visit: Visit
+    api: httpx.Client, worker: PlayedWorker, visit: Visitor
 ) -> None:
     page = visit("/admin/queues")
     page.get_by_role("button", name="Pause intake").click()
@@ -104,7 +101,7 @@ def test_the_engine_is_paused_and_resumed_from_the_banner(
 
 
 def test_many_workflows_are_retried_by_filter_after_it_is_said_how_many(
-    api: httpx.Client, worker: PlayedWorker, visit: Visit
+    api: httpx.Client, worker: PlayedWorker, visit: Visitor
 ) -> None:
     for name in ("alpha", "alpha", "beta"):
         start(api, name)
@@ -118,7 +115,7 @@ def test_many_workflows_are_retried_by_filter_after_it_is_said_how_many(
     expect(page.locator("#rows")).to_contain_text("No workflow meets these filters")
 
 
-def test_workflows_are_ticked_and_cancelled(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+def test_workflows_are_ticked_and_cancelled(api: httpx.Client, worker: PlayedWorker, visit: Visitor) -> None:
     kept, gone = start(api, "kept"), start(api, "gone")
     page = visit("/admin/workflows")
     page.get_by_label(f"Select gone {gone[-12:]}").check()
@@ -131,7 +128,7 @@ def test_workflows_are_ticked_and_cancelled(api: httpx.Client, worker: PlayedWor
 
 
 def test_a_task_is_skipped_with_an_output_that_must_be_json(
-    api: httpx.Client, worker: PlayedWorker, visit: Visit
+    api: httpx.Client, worker: PlayedWorker, visit: Visitor
 ) -> None:
     workflow = start(api, steps=[{"id": "a", "type": "noop"}])
     page = visit(f"/admin/workflows/{workflow}?tab=tasks")
@@ -146,7 +143,9 @@ def test_a_task_is_skipped_with_an_output_that_must_be_json(
     assert api.get(f"/api/v1/workflows/{workflow}").json()["output"] == {"a": {"given": 7}}
 
 
-def test_what_the_engine_refuses_is_told_with_its_reason(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+def test_what_the_engine_refuses_is_told_with_its_reason(
+    api: httpx.Client, worker: PlayedWorker, visit: Visitor
+) -> None:
     workflow = start(api)
     page = visit(f"/admin/workflows/{workflow}")
     page.get_by_role("button", name="Pin version").click()
@@ -155,7 +154,7 @@ def test_what_the_engine_refuses_is_told_with_its_reason(api: httpx.Client, work
     expect(page.locator(".toast.bad")).to_contain_text("99")
 
 
-def test_keys_lead_everywhere(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+def test_keys_lead_everywhere(api: httpx.Client, worker: PlayedWorker, visit: Visitor) -> None:
     workflow = start(api)
     page = visit("/admin")
     page.keyboard.press("g")
@@ -181,7 +180,7 @@ def test_keys_lead_everywhere(api: httpx.Client, worker: PlayedWorker, visit: Vi
     assert page.evaluate("document.documentElement.dataset.theme") == "dark"
 
 
-def test_a_page_that_is_not_live_stays_as_it_is(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+def test_a_page_that_is_not_live_stays_as_it_is(api: httpx.Client, worker: PlayedWorker, visit: Visitor) -> None:
     page = visit("/admin/workflows")
     page.keyboard.press("r")
     workflow = start(api)
@@ -207,7 +206,7 @@ def varied(api: httpx.Client, worker: PlayedWorker) -> str:
 
 
 def test_a_page_outlasts_what_a_proxy_says_while_engines_are_replaced(
-    api: httpx.Client, worker: PlayedWorker, visit: Visit
+    api: httpx.Client, worker: PlayedWorker, visit: Visitor
 ) -> None:
     page = visit("/admin/workflows", meant=502)
     page.evaluate("window.same = true")
@@ -220,7 +219,7 @@ def test_a_page_outlasts_what_a_proxy_says_while_engines_are_replaced(
     assert page.evaluate("window.same") is True
 
 
-def test_who_corrects_a_wrong_filter_is_not_disturbed(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+def test_who_corrects_a_wrong_filter_is_not_disturbed(api: httpx.Client, worker: PlayedWorker, visit: Visitor) -> None:
     page = visit("/admin/workflows?status=sleeping", meant=422)
     page.evaluate("window.same = true")
     with page.expect_response("**/admin/workflows*"):
@@ -233,23 +232,18 @@ def test_who_corrects_a_wrong_filter_is_not_disturbed(api: httpx.Client, worker:
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
 def test_nobody_who_uses_other_means_than_eyes_and_a_mouse_meets_something_serious(
-    varied: str, visit: Visit, theme: str
+    varied: str, visit: Visitor, theme: str
 ) -> None:
     found = []
     page = visit("/admin", theme=theme)
     for path in everywhere(varied)[:-1]:
         page.goto(path)
-        results = Axe().run(page)
-        found += [
-            (path, one["id"], one["nodes"][0]["html"][:200])
-            for one in results.response["violations"]
-            if one["impact"] in ("serious", "critical")
-        ]
+        found += [(path, *each) for each in serious(page)]
     assert found == []
 
 
 @pytest.mark.parametrize("width", [390, 1280])
-def test_no_page_is_wider_than_its_window(varied: str, visit: Visit, width: int) -> None:
+def test_no_page_is_wider_than_its_window(varied: str, visit: Visitor, width: int) -> None:
     page = visit("/admin", width=width)
     for path in everywhere(varied)[:-1]:
         page.goto(path)

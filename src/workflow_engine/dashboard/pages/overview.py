@@ -8,8 +8,9 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from workflow_engine.access import Scope
-from workflow_engine.dashboard.actions import Action
+from workflow_engine.dashboard.actions import Action, Field
 from workflow_engine.dashboard.charts import chart
+from workflow_engine.dashboard.formats import lasting
 from workflow_engine.dashboard.page import PAUSE, Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.dashboard.words import reason_in_words
@@ -91,6 +92,29 @@ RECOVER = Action(
 )
 
 
+_STUCK = {"status": "pending", "until": f"{STUCK_SECONDS}s"}
+WAKE_STUCK = Action(
+    "Wake them",
+    "/workflows/bulk/retry",
+    Scope.WORKFLOWS_CONTROL,
+    "{done} were woken; {refused} could not be.",
+    ask="Each is given its jobs again, should they be lost. Those that wait for workers or a pause go on waiting.",
+    query=_STUCK,
+    of_many=True,
+)
+CANCEL_STUCK = Action(
+    "Cancel them",
+    "/workflows/bulk/cancel",
+    Scope.WORKFLOWS_CONTROL,
+    "{done} are cancelled; {refused} could not be.",
+    ask="All that have been pending for more than an hour end now. Nothing of them has run.",
+    destroys=True,
+    query=_STUCK,
+    fields=(Field("reason", "Why", help="It is kept with each of them."),),
+    of_many=True,
+)
+
+
 def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]) -> Iterator[Need]:
     gauges = visit.gauges
     queues, workers = visit.url("/admin/queues"), visit.url("/admin/workers")
@@ -113,8 +137,10 @@ def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]
         text = f"{workflows:,} {'workflow is' if workflows == 1 else 'workflows are'} orphaned: nobody moves them."
         yield Need("bad", text, "", visit.url(f"/admin/workflows/{orphans[0].workflow_id}"), (RECOVER,))
     if gauges.pending_workflow_seconds > STUCK_SECONDS:
-        url = visit.url("/admin/workflows", status="pending")
-        yield Need("bad", "A workflow has been pending for more than an hour.", "Its page says why.", url)
+        url = visit.url("/admin/workflows", status="pending", until="1h", sort="oldest")
+        longest = lasting(gauges.pending_workflow_seconds)
+        text = f"Workflows have been pending for more than an hour, the oldest for {longest}."
+        yield Need("bad", text, "The page of each says why.", url, (WAKE_STUCK, CANCEL_STUCK))
     if gauges.outbox_dead:
         text = f"{gauges.outbox_dead:,} {'delivery' if gauges.outbox_dead == 1 else 'deliveries'} failed for good."
         yield Need("warn", text, "GET /api/v1/outbox lists them; each can be sent again.")
