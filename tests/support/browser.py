@@ -70,6 +70,7 @@ class Visitor:
         context = self._browser.new_context(
             viewport={"width": width, "height": height},
             color_scheme="dark" if theme == "dark" else "light",
+            base_url=self._base_url,
             reduced_motion="reduce",
             http_credentials=None if key is None else {"username": "me", "password": key},
         )

@@ -21,15 +21,16 @@ from .test_pages import PAGES, STEPS, TABS
 
 
 class Keyed:
-    """An engine that asks for keys, with a failed and a live workflow."""
+    """An engine that asks for keys, with two failed workflows and a live one."""
 
     def __init__(self, api: httpx.Client, database_url: str) -> None:
         self.api, self.url, self._database_url = api, str(api.base_url), database_url
         self.admin, self.viewer = self._key("admin"), self._key("viewer")
         api.headers["Authorization"] = f"Bearer {self.admin}"
-        self.failed = self._start("broken")
+        self.failed, self.mended = self._start("broken"), self._start("mended")
         worker = PlayedWorker(database_url)
-        worker.end(worker.claim()[0], "failed", error={"type": "http.503", "message": "busy"})
+        for claim in worker.claim():
+            worker.end(claim, "failed", error={"type": "http.503", "message": "busy"})
         worker.connection.close()
         self.live = self._start("live")
 
@@ -97,16 +98,15 @@ def test_who_may_only_look_and_sends_what_a_button_would_is_refused(keyed: Keyed
 def test_who_comes_to_the_page_of_a_workflow_first_follows_and_steers_it_with_the_same_password(
     keyed: Keyed, visit: Visitor
 ) -> None:
-    page = visit(f"/admin/workflows/{keyed.failed}", key=keyed.admin)  # no stream: it has ended
+    page = visit(f"/admin/workflows/{keyed.mended}", key=keyed.admin)  # no stream: it has ended
     page.get_by_role("button", name="Retry", exact=True).click()
     expect(page.locator(".toast.good")).to_contain_text("It goes on")
-
-    page = visit("/admin/workers", key=keyed.admin)
-    with page.expect_response(lambda answer: "/events" in answer.url and answer.status == 200):
-        page.goto(f"{keyed.url}/admin/workflows/{keyed.live}")
-    keyed.api.post(f"/api/v1/workflows/{keyed.live}/pause").raise_for_status()
-    expect(page.locator("#about .state").first).to_contain_text("paused")
-    keyed.api.post(f"/api/v1/workflows/{keyed.live}/resume").raise_for_status()
+    page = visit(f"/admin/workflows/{keyed.live}", key=keyed.admin)
+    assert page.evaluate("""() => new Promise((resolve) => {
+        const stream = new EventSource(document.body.dataset.stream);
+        stream.onopen = () => { resolve(true); stream.close(); };
+        stream.onerror = () => stream.readyState === EventSource.CLOSED && resolve(false);
+    })""")
 
 
 def test_a_command_that_is_copied_asks_for_a_key_and_has_none(keyed: Keyed, visit: Visitor) -> None:
