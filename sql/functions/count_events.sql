@@ -15,6 +15,8 @@
 -- a definition that is null has been deleted with its workflow. Kinds of retries are automatic (the next try of a task) and
 -- manual (somebody asked for it).
 --
+-- The ends are also noted by day and version (workflow.daily_ends), which pages read.
+--
 -- The events are found by the BRIN index of seq, as in workflow.narrate.
 create or replace function workflow.count_events(
     p_bounds double precision[], p_most bigint default 50000, p_patience interval default '1 minute') returns jsonb
@@ -52,11 +54,19 @@ begin
                 where e.seq > $1 and e.seq <= $2
                   and e.type = any('{workflow.created,workflow.succeeded,workflow.failed,workflow.cancelled,workflow.retried,task.retried}')
             ), told as (
-                select f.type, w.name, extract(epoch from f.at - w.created_at)::double precision as seconds
+                select f.type, f.at, w.name, w.version, extract(epoch from f.at - w.created_at)::double precision as seconds
                 from found f
                 left join lateral (
-                    select w.name, w.created_at from workflow.workflows w
+                    select w.name, w.version, w.created_at from workflow.workflows w
                     where w.id = f.workflow_id and f.type not in ('workflow.retried', 'task.retried') offset 0) w on true
+            ), noted as (
+                insert into workflow.daily_ends as d (day, name, version, status, position, workflows)
+                select (t.at at time zone 'utc')::date, t.name, t.version, substr(t.type, 10),
+                       workflow.duration_position(t.seconds), count(*)
+                from told t
+                where t.type in ('workflow.succeeded', 'workflow.failed', 'workflow.cancelled') and t.name is not null
+                group by 1, 2, 3, 4, 5
+                on conflict (day, name, version, status, position) do update set workflows = d.workflows + excluded.workflows
             )
             select jsonb_build_object(
                 'started', (

@@ -28,6 +28,7 @@ begin
     on conflict do nothing;
     delete from workflow.samples s
     where s.at = any(array(select o.at from workflow.samples o where o.at < v_now - p_keep order by o.at limit 1000));
+    perform workflow.sweep_daily_ends();
 end
 $$;
 comment on function workflow.take_sample is 'Note where the engine stands; the leader does so every ten seconds';

@@ -22,6 +22,7 @@ OTHER_TABLES = (
     "workflow.idempotency_keys", "workflow.workers", "workflow.definition_steps", "workflow.definition_scopes",
     "workflow.schedules", "workflow.definition_versions",
     "workflow.definitions", "workflow.resources", "workflow.samples", "workflow.task_type_changes",
+    "workflow.daily_ends",
     "procrastinate_workers",
 )  # fmt: skip
 _EMPTY = f"""

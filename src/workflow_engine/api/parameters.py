@@ -357,6 +357,14 @@ NAME = Parameter(
     "Only workflows of this definition; with `*` at its end, of all whose names begin so.",
     "data-pipeline",
 )
+OF_VERSION = Parameter(
+    "version",
+    _version,
+    None,
+    {"type": "integer", "minimum": 1},
+    "Only workflows on this version of their definition.",
+    3,
+)
 SINCE = Parameter("since", _moment, None, {"type": "string"}, "Created at or after this time, or so long ago.", "24h")
 UNTIL = Parameter("until", _moment, None, {"type": "string"}, "Created before this time.", "2026-01-31T12:00:00Z")
 PARENT = Parameter(
@@ -427,7 +435,7 @@ def window(default: str) -> Parameter:
     return Parameter("window", _window, seconds(default, MAX_WINDOW_SECONDS), schema, "How far back to look.", default)
 
 
-FILTERS = (STATUS, NAME, SINCE, UNTIL, MIN_DURATION, MAX_DURATION, LABEL)
+FILTERS = (STATUS, NAME, OF_VERSION, SINCE, UNTIL, MIN_DURATION, MAX_DURATION, LABEL)
 """Which workflows are meant, where many may be."""
 
 
@@ -437,6 +445,7 @@ def workflow_filter(values: Mapping[str, Any], **more: Any) -> WorkflowFilter:
         **{
             "status": values["status"],
             "name": values["name"],
+            "version": values["version"],
             "labels": values["label.*"],
             "since": values["since"],
             "until": values["until"],

@@ -75,6 +75,16 @@ def number(value: float | None, *, most: int | None = None) -> str:
     return f"{value:,.0f}{'+' if most is not None and value >= most else ''}"
 
 
+def percent(part: float | None) -> str:
+    """A part of a whole; all of it only if it is all, and nothing only if it is nothing."""
+    if part is None:
+        return "–"
+    shown = f"{part * 100:.1f}"
+    if part < 1 and shown == "100.0":
+        return "99.9 %"
+    return f"{shown} %" if shown not in ("100.0", "0.0") else f"{part * 100:.0f} %" if part in (0, 1) else "0.1 %"
+
+
 def size(count: int | None) -> str:
     """Bytes, in the unit that leaves few digits."""
     if count is None:
@@ -132,6 +142,7 @@ FILTERS = {
     "so_far": so_far,
     "lasting": lasting,
     "number": number,
+    "percent": percent,
     "size": size,
     "state": state,
     "short": short,

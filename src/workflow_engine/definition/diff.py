@@ -104,7 +104,7 @@ def _leaves(value: Any) -> int:
 
 def as_yaml(document: Mapping[str, Any]) -> str:
     """A document as YAML; what an object is comes first, the rest by name, so that equal documents are equal texts."""
-    return yaml.dump(_ordered(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
+    return yaml.dump(in_order(document), Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -160,12 +160,13 @@ def _equal(old: Any, new: Any) -> bool:
     return bool(old == new) and isinstance(old, bool) == isinstance(new, bool)
 
 
-def _ordered(value: Any) -> Any:
+def in_order(value: Any) -> Any:
+    """The same with the keys of its objects in an order for people: what an object is comes first."""
     if isinstance(value, Mapping):
         names = sorted(value, key=lambda name: (_FIRST.index(name) if name in _FIRST else len(_FIRST), name))
-        return {name: _ordered(value[name]) for name in names}
+        return {name: in_order(value[name]) for name in names}
     if isinstance(value, list):
-        return [_ordered(item) for item in value]
+        return [in_order(item) for item in value]
     return value
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,3 +62,53 @@ class DefinitionVersion:
     name: str
     version: int
     hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class RegisteredVersion:
+    """A version in a list."""
+
+    version: int
+    hash: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class LiveVersion:
+    """How many workflows that have not ended are on a version."""
+
+    name: str
+    version: int
+    live: int
+    pinned: int  # of them those that are pinned to a version
+
+
+@dataclass(frozen=True, slots=True)
+class RecentEnds:
+    """How workflows of a definition, or of one version of it, ended lately."""
+
+    name: str
+    version: int | None  # None: of all versions together
+    succeeded: int
+    failed: int
+    cancelled: int
+    p50: float | None  # seconds from their creation on, of those that succeeded; right to a tenth
+    p95: float | None
+
+    @property
+    def success(self) -> float | None:
+        """The part that succeeded of those that came to an end of their own; None: none did."""
+        ended = self.succeeded + self.failed
+        return self.succeeded / ended if ended else None
+
+
+@dataclass(frozen=True, slots=True)
+class PinnableWorkflow:
+    """A workflow that has not ended, and the version that it is on."""
+
+    id: UUID
+    version: int
+    pinned_version: int | None
+    status: str
+    paused_at: datetime | None
+    created_at: datetime

@@ -84,6 +84,7 @@ class WorkflowFilter:
 
     status: Sequence[str] = ()  # any of these
     name: str | None = None  # of the definition; with `*` at its end, those that begin so
+    version: int | None = None  # the number of the version of the definition
     labels: Mapping[str, str] = field(default_factory=dict)
     since: datetime | None = None  # created at or after
     until: datetime | None = None  # created before

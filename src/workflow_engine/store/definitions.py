@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import builtins
+from collections.abc import Sequence
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -16,10 +17,17 @@ from workflow_engine.records import (
     DefinitionSummary,
     DefinitionVersion,
     GraphNode,
+    LiveVersion,
+    PinnableWorkflow,
     PinnedDefinition,
+    RecentEnds,
+    RegisteredVersion,
     Version,
 )
 from workflow_engine.store.pool import Pool
+
+MOST_LIVE = 100_000
+"""So many workflows that have not ended are looked at for what is said of versions; the oldest."""
 
 DEFINITIONS_CHANNEL = "workflow_definitions"
 """Where processes hear that they are to read definitions anew."""
@@ -125,13 +133,22 @@ class Definitions:
         )
         return names
 
-    async def list(self, *, after: str = "", limit: int = 100) -> list[DefinitionSummary]:
-        """Definitions by name, from after the name `after`; also those that were deleted."""
+    async def list(
+        self, *, after: str = "", part: str = "", deleted: bool | None = None, limit: int = 100
+    ) -> list[DefinitionSummary]:
+        """Definitions by name, from after the name `after`.
+
+        Args:
+            part: Only those that have this in their name.
+            deleted: Only those that were deleted, or that were not; None = both.
+        """
         return await self._pool.rows(
             DefinitionSummary,
-            f"select {_SUMMARY} from workflow.definitions d where d.latest_version > 0 and d.name > %s"
-            " order by d.name limit %s",
-            [after, limit],
+            f"select {_SUMMARY} from workflow.definitions d where d.latest_version > 0 and d.name > %(after)s"
+            " and strpos(d.name, %(part)s) > 0"
+            " and (%(deleted)s::boolean is null or (d.disabled_at is not null) = %(deleted)s)"
+            " order by d.name limit %(limit)s",
+            {"after": after, "part": part, "deleted": deleted, "limit": limit},
         )
 
     async def get(self, name: str, version: int | None = None) -> Definition:
@@ -178,19 +195,13 @@ class Definitions:
         """Tell the workers to read definitions anew. A hint: versions never change."""
         await self._pool.value("select pg_notify(%s, '')", [DEFINITIONS_CHANNEL], repeatable=True)
 
-    async def graph(self, name: str) -> tuple[int, builtins.list[GraphNode]]:
-        """The steps of the version that a start of `name` would use, in its order; and the number of that version.
+    async def graph(self, name: str, version: int | None = None) -> tuple[int, builtins.list[GraphNode]]:
+        """The steps of a version in its order, by default of the one that a start of `name` would use; and its number.
 
         Raises:
-            DefinitionNotFound: The name is unknown.
+            DefinitionNotFound: The name or the version is unknown.
         """
-        version = await self._pool.value(
-            "select coalesce(pinned_version, latest_version) from workflow.definitions where name = %s",
-            [name],
-            repeatable=True,
-        )
-        if version is None:
-            raise await self._not_found(name)
+        version = (await self.resolve(name, version)).version
         nodes = await self._pool.rows(
             GraphNode,
             f"select {GRAPH_STEP}"
@@ -232,6 +243,43 @@ class Definitions:
         if not found:
             await self.resolve(name)
         return found
+
+    async def registered(
+        self, name: str, *, before: int = 2**31 - 1, limit: int = 100
+    ) -> builtins.list[RegisteredVersion]:
+        """The versions of one definition alone, newest first, from before the number `before`."""
+        return await self._pool.rows(
+            RegisteredVersion,
+            "select version, hash, created_at from workflow.definition_versions where name = %s and version < %s"
+            " order by version desc limit %s",
+            [name, before, limit],
+        )
+
+    async def live(self) -> builtins.list[LiveVersion]:
+        """On which versions of which definitions workflows are that have not ended, among the oldest `MOST_LIVE`."""
+        return await self._pool.rows(
+            LiveVersion,
+            "select w.name, w.version, count(*) as live, count(*) filter (where w.pinned_version is not null) as pinned"
+            " from (select w.name, w.version, w.pinned_version from workflow.workflows w"
+            "       where w.finished_at is null order by w.id limit %s) w"
+            " group by 1, 2 order by 1, 2 desc",
+            [MOST_LIVE],
+        )
+
+    async def live_elsewhere(self, name: str, version: int, *, limit: int = 20) -> builtins.list[PinnableWorkflow]:
+        """Workflows of a definition that have not ended and are on another version than this one, or pinned; oldest
+        first, among the oldest `MOST_LIVE`."""
+        return await self._pool.rows(
+            PinnableWorkflow,
+            "select w.id, w.version, w.pinned_version, w.status, w.paused_at, w.created_at"
+            " from (select w.* from workflow.workflows w where w.finished_at is null order by w.id limit %s) w"
+            " where w.name = %s and (w.version <> %s or w.pinned_version is not null) order by w.id limit %s",
+            [MOST_LIVE, name, version, limit],
+        )
+
+    async def recent_ends(self, names: Sequence[str], *, days: int = 7) -> builtins.list[RecentEnds]:
+        """How the workflows of these definitions ended in the last days, by version and altogether."""
+        return await self._pool.rows(RecentEnds, "select * from workflow.recent_ends(%s, %s)", [list(names), days])
 
     async def _not_found(self, name: str, version: int | None = None) -> DefinitionNotFound:
         """The error, with the versions that exist, or the nearest names."""

@@ -130,6 +130,7 @@ def _meets(which: WorkflowFilter) -> list[str]:
     conditions = {
         "w.name = %(name)s": which.name is not None and not which.name.endswith("*"),
         "starts_with(w.name, %(name)s)": which.name is not None and which.name.endswith("*"),
+        "w.version = %(version)s": which.version is not None,
         "w.labels @> %(labels)s::jsonb": bool(which.labels),
         "w.created_at >= %(since)s": which.since is not None,
         "w.created_at < %(until)s": which.until is not None,
@@ -149,6 +150,7 @@ def _parameters(which: WorkflowFilter, **more: Any) -> dict[str, Any]:
     return {
         "status": list(which.status),
         "name": which.name and which.name.removesuffix("*"),
+        "version": which.version,
         "labels": orjson.dumps(dict(which.labels)).decode(),
         "since": which.since,
         "until": which.until,

@@ -3,6 +3,8 @@ line here."""
 
 from workflow_engine.dashboard.page import Page
 from workflow_engine.dashboard.pages import (
+    definition,
+    definitions,
     overview,
     queue,
     queues,
@@ -19,6 +21,8 @@ PAGES: tuple[Page, ...] = (
     workflows.PAGE,
     workflow.PAGE,
     task.PAGE,
+    definitions.PAGE,
+    definition.PAGE,
     queues.PAGE,
     queue.PAGE,
     workers.PAGE,

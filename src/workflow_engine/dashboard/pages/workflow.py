@@ -74,12 +74,22 @@ def _actions(workflow: Workflow) -> Iterator[Action]:
         ),
         goes_to="/admin/workflows/{id}",
     )
+    if workflow.status != WorkflowStatus.SUCCEEDED and workflow.pinned_version is not None:
+        yield Action(
+            "Unpin",
+            f"{path}/pin",
+            control,
+            "It is on version {version}, and pinned to none.",
+            ask="A pending workflow goes back to the version it was started with at once; one that has begun goes on"
+            " with what it has.",
+            method="DELETE",
+        )
     if workflow.status != WorkflowStatus.SUCCEEDED:
         yield Action(
             "Pin version",
             f"{path}/pin",
             control,
-            "It is pinned to version {version}.",
+            "It is pinned to version {pinned_version}.",
             ask="A pending workflow goes on with that version at once, others when a retry starts them again.",
             fields=(Field("version", "Version", "query", "number", value=str(workflow.latest_version)),),
         )

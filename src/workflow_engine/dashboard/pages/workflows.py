@@ -160,6 +160,8 @@ def _without(visit: Visit) -> Iterator[tuple[str, str]]:
     for name, value in visit.request.query_params.multi_items():
         if name.startswith("label."):
             yield f"{name.removeprefix('label.')}={value}", visit.here(**{name: None, "cursor": None})
+        elif name == "version":
+            yield f"version {value}", visit.here(version=None, cursor=None)
         elif name in ("until", "max_duration"):
             said = "created before" if name == "until" else "ran at most"
             yield f"{said} {value}", visit.here(**{name: None, "cursor": None})

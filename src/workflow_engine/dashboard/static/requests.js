@@ -15,24 +15,28 @@ export function requestOf(action, values = {}) {
     else if (field.place === "whole") body = value;
     else (body ??= {})[field.name] = value;
   }
-  const ifMatch = action.if_match ? `"${action.if_match}"` : null;
-  return { method: action.method, url: address(action.path) + (query.size ? `?${query}` : ""), body, ifMatch };
+  const headers = action.if_match ? { "If-Match": `"${action.if_match}"` } : {};
+  return { method: action.method, url: address(action.path) + (query.size ? `?${query}` : ""), body, headers };
 }
 
-export function curl({ method, url, body, ifMatch }) {
+export function curl({ method, url, body, headers = {} }) {
   const parts = ["curl"];
   if (method !== "GET") parts.push("-X", method);
   parts.push(quoted(url));
   if (document.body.dataset.keys === "yes") parts.push('-H "Authorization: Bearer $WORKFLOW_TOKEN"');
-  if (ifMatch) parts.push("-H", quoted(`If-Match: ${ifMatch}`));
+  for (const [name, value] of Object.entries(headers)) parts.push("-H", quoted(`${name}: ${value}`));
   if (body !== null) parts.push("-H 'Content-Type: application/json'", "-d", quoted(JSON.stringify(body)));
   return parts.join(" ");
 }
 
+// A JSON text. Numbers that would become others here stay as they are written, where the browser can do that.
+export const parsed = (text) => (JSON.rawJSON
+  ? JSON.parse(text, (_, value, { source }) => (typeof value === "number" && String(value) !== source ? JSON.rawJSON(source) : value))
+  : JSON.parse(text));
+
 // What the API answered; it throws when nothing did.
-export async function send({ method, url, body, ifMatch }) {
-  const headers = { "X-Requested-With": "workflow-engine", ...(body === null ? {} : { "Content-Type": "application/json" }) };
-  if (ifMatch) headers["If-Match"] = ifMatch;
+export async function send({ method, url, body, headers: more = {} }) {
+  const headers = { ...more, "X-Requested-With": "workflow-engine", ...(body === null ? {} : { "Content-Type": "application/json" }) };
   const answer = await fetch(url, { method, headers, body: body === null ? undefined : JSON.stringify(body) });
   let content = null;
   try { content = await answer.json(); } catch { /* an answer without a body */ }

@@ -1,0 +1,44 @@
+"""Which versions of definitions run, and how they did lately, for all pages that say so."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from workflow_engine.dashboard.visit import Visit
+from workflow_engine.records import LiveVersion, RecentEnds
+
+DAYS = 7
+_SECONDS = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class LiveVersions:
+    """Workflows that have not ended, by definition and version."""
+
+    by_name: Mapping[str, Sequence[LiveVersion]]
+    total: int
+
+    def of(self, name: str) -> Sequence[LiveVersion]:
+        """Of one definition, newest version first."""
+        return self.by_name.get(name, ())
+
+
+async def live_versions(visit: Visit) -> LiveVersions:
+    """Raises:
+    StoreUnavailable: Postgres does not answer.
+    """
+
+    async def look() -> LiveVersions:
+        by_name: dict[str, list[LiveVersion]] = {}
+        for version in await visit.store.definitions.live():
+            by_name.setdefault(version.name, []).append(version)
+        return LiveVersions(by_name, sum(version.live for each in by_name.values() for version in each))
+
+    return await visit.glance.kept("live versions", _SECONDS, look)
+
+
+async def recent_ends(visit: Visit, names: Sequence[str]) -> Mapping[tuple[str, int | None], RecentEnds]:
+    """How workflows of these ended in the last days, by definition and version; None = all versions together."""
+    found = await visit.store.definitions.recent_ends(names, days=DAYS)
+    return {(ends.name, ends.version): ends for ends in found}
