@@ -2,7 +2,7 @@
 
 -- Durations are kept by their position on a scale on which each mark is a fifth longer than the one before it.
 create or replace function workflow.duration_position(p_seconds double precision) returns smallint
-language sql immutable parallel safe
+language sql immutable strict parallel safe
 as $$
     select ceil(4 * ln(greatest(p_seconds, 0.001) / 0.001) / ln(2::double precision))::smallint
 $$;
@@ -10,7 +10,7 @@ comment on function workflow.duration_position is 'Internal: where a duration is
 
 -- The middle of what has a position: so a duration that is read is right to a tenth.
 create or replace function workflow.duration_at(p_position integer) returns double precision
-language sql immutable parallel safe
+language sql immutable strict parallel safe
 as $$
     select 0.001 * power(2::double precision, (greatest(p_position, 1) - 0.5) / 4)
 $$;

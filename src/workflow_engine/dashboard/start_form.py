@@ -236,7 +236,7 @@ def _limits(schema: Mapping[str, Any]) -> Iterator[str]:
         yield f"at most {most} of them"
     elif fewest and fewest > 1:
         yield f"at least {fewest} of them"
-    if isinstance(schema.get("format"), str):
+    if isinstance(schema.get("format"), str) and schema["format"] not in _NAMED:
         yield _FORMATS.get(schema["format"], schema["format"])
     if isinstance(schema.get("pattern"), str):
         yield f"as {schema['pattern']}"
@@ -244,7 +244,7 @@ def _limits(schema: Mapping[str, Any]) -> Iterator[str]:
 
 _BOUNDS = (("minimum", " or more"), ("maximum", " or less"))
 _EXCLUSIVE = (("exclusiveMinimum", "more than"), ("exclusiveMaximum", "less than"))
-_FORMATS = {"date-time": "such as 2026-01-31T12:00:00Z", "date": "a date", "uri": "an address", "uuid": "a UUID"}
+_FORMATS = {"date-time": "such as 2026-01-31T12:00:00Z", "uuid": "a UUID"}
 
 
 def _json(value: Any) -> str:

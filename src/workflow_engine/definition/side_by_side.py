@@ -129,9 +129,18 @@ def _marked(a: int, old: str, b: int, new: str) -> tuple[Text, Text]:
     most = min(len(old), len(new))
     start = next((n for n in range(most) if old[n] != new[n]), most)
     end = next((n for n in range(most - start) if old[-1 - n] != new[-1 - n]), most - start)
+    # Words are marked as a whole.
+    while start and _is_word(old[start - 1]) and any(_is_word(text[start : start + 1]) for text in (old, new)):
+        start -= 1
+    while end and _is_word(old[-end]) and any(_is_word(text[: len(text) - end][-1:]) for text in (old, new)):
+        end -= 1
     if not old[:start].strip() and not old[len(old) - end :].strip():
         return Text(a + 1, old), Text(b + 1, new)
     return _cut(a, old, start, end), _cut(b, new, start, end)
+
+
+def _is_word(character: str) -> bool:
+    return character.isalnum() or character == "_"
 
 
 def _cut(index: int, text: str, start: int, end: int) -> Text:

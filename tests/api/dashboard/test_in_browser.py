@@ -12,7 +12,7 @@ from support.browser import Visitor, serious
 from support.eventually import eventually
 
 from ..conftest import PlayedWorker
-from .test_pages import PAGES, STEPS, TABS, start
+from .test_pages import OF_DEFINITION, PAGES, STEPS, TABS, start
 
 
 def status(api: httpx.Client, workflow: str) -> str:
@@ -189,7 +189,7 @@ def test_a_page_that_is_not_live_stays_as_it_is(api: httpx.Client, worker: Playe
 
 
 def everywhere(workflow: str) -> list[str]:
-    return [*PAGES, *(f"/admin/workflows/{workflow}?tab={tab}" for tab in TABS), "/admin/nowhere"]
+    return [*PAGES, *OF_DEFINITION, *(f"/admin/workflows/{workflow}?tab={tab}" for tab in TABS), "/admin/nowhere"]
 
 
 @pytest.fixture

@@ -16,6 +16,7 @@ from ..conftest import PlayedWorker
 PAGES = (
     "/admin",
     "/admin/workflows",
+    "/admin/definitions",
     "/admin/queues",
     "/admin/queues/default",
     "/admin/workers",
@@ -23,6 +24,10 @@ PAGES = (
     "/admin/task-types/noop",
 )
 TABS = ("graph", "timeline", "tasks", "log", "io", "events", "locks", "trace", "why", "who")
+# Of the definition that `start` makes, which has one version.
+OF_DEFINITION = tuple(
+    f"/admin/definitions/paged?tab={tab}" for tab in ("versions", "graph&step=process", "document", "diff", "start")
+)
 STEPS = [
     {"id": "fetch", "type": "noop"},
     {"id": "process", "type": "noop", "depends_on": ["fetch"]},
@@ -51,7 +56,7 @@ def test_each_page_and_tab_is_html_that_may_load_and_run_nothing_but_files_of_ou
 ) -> None:
     workflow = start(api)
     worker.end(worker.claim()[0], "failed", error={"type": "http.503", "message": "busy"})
-    for path in (*PAGES, *(f"/admin/workflows/{workflow}?tab={tab}" for tab in TABS), "/admin/nowhere"):
+    for path in (*PAGES, *OF_DEFINITION, *(f"/admin/workflows/{workflow}?tab={tab}" for tab in TABS), "/admin/nowhere"):
         page = api.get(path, headers={"Accept": "text/html"})
         assert page.status_code == (404 if path == "/admin/nowhere" else 200), path
         assert page.headers["content-type"] == "text/html; charset=utf-8"
@@ -63,7 +68,7 @@ def test_each_page_and_tab_is_html_that_may_load_and_run_nothing_but_files_of_ou
 
 def test_pages_hold_under_any_prefix_that_a_proxy_gives_them(api: httpx.Client, worker: PlayedWorker) -> None:
     workflow = start(api)
-    for path in (*PAGES, f"/admin/workflows/{workflow}?tab=tasks", "/admin/no/such/page"):
+    for path in (*PAGES, *OF_DEFINITION, f"/admin/workflows/{workflow}?tab=tasks", "/admin/no/such/page"):
         found = links(api.get(path))
         assert len(found) > 8
         for link in found:
@@ -77,7 +82,7 @@ def test_pages_hold_under_any_prefix_that_a_proxy_gives_them(api: httpx.Client, 
 def test_what_users_write_is_shown_and_never_obeyed(api: httpx.Client, worker: PlayedWorker) -> None:
     workflow = start(api, labels={"team": EVIL}, input={"note": EVIL})
     worker.end(worker.claim()[0], "failed", error={"type": EVIL, "message": EVIL, "details": {"a": EVIL}})
-    for path in (*PAGES, *(f"/admin/workflows/{workflow}?tab={tab}" for tab in TABS)):
+    for path in (*PAGES, *OF_DEFINITION, *(f"/admin/workflows/{workflow}?tab={tab}" for tab in TABS)):
         page = api.get(path)
         assert "<script>alert" not in page.text, path
     assert EVIL in unescape(api.get(f"/admin/workflows/{workflow}").text)

@@ -63,7 +63,7 @@ def _actions(latest: Definition) -> Iterator[Action]:
         )
     if latest.latest_version > 1:
         yield Action(
-            "Pin",
+            "Pin a version",
             path,
             Scope.WORKFLOWS_CONTROL,
             "What is started from now on is on version {version}.",

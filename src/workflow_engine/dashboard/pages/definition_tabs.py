@@ -218,7 +218,7 @@ async def _like(visit: Visit, name: str) -> Workflow | None:
 
 
 def _choice(latest: Definition, version: int) -> Mapping[str, Any]:
-    return {"version": version, "offered": _offered(latest, version)}
+    return {"chosen": version, "offered": _offered(latest, version)}
 
 
 def _offered(latest: Definition, *versions: int) -> list[int]:

@@ -2,7 +2,7 @@
 
 import { $, make } from "./dom.js";
 import { code } from "./notes.js";
-import { curl, parsed, requestOf, send } from "./requests.js";
+import { curl, requestOf, send } from "./requests.js";
 
 // `go(values)` is called with what was put in, unless it is left.
 export function askFor(action, go) {
@@ -43,7 +43,7 @@ function valuesOf(inputs) {
   for (const [field, input] of inputs) {
     if (field.kind === "flag") values[field.name] = input.checked;
     else if (input.value === "") continue;
-    else if (field.kind === "json") values[field.name] = parsed(input.value);
+    else if (field.kind === "json") values[field.name] = JSON.parse(input.value);
     else if (field.kind === "number") values[field.name] = Number(input.value);
     else values[field.name] = input.value;
   }

@@ -29,11 +29,6 @@ export function curl({ method, url, body, headers = {} }) {
   return parts.join(" ");
 }
 
-// A JSON text. Numbers that would become others here stay as they are written, where the browser can do that.
-export const parsed = (text) => (JSON.rawJSON
-  ? JSON.parse(text, (_, value, { source }) => (typeof value === "number" && String(value) !== source ? JSON.rawJSON(source) : value))
-  : JSON.parse(text));
-
 // What the API answered; it throws when nothing did.
 export async function send({ method, url, body, headers: more = {} }) {
   const headers = { ...more, "X-Requested-With": "workflow-engine", ...(body === null ? {} : { "Content-Type": "application/json" }) };

@@ -3,7 +3,7 @@
 
 import { $, $$, address } from "./dom.js";
 import { code, toast } from "./notes.js";
-import { curl, parsed, requestOf, send } from "./requests.js";
+import { curl, requestOf, send } from "./requests.js";
 
 const form = $("#start");
 const fields = $("#fields"); // none where the input has no schema
@@ -11,14 +11,14 @@ const json = $("#json");
 const written = $("#input");
 
 const nonEmptyLines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
-const number = (text) => { try { return parsed(text); } catch { return Number(text); } };
+const number = (text) => { try { return JSON.parse(text); } catch { return Number(text); } };
 
 // What was put into a field; undefined when nothing was. It throws what is wrong with it.
 function valueOf(control) {
   const text = control.value;
   switch (control.dataset.kind) {
     case "flag": return control.checked;
-    case "choice": case "json": return text.trim() === "" ? undefined : parsed(text);
+    case "choice": case "json": return text.trim() === "" ? undefined : JSON.parse(text);
     case "number": return text.trim() === "" ? undefined : number(text);
     case "lines": {
       const lines = nonEmptyLines(text);
