@@ -63,7 +63,7 @@ def test_definitions_say_which_versions_run_and_how_they_ended(api: httpx.Client
     api.post("/api/v1/workflows", json=start_again).raise_for_status()
     eventually(lambda: "1 on v2 1 on v1 1 0 % – v2" in text(api.get("/admin/definitions")))
     page = eventually(
-        lambda: (found := api.get("/admin/definitions/shipping")) and "1 ended, 0 % succeeded" in text(found) and found
+        lambda: (found := api.get("/admin/definitions/shipping")) and "1 ended , 0 % succeeded" in text(found) and found
     )
     assert "v2 default 1 0 – – " in text(page)
     (on_old,) = [link for link in links(page) if "version=1&status=pending" in link][-1:]
