@@ -68,12 +68,14 @@ create or replace function workflow.history_of_queue(
 language sql stable
 set search_path = public, pg_temp
 as $$
+    with present as materialized (
+        select workflow.clock() as at
+    )
     select max(s.at), max(coalesce((s.queues ->> p_queue)::bigint, 0)),
            max(coalesce((s.oldest ->> p_queue)::double precision, 0))
-    from workflow.samples s
-    where s.at > workflow.clock() - p_window
-    group by width_bucket(extract(epoch from s.at), extract(epoch from workflow.clock() - p_window),
-                          extract(epoch from workflow.clock()), p_points)
+    from present p
+    join workflow.samples s on s.at > p.at - p_window
+    group by width_bucket(extract(epoch from s.at), extract(epoch from p.at - p_window), extract(epoch from p.at), p_points)
     order by 1
 $$;
 comment on function workflow.history_of_queue is 'How many tasks of a queue were pending and how long they had waited, over a time';

@@ -188,12 +188,14 @@ set search_path = public, pg_temp
 set enable_seqscan = off
 set jit = off
 as $$
+declare
+    v_since     timestamptz := workflow.clock() - p_window;
 begin
     return query
     with newest as materialized (
         select h.task_id, h.workflow_id, h.outcome, h.ended_at, h.error
         from workflow.attempt_history h
-        where h.ended_at > workflow.clock() - p_window
+        where h.ended_at > v_since
         order by h.ended_at desc
         limit p_limit
     )

@@ -61,3 +61,5 @@ def test_a_queue_has_its_depth_and_its_longest_wait_over_time(engine: Engine) ->
     assert (gpu["pending"], 29 < gpu["oldest_seconds"] < 40) == (1, True)
     (unknown,) = engine.rows("select pending, oldest_seconds from workflow.history_of_queue('none')")
     assert unknown == {"pending": 0, "oldest_seconds": 0}
+    engine.set_clock("2 hours")
+    assert engine.rows("select 1 from workflow.history_of_queue('gpu')") == []

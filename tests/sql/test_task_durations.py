@@ -143,6 +143,8 @@ def test_one_slow_attempt_is_found_among_very_many_at_the_same_cost(engine: Engi
         assert [row["attempt"] for row in slow(engine)] == [1000 + 177777]
     with rows_visited(engine, 20_100):
         assert stats(engine)["sampled"] is True
+    with rows_visited(engine, 20_100):
+        assert engine.rows("select * from workflow.task_failures('noop')") == []
     engine.run("delete from workflow.attempt_history where attempt > 1000")
     engine.run("analyze")
 

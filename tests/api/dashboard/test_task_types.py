@@ -9,7 +9,9 @@ import httpx
 from playwright.sync_api import Page, expect
 from support.eventually import eventually
 
-from ..conftest import PlayedWorker
+from workflow_engine.access import make_key
+
+from ..conftest import PlayedWorker, engine_settings, running_engine
 from .test_pages import start, text
 
 Visit = Callable[..., Page]
@@ -95,6 +97,19 @@ def test_a_queue_shows_what_is_next_who_serves_it_and_what_redis_has(api: httpx.
     assert api.get("/admin/queues/gpu?window=x").status_code == 422
     unknown = api.get("/admin/queues/gpus")
     assert (unknown.status_code, "Queues with tasks or workers: default, gpu." in text(unknown)) == (404, True)
+
+
+def test_who_may_only_look_finds_nothing_to_change(database_url: str, redis_url: str, worker: PlayedWorker) -> None:
+    key = make_key()
+    worker.connection.execute(
+        "select workflow.create_api_key(%s, 'eve', '{viewer}', '{}', %s, null)", [key.id, key.hash]
+    )
+    with running_engine(engine_settings(database_url, redis_url, WORKFLOW_AUTH="token")) as api:
+        api.headers["Authorization"] = f"Bearer {key.text}"
+        for path in ("/admin/task-types", "/admin/task-types/noop", "/admin/workers"):
+            page = api.get(path).raise_for_status().text
+            assert "played" in page or "noop" in page
+            assert not re.search(r"data-(edit|action)=", page), path
 
 
 def test_a_task_type_is_changed_where_it_stands_and_who_comes_too_late_is_told(

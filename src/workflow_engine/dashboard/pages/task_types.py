@@ -26,7 +26,7 @@ THRESHOLDS = ("10s", "30s", "60s", "5m", "30m", "2h")
 
 _MOST_SLOW = 200  # attempts that are counted
 _SLOW_SHOWN = 20
-_SECONDS = {"1h": 5.0, "6h": 10.0, "24h": 20.0, "7d": 60.0}  # for which what was read of a window is shown
+_SECONDS = {"1h": 10.0, "6h": 20.0, "24h": 30.0, "7d": 60.0}  # for which what was read of a window is shown
 _SORTS: Mapping[str, tuple[str, Callable[[TypeRow], Any]]] = {
     "slowest": ("Slowest", lambda row: -row.slowness),
     "failing": ("Failing", lambda row: (-row.failed_share, -row.failed)),
