@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Awaitable, Callable
 
 from workflow_engine.dashboard.glance import Glance
 from workflow_engine.errors import StoreUnavailable
@@ -37,3 +38,23 @@ async def test_what_is_fresh_is_not_read_again() -> None:
     first = await glance.kept("thing", 60.0, read)
     assert await glance.kept("thing", 60.0, read) is first
     assert await glance.kept("thing", -1, read) is not first
+
+
+async def test_what_readers_wrote_is_not_kept_for_ever() -> None:
+    glance = Glance()
+    reads: list[str] = []
+
+    def reader(name: str) -> Callable[[], Awaitable[str]]:
+        async def read() -> str:
+            reads.append(name)
+            return name
+
+        return read
+
+    for n in range(2000):
+        await glance.kept(f"workflows of {n}", 60, reader(str(n)))
+        await glance.kept("names", 60, reader("names"))
+    assert reads.count("names") == 1
+    await glance.kept("workflows of 1999", 60, reader("1999"))
+    await glance.kept("workflows of 0", 60, reader("0"))
+    assert (reads.count("1999"), reads.count("0")) == (1, 2)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 from workflow_engine.errors import StoreUnavailable
@@ -12,17 +13,25 @@ from workflow_engine.records import Gauges
 from workflow_engine.store.store import Store
 
 _FRESH_SECONDS = 1.0
+_MOST = 300
 
 T = TypeVar("T")
 
 
+@dataclass(slots=True)
+class _Kept:
+    lock: asyncio.Lock = field(default_factory=asyncio.Lock)
+    read_at: float = float("-inf")
+    value: Any = None
+    failed_at: float = float("-inf")
+    failure: StoreUnavailable | None = None
+
+
 class Glance:
-    """Values that are shared by all pages of one engine, by name."""
+    """Values that are shared by all pages of one engine, by name: the last few hundred of them."""
 
     def __init__(self) -> None:
-        self._kept: dict[str, tuple[float, Any]] = {}
-        self._failed: dict[str, tuple[float, StoreUnavailable]] = {}
-        self._locks: dict[str, asyncio.Lock] = {}
+        self._kept: dict[str, _Kept] = {}
 
     async def gauges(self, store: Store, *, anew: bool = False) -> Gauges:
         """Where the engine stands, or stood within the last second; `anew`: where it stands now.
@@ -39,17 +48,24 @@ class Glance:
             StoreUnavailable: Postgres does not answer, which all who waited for that are told at once.
         """
         asked = time.monotonic()
-        async with self._locks.setdefault(name, asyncio.Lock()):
-            at, value = self._kept.get(name, (float("-inf"), None))
-            if time.monotonic() - at > seconds:
-                failure = self._failed.get(name)
-                if failure is not None and failure[0] > asked:
-                    raise StoreUnavailable(failure[1].detail, hint=failure[1].hint)
+        kept = self._of(name)
+        async with kept.lock:
+            if time.monotonic() - kept.read_at > seconds:
+                if kept.failure is not None and kept.failed_at > asked:
+                    raise StoreUnavailable(kept.failure.detail, hint=kept.failure.hint)
                 try:
-                    value = await read()
+                    kept.value = await read()
                 except StoreUnavailable as error:
-                    self._failed[name] = (time.monotonic(), error)
+                    kept.failed_at, kept.failure = time.monotonic(), error
                     raise
-                self._kept[name] = (time.monotonic(), value)
-            found: T = value
+                kept.read_at, kept.failure = time.monotonic(), None
+            found: T = kept.value
             return found
+
+    def _of(self, name: str) -> _Kept:
+        """What is kept by a name. Some names have what readers wrote: those asked for longest ago are forgotten."""
+        kept = self._kept.pop(name, None) or _Kept()
+        self._kept[name] = kept
+        if len(self._kept) > _MOST:
+            del self._kept[next(iter(self._kept))]
+        return kept
