@@ -16,6 +16,7 @@ RUN python3 -m venv /build \
 COPY pyproject.toml README.md ./
 COPY src src
 COPY sql sql
+COPY deploy/runbooks deploy/runbooks
 RUN /build/bin/python -m hatchling build -t wheel -d /wheel \
     && /build/bin/python -m pip --python /opt/workflow-engine/bin/python install --quiet --no-cache-dir --no-deps /wheel/*.whl
 

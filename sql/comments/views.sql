@@ -10,7 +10,8 @@ begin
     for v_view, v_table in values
         ('workflow_list', 'workflows'), ('task_list', 'tasks'), ('attempts', 'attempt_history'), ('worker_list', 'workers'),
         ('workflow_log', 'events'), ('api_key_list', 'api_keys'), ('audit_list', 'audit'), ('approval_list', 'approvals'),
-        ('signal_list', 'signals'), ('outbox_list', 'outbox'), ('version_list', 'definition_versions')
+        ('signal_list', 'signals'), ('outbox_list', 'outbox'), ('version_list', 'definition_versions'),
+        ('alert_list', 'alerts'), ('engine_list', 'engines')
     loop
         for v_column, v_comment in
             select a.attname, col_description(t.attrelid, t.attnum)

@@ -93,7 +93,7 @@ begin
             else '{step_role,api_keys,api_key_list,audit,audit_list,idempotency_keys}' end;
         v_fixed := case v_access
             when 'engine' then '{migrations,access_grants,api_keys,audit}'
-            else '{migrations,access_grants,step_role,engine,definitions,definition_versions,definition_steps,definition_scopes,schedules,history_partitions,samples,counted_events,daily_ends,task_type_changes}' end;
+            else '{migrations,access_grants,step_role,engine,definitions,definition_versions,definition_steps,definition_scopes,schedules,history_partitions,samples,counted_events,daily_ends,task_type_changes,alerts,watched,engines,incidents}' end;
         v_kept := '{create_api_key,revoke_api_keys,grant_access,revoke_access,renew_access,apply_access}';
 
         execute (

@@ -71,3 +71,33 @@ create or replace trigger audit_rows_stay before update or delete on workflow.au
 for each row execute function workflow.refuse_audit_change();
 create or replace trigger audit_stays before truncate on workflow.audit
 for each statement execute function workflow.refuse_audit_change();
+
+-- The first id of the audit log that may have been written at p_at or later; for the rows between two times without reading those
+-- outside. Ids follow the times but for a minute at most: requests that end are written together, and by several engines.
+create or replace function workflow.audit_id_at(p_at timestamptz) returns bigint
+language plpgsql stable strict
+set search_path = public, pg_temp
+set enable_seqscan = off
+set enable_bitmapscan = off
+as $$
+declare
+    v_at        timestamptz := p_at - interval '1 minute';
+    v_low       bigint;     -- all below are older
+    v_high      bigint;     -- this one, and all above, are not
+    v_middle    bigint;
+    v_found     record;
+begin
+    select min(a.id), max(a.id) + 1 into v_low, v_high from workflow.audit a;
+    while v_low < v_high loop
+        v_middle := v_low + (v_high - v_low) / 2;
+        select a.id, a.at into v_found from workflow.audit a where a.id >= v_middle order by a.id limit 1;
+        if v_found.id is null or v_found.id >= v_high or v_found.at >= v_at then
+            v_high := v_middle;
+        else
+            v_low := v_found.id + 1;
+        end if;
+    end loop;
+    return coalesce(v_low, 0);
+end
+$$;
+comment on function workflow.audit_id_at is 'Where the audit log has the rows since a time';

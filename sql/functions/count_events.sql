@@ -96,7 +96,10 @@ begin
         end if;
         update workflow.counted_events c set
             seq = v_counted.seq, next_seq = v_counted.next_seq, next_open = v_counted.next_open,
-            next_since = v_counted.next_since;
+            next_since = v_counted.next_since, ended = c.ended + e.ended, failed = c.failed + e.failed
+        from (select coalesce(sum((e ->> 3)::bigint), 0) as ended,
+                     coalesce(sum((e ->> 3)::bigint) filter (where e ->> 1 = 'failed'), 0) as failed
+              from jsonb_array_elements(v_found -> 'ended') e where e ->> 1 <> 'cancelled') e;
     end if;
     return v_found || jsonb_build_object('more', v_upto < v_final, 'behind', v_upto < v_top);
 end

@@ -11,13 +11,19 @@ as $$
 declare
     v_now       timestamptz := workflow.clock();
 begin
-    insert into workflow.samples (at, pending, running, active_workflows, attempts_ended, queues, oldest)
+    insert into workflow.samples (
+        at, pending, running, active_workflows, attempts_ended, queues, oldest, workflows_ended, workflows_failed,
+        mirror_excess)
     select v_now, coalesce(sum(d.pending), 0), coalesce(sum(d.running), 0),
            (select count(*) from workflow.workflows w where w.finished_at is null),
            (select coalesce(sum(s.n_tup_ins), 0) from pg_stat_user_tables s
             where s.schemaname = 'workflow' and s.relname like 'attempt\_history%'),
            coalesce(jsonb_object_agg(d.queue, d.pending) filter (where d.pending > 0), '{}'),
-           coalesce(jsonb_object_agg(d.queue, o.seconds) filter (where o.seconds is not null), '{}')
+           coalesce(jsonb_object_agg(d.queue, o.seconds) filter (where o.seconds is not null), '{}'),
+           (select c.ended from workflow.counted_events c), (select c.failed from workflow.counted_events c),
+           -- The list in Redis holds 100,000 at most. Its length is the leader's to know.
+           (select max((e.facts ->> 'mirror_length')::bigint) from workflow.engines e
+            where e.heard_at > v_now - interval '30 seconds') - least(coalesce(sum(d.pending), 0), 100000)
     from workflow.queue_depth d
     left join lateral (
         select round(greatest(extract(epoch from v_now - t.pending_since), 0), 1) as seconds

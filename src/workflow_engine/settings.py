@@ -14,7 +14,16 @@ from importlib.metadata import version
 from typing import Annotated, Any, Literal
 from urllib.parse import unquote
 
-from pydantic import AfterValidator, AliasChoices, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PrivateAttr,
+    ValidationError,
+)
 from pydantic_settings import BaseSettings, NoDecode, SettingsConfigDict
 
 from workflow_engine.egress import Egress, parse_allowed
@@ -341,6 +350,13 @@ class Settings(BaseSettings):
         "WORKFLOW_SERVER", "http://localhost:3003", "Engine that commands such as drain speak to; also --server."
     )
 
+    _given: frozenset[str] = PrivateAttr(default=frozenset())
+
+    @property
+    def given(self) -> frozenset[str]:
+        """The variables that something else than the environment has set, such as a flag of the command."""
+        return self._given
+
     @property
     def session_database_url(self) -> str:
         """Where a connection is a session of Postgres for as long as it lasts."""
@@ -431,6 +447,7 @@ def load_settings(**overrides: Any) -> Settings:
     """
     try:
         settings = Settings(**overrides)
+        settings._given = frozenset(overrides)
     except ValidationError as error:
         lines = []
         for problem in error.errors():

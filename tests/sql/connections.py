@@ -23,7 +23,7 @@ OTHER_TABLES = (
     "workflow.schedules", "workflow.definition_versions",
     "workflow.definitions", "workflow.resources", "workflow.samples", "workflow.task_type_changes",
     "workflow.daily_ends",
-    "procrastinate_workers",
+    "workflow.alerts", "workflow.watched", "workflow.engines", "workflow.incidents", "procrastinate_workers",
 )  # fmt: skip
 _EMPTY = f"""
     create function pg_temp.empty_database() returns void language plpgsql as $$

@@ -17,6 +17,7 @@ from workflow_engine.api.guards import Guards
 from workflow_engine.api.operations import document
 from workflow_engine.api.problems import add_problem_handlers
 from workflow_engine.api.routes import (
+    alerts,
     approvals,
     audit,
     autoscaling,
@@ -115,6 +116,7 @@ def build_app(lifespan: Lifespan[FastAPI], settings: Settings) -> FastAPI:
         tasks.router,
         workers.router,
         autoscaling.router,
+        alerts.router,
         pausing.router,
         locks.router,
         schedules.router,

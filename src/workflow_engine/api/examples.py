@@ -361,6 +361,18 @@ DRAINED_WORKER: dict[str, Any] = {
     "drained_by": "ann",
 }
 DEAD_WORKER: dict[str, Any] = {**WORKER, "status": "dead", "age_s": 61.0, "orphaned_tasks": [_TASK]}
+ALERT: dict[str, Any] = {
+    "name": "WorkflowQueueUnserved",
+    "subject": "gpu",
+    "severity": "warning",
+    "state": "firing",
+    "summary": "No worker serves the queue gpu",
+    "value": 12.0,
+    "threshold": 0.0,
+    "since": _CREATED,
+    "fires_at": _FINISHED,
+    "links": {"page": "/admin/alerts/WorkflowQueueUnserved"},
+}
 SCHEDULE: dict[str, Any] = {
     "name": "data-pipeline",
     "version": 2,

@@ -16,6 +16,7 @@ from workflow_engine.api.definitions import DefinitionReader
 from workflow_engine.api.following import Following
 from workflow_engine.api.health import Health
 from workflow_engine.api.known_names import KnownNames
+from workflow_engine.api.presence import Presence
 from workflow_engine.api.reloading import Reloader
 from workflow_engine.api.scraping import Scraping
 from workflow_engine.api.starting import Starter
@@ -88,12 +89,14 @@ async def serving(app: FastAPI, settings: Settings, store: Store, mirror: Mirror
     metrics.build_info.info({"version": VERSION})
     app.state.services = services
     lag = LoopLag(metrics.engine_event_loop_lag)
-    beside = [asyncio.create_task(work) for work in (reloader.read_at_start(), lag.run())]
+    presence = Presence(settings, store, VERSION, lag)
+    beside = [asyncio.create_task(work) for work in (reloader.read_at_start(), lag.run(), presence.run())]
     try:
         yield
     finally:
         await end_tasks(*beside)
         await services.following.close()
+        await presence.end()
         await services.operations.close()
         await services.waiting.close()
         await services.starter.close()

@@ -11,7 +11,9 @@ from uuid import UUID
 from workflow_engine.api.answers import API
 from workflow_engine.errors import Fault
 from workflow_engine.observability import span_names
+from workflow_engine.observability.alerts import summary_of
 from workflow_engine.records import (
+    Alert,
     Approval,
     Attempt,
     Delivery,
@@ -428,6 +430,21 @@ def worker(worker: Worker) -> dict[str, Any]:
 def dead_worker(record: Worker) -> dict[str, Any]:
     held = sorted({*record.current_tasks, *record.lost_tasks})
     return {**worker(record), "orphaned_tasks": [str(task_id) for task_id in held]}
+
+
+def alert(alert: Alert) -> dict[str, Any]:
+    return {
+        "name": alert.name,
+        "subject": alert.subject or None,
+        "severity": alert.severity,
+        "state": alert.state,
+        "summary": summary_of(alert),
+        "value": alert.value,
+        "threshold": alert.threshold,
+        "since": alert.since,
+        "fires_at": alert.fires_at,
+        "links": {"page": f"/admin/alerts/{alert.name}"},
+    }
 
 
 def orphans(tasks: Iterable[OrphanedTask]) -> list[dict[str, Any]]:

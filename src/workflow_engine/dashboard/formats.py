@@ -17,6 +17,7 @@ _NOTHING = Markup('<span class="none">–</span>')
 _WORKER_GLYPHS = {"active": "▶", "draining": "◷", "dead": "✗", "stopped": "⊘"}
 # What an attempt came to; the state that looks like it.
 _OF_OUTCOME = {"retried": "failed", "released": "cancelled", "lost": "failed"}
+_OF_ALERT = {"critical": ("failed", "✗"), "warning": ("paused", "!"), "info": ("scheduled", "i")}
 _LONGEST_LINE = 160
 
 
@@ -106,6 +107,14 @@ def state(status: str | None, word: str | None = None) -> Markup:
     )
 
 
+def alert_state(state: str, severity: str) -> Markup:
+    """How an alert stands, by sign, word and colour: of one that fires, how bad it is."""
+    look, sign = _OF_ALERT.get(severity, ("", "·")) if state == "firing" else ("", "◷" if state == "pending" else "✓")
+    return Markup('<span class="state {}"><span class="sign" aria-hidden="true">{}</span>{}</span>').format(
+        look, sign, severity if state == "firing" else state
+    )
+
+
 def _task_status(text: str) -> str:
     return TaskStatus(text) if text in {*TaskStatus} else "step"
 
@@ -145,6 +154,7 @@ FILTERS = {
     "percent": percent,
     "size": size,
     "state": state,
+    "alert_state": alert_state,
     "short": short,
     "first_line": first_line,
     "pretty": pretty,

@@ -21,6 +21,7 @@ from workflow_engine.dashboard.glance import Glance
 from workflow_engine.dashboard.visit import Visit, relative
 from workflow_engine.errors import EngineError, StoreUnavailable
 from workflow_engine.records import Gauges
+from workflow_engine.observability.alerts import summary_of
 from workflow_engine.settings import VERSION
 
 _HEADERS = {
@@ -152,6 +153,7 @@ class Rendering:
             page=page,
             navigation=self._navigation(variables["visit"]),
             url=lambda to, /, **query: relative(path, to, query),
+            summary_of=summary_of,
             act=lambda action, **looks: _button(variables["visit"], action, **looks),
             resume=RESUME,
             asset=lambda name: relative(path, self._assets + name),

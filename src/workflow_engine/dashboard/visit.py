@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from urllib.parse import quote, urlencode
 
@@ -13,11 +13,13 @@ from workflow_engine.api.entering import principal_of
 from workflow_engine.api.services import services
 from workflow_engine.dashboard.glance import Glance
 from workflow_engine.mirror.client import Mirror
-from workflow_engine.records import Gauges
+from workflow_engine.observability.alerts import at_present, told
+from workflow_engine.records import Alert, Gauges, Watched
 from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 
 _JUST_NOW_SECONDS = 0.2
+_ALERTS_SECONDS = 2.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,12 +31,14 @@ class Visit:
         gauges: Where the engine stands, as it was a moment ago.
         glance: What is shared with other pages.
         last_event: The number of the last event there was, before anything was read.
+        watched: What was found when the conditions of alerts were looked at last.
     """
 
     request: Request
     gauges: Gauges
     glance: Glance
     last_event: int
+    watched: Watched
 
     @classmethod
     async def begin(cls, request: Request, glance: Glance) -> Visit:
@@ -44,7 +48,8 @@ class Visit:
         store = services(request).store
         last = await glance.kept("last event", _JUST_NOW_SECONDS, store.overview.last_event)
         anew = "no-cache" in request.headers.get("cache-control", "")  # somebody has just done something
-        return cls(request, await glance.gauges(store, anew=anew), glance, last)
+        watched = await glance.kept("alerts", -1 if anew else _ALERTS_SECONDS, store.alerts.watched)
+        return cls(request, await glance.gauges(store, anew=anew), glance, last, watched)
 
     @property
     def store(self) -> Store:
@@ -61,6 +66,11 @@ class Visit:
     @property
     def principal(self) -> Principal:
         return principal_of(self.request)
+
+    @property
+    def alerts(self) -> Sequence[Alert]:
+        """Those that fire and ask for somebody; what only follows from another is left out."""
+        return [alert for alert in told(at_present(self.watched)) if alert.severity != "info"]
 
     def may(self, scope: Scope) -> bool:
         """Whether who looks may do what asks for this scope: what they may not is not offered."""

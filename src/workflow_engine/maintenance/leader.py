@@ -21,6 +21,7 @@ from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.background import end_tasks
 from workflow_engine.errors import StoreUnavailable
+from workflow_engine.maintenance.alerts import Alerts
 from workflow_engine.maintenance.audit import AuditRetention
 from workflow_engine.maintenance.budgets import Budgets
 from workflow_engine.maintenance.children import Children
@@ -122,7 +123,10 @@ async def _take_part(settings: Settings, store: Store, mirror: Mirror, running: 
                 await _warn_of_settings(connection, log)
                 metrics.engine_leader.set(1)
                 todo = duties(settings, store)  # made anew: they remember what they told, and another has led meanwhile
-                beside: list[Duty] = [Invariants(settings, store)]  # takes its time, and no other has to wait for it
+                beside: list[Duty] = [
+                    Alerts(settings, store),
+                    Invariants(settings, store),
+                ]  # nobody has to wait for them
                 webhooks = Webhooks(settings, store)
                 concerns = Concerns(store, todo, webhooks)
                 try:

@@ -1,6 +1,7 @@
 """Rows of the database as Python reads them: plain, immutable, one class per noun."""
 
 from workflow_engine.records.access import ApiKey, AuditRow, ListedKey
+from workflow_engine.records.alerts import Alert, EngineProcess, Holding, Measures, Watched
 from workflow_engine.records.definitions import (
     Definition,
     DefinitionSummary,
@@ -79,6 +80,7 @@ from workflow_engine.records.workflows import (
 )
 
 __all__ = [
+    "Alert",
     "AnsweredSchedule",
     "ApiKey",
     "Approval",
@@ -94,11 +96,13 @@ __all__ = [
     "Delivery",
     "DueSchedule",
     "EndOfEvents",
+    "EngineProcess",
     "EngineState",
     "EventCounts",
     "Gauges",
     "GraphNode",
     "HeldLocks",
+    "Holding",
     "ListedKey",
     "LiveVersion",
     "LiveWorkflow",
@@ -107,6 +111,7 @@ __all__ = [
     "LockPlace",
     "LockWait",
     "LogEvent",
+    "Measures",
     "OrphanedTask",
     "PausedWorkflow",
     "PendingQueue",
@@ -135,6 +140,7 @@ __all__ = [
     "TypedStep",
     "Version",
     "Violation",
+    "Watched",
     "Webhook",
     "Worker",
     "Workflow",

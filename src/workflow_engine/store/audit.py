@@ -12,6 +12,8 @@ from psycopg.types.json import Jsonb
 from workflow_engine.records import AuditRow
 from workflow_engine.store.pool import Pool
 
+_LAST = 2**62  # no id is as high
+
 
 class Audit:
     def __init__(self, pool: Pool) -> None:
@@ -25,6 +27,43 @@ class Audit:
         """
         await self._pool.value("select workflow.add_audit(%s)", [Jsonb(list(rows))])
 
+    async def look_from(
+        self,
+        *,
+        principal: str | None = None,
+        workflow_id: UUID | None = None,
+        since: datetime | None = None,
+        until: datetime | None = None,
+        before: int | None = None,
+        among: int,
+    ) -> tuple[int, int | None]:
+        """Between which ids a page of `list` looks: above the first; and before which the next one has to look.
+
+        None: there is nothing that was not looked at. What has an index, and the time, bound what is looked at; other
+        filters may have to go through all of it, a part at a time.
+        """
+        found = await self._pool.value(
+            "with bounds as materialized ("
+            "  select coalesce(workflow.audit_id_at(%(since)s::timestamptz), 0) as low,"
+            "         least(%(before)s, workflow.audit_id_at(%(until)s::timestamptz + interval '2 minutes')) as high)"
+            " select jsonb_build_array(b.low, b.high, ("
+            "  select a.id from workflow.audit a where a.id >= b.low and a.id < b.high"
+            f"  and {_of_index(principal, workflow_id)}"
+            "   order by a.id desc offset %(among)s - 1 limit 1))"
+            " from bounds b",
+            {
+                "principal": principal,
+                "workflow_id": workflow_id,
+                "since": since,
+                "until": until,
+                "before": _LAST if before is None else before,
+                "among": among,
+            },
+            repeatable=True,
+        )
+        low, _, floor = found
+        return (low, None) if floor is None else (max(low, floor), floor)
+
     async def list(
         self,
         *,
@@ -35,6 +74,7 @@ class Audit:
         since: datetime | None = None,
         until: datetime | None = None,
         before: int | None = None,
+        from_id: int | None = None,
         limit: int = 100,
     ) -> list[AuditRow]:
         """What was asked, latest first; each argument leaves less of it."""
@@ -46,6 +86,7 @@ class Audit:
             "since": ("at >= %(since)s", since),
             "until": ("at < %(until)s", until),
             "before": ("id < %(before)s", before),
+            "from_id": ("id >= %(from_id)s", from_id),
         }
         given = {name: value for name, (_, value) in wanted.items() if value is not None}
         where = " and ".join(wanted[name][0] for name in given) or "true"
@@ -55,3 +96,9 @@ class Audit:
             f" from workflow.audit_list where {where} order by id desc limit %(limit)s",
             {**given, "limit": limit},
         )
+
+
+def _of_index(principal: str | None, workflow_id: UUID | None) -> str:
+    if workflow_id is not None:
+        return "a.workflow_id = %(workflow_id)s::uuid"
+    return "a.principal = %(principal)s::text" if principal is not None else "true"

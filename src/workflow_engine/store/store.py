@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from workflow_engine.records import Gauges, QueueGauges, WorkflowGauges
+from workflow_engine.store.alerts import Alerts
 from workflow_engine.store.api_keys import ApiKeys
 from workflow_engine.store.approvals import Approvals
 from workflow_engine.store.audit import Audit
@@ -59,6 +60,7 @@ class Store:
         self.task_durations = TaskDurations(pool)
         self.api_keys = ApiKeys(pool)
         self.audit = Audit(pool)
+        self.alerts = Alerts(pool)
         self.maintenance = Maintenance(pool)
         self.mirrored = Mirrored(pool)
 

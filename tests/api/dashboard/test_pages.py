@@ -22,6 +22,10 @@ PAGES = (
     "/admin/workers",
     "/admin/task-types",
     "/admin/task-types/noop",
+    "/admin/alerts",
+    "/admin/locks",
+    "/admin/audit",
+    "/admin/settings",
 )
 TABS = ("graph", "timeline", "tasks", "log", "io", "events", "locks", "trace", "why", "who")
 # Of the definition that `start` makes, which has one version.

@@ -13,6 +13,7 @@ from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 
+_AMONG = 100_000  # rows are looked through for one page
 _PAGE = parameters.page(100, of_tasks=True)
 _PARAMETERS = (
     parameters.PRINCIPAL,
@@ -39,18 +40,21 @@ router = routes_under(f"{API}/audit")
     ),
 )
 async def list_audit(request: Request) -> Response:
-    """Every request that may change something, whatever came of it, and every one that was answered 401 or 403."""
+    """Every request that may change something, whatever came of it, and every one that was answered 401 or 403.
+    A page is filled from 100,000 rows: with filters that few meet it may be short, and a next one follows."""
     values = read_parameters(request, [*_PARAMETERS, parameters.PRETTY])
     limit = values["limit"]
-    found = await services(request).store.audit.list(
-        principal=values["principal"],
+    audit = services(request).store.audit
+    bounds = {name: values[name] for name in ("principal", "workflow_id", "since", "until")}
+    lowest, further = await audit.look_from(**bounds, before=values["cursor"], among=_AMONG)
+    found = await audit.list(
+        **bounds,
         operation=values["operation"],
-        workflow_id=values["workflow_id"],
         status=values["status"],
-        since=values["since"],
-        until=values["until"],
         before=values["cursor"],
+        from_id=lowest,
         limit=limit + 1,
     )
-    headers = next_link(request, found[limit - 1].id) if len(found) > limit else None
+    position = found[limit - 1].id if len(found) > limit else further
+    headers = None if position is None else next_link(request, position)
     return json_answer(request, [views.audit_row(row) for row in found[:limit]], headers=headers)

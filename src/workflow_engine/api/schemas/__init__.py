@@ -22,6 +22,7 @@ from workflow_engine.api.schemas.definitions import (
     Validation,
 )
 from workflow_engine.api.schemas.engine import (
+    Alert,
     BareHealth,
     DeadWorker,
     Dependency,
@@ -120,6 +121,7 @@ from workflow_engine.api.schemas.workflows import (
 )
 
 __all__ = [
+    "Alert",
     "Approval",
     "ApprovalAnswer",
     "AuditRow",

@@ -76,6 +76,21 @@ class Worker(Shape):
     rss_bytes: int | None
 
 
+class Alert(Shape):
+    """An alert whose condition holds."""
+
+    name: str = Field(description="As in the rules for Prometheus.")
+    subject: str | None = Field(description="Which queue, worker or schedule; null: the whole installation.")
+    severity: Literal["critical", "warning", "info"]
+    state: Literal["firing", "pending"] = Field(description="`pending`: it has not held for long enough.")
+    summary: str
+    value: float | None = Field(description="What was found when it was looked at last.")
+    threshold: float | None = Field(description="What that is held against.")
+    since: datetime = Field(description="Since when its condition holds.")
+    fires_at: datetime
+    links: dict[str, str]
+
+
 class DeadWorker(Worker):
     """A worker whose heartbeat stopped without a goodbye."""
 

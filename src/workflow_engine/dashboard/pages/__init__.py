@@ -5,9 +5,13 @@ from workflow_engine.dashboard.page import Page
 from workflow_engine.dashboard.pages import (
     definition,
     definitions,
+    alerts,
+    audit,
+    locks,
     overview,
     queue,
     queues,
+    settings,
     task,
     task_type,
     task_types,
@@ -28,4 +32,9 @@ PAGES: tuple[Page, ...] = (
     workers.PAGE,
     task_types.PAGE,
     task_type.PAGE,
+    alerts.PAGE,
+    alerts.ONE,
+    locks.PAGE,
+    audit.PAGE,
+    settings.PAGE,
 )

@@ -14,6 +14,7 @@ from workflow_engine.dashboard.formats import lasting
 from workflow_engine.dashboard.page import PAUSE, Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.dashboard.words import reason_in_words
+from workflow_engine.observability.alerts import summary_of
 from workflow_engine.records import OrphanedTask, Worker
 from workflow_engine.store.overview import MOST
 
@@ -117,6 +118,9 @@ CANCEL_STUCK = Action(
 
 def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]) -> Iterator[Need]:
     gauges = visit.gauges
+    for alert in visit.alerts:
+        level = "bad" if alert.severity == "critical" else "warn"
+        yield Need(level, f"{summary_of(alert)}.", "An alert fires.", visit.url(f"/admin/alerts/{alert.name}"))
     queues, workers = visit.url("/admin/queues"), visit.url("/admin/workers")
     if not gauges.workers.get("active"):
         yield Need("bad", "No worker is active: nothing is run.", "Start one: workflow-engine worker", workers)

@@ -1,0 +1,184 @@
+"""/admin/alerts: what fires, and what will unless it passes, with what to do about it; Prometheus is not needed."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from workflow_engine.access import Scope
+from workflow_engine.dashboard.actions import Action
+from workflow_engine.dashboard.formats import lasting, number, size
+from workflow_engine.dashboard.page import RESUME, Page
+from workflow_engine.dashboard.pages.overview import RECOVER
+from workflow_engine.dashboard.runbooks import runbook
+from workflow_engine.dashboard.visit import Visit
+from workflow_engine.errors import NotFound
+from workflow_engine.observability.alert_rules import ELSEWHERE, RULES, Condition, Rule, Unit, numbers
+from workflow_engine.observability.alerts import at_present, condition_of, follows, summary_of
+from workflow_engine.records import Alert, Measures
+
+PATH = "/admin/alerts"
+_ENDED = 20
+# Where it is looked at, by name: what the link says, the page, and its query.
+_LOOK: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
+    "AllWorkersDown": ("Workers", "/admin/workers", {}),
+    "WorkflowNoLeader": ("Engines", "/admin/settings", {}),
+    "WorkflowStuckCritical": ("Pending workflows", "/admin/workflows", {"status": "pending"}),
+    "QueueBacklogCritical": ("Queues", "/admin/queues", {}),
+    "HighTaskLatency": ("Task types", "/admin/task-types", {}),
+    "WorkerRestarting": ("Workers", "/admin/workers", {}),
+    "QueueBacklog": ("Queues", "/admin/queues", {}),
+    "WorkflowFailureRate": ("Failed workflows", "/admin/workflows", {"status": "failed"}),
+    "TaskThroughputLow": ("Queues", "/admin/queues", {}),
+    "WorkflowQueueUnserved": ("Queues", "/admin/queues", {}),
+    "WorkflowQueueMirrorStale": ("Queues", "/admin/queues", {}),
+    "EnginePausedLong": ("Who paused it", "/admin/audit", {"operation": "engine_pause"}),
+    "EngineSlow": ("Engines", "/admin/settings", {}),
+    "WorkerMemoryNearLimit": ("Workers", "/admin/workers", {}),
+    "WorkflowsOrphaned": ("Workers", "/admin/workers", {}),
+    "WorkflowDeadlock": ("Locks", "/admin/locks", {}),
+    "WorkflowScheduleFailing": ("Schedules", "/admin/schedules", {}),
+    "WorkflowDeliveriesFailing": ("Outbox", "/admin/outbox", {}),
+    "EngineOverloaded": ("Engines", "/admin/settings", {}),
+}
+_MENDS: Mapping[str, Action] = {"EnginePausedLong": RESUME, "WorkflowsOrphaned": RECOVER}
+_THAN = {">": "more than", "<": "less than", "=": ""}
+
+
+@dataclass(frozen=True, slots=True)
+class Shown:
+    """An alert as a row has it.
+
+    Attributes:
+        summary: What is wrong.
+        says: The same with its numbers.
+        page: What it means and what to do.
+        look: Where it is looked at: what that is called, and its address.
+        mends: What can be done at once.
+        after: Alerts that fire, too, and from which this one only follows.
+    """
+
+    alert: Alert
+    summary: str
+    says: str
+    page: str
+    look: tuple[str, str] | None
+    mends: Action | None
+    after: Sequence[str]
+
+
+async def read(visit: Visit) -> Mapping[str, Any]:
+    watched = visit.watched
+    present = at_present(watched)
+    shown = [*show(visit, present)]
+    return {
+        "firing": [each for each in shown if each.alert.state == "firing"],
+        "pending": [each for each in shown if each.alert.state != "firing"],
+        "ended": [*show(visit, await visit.store.alerts.ended(limit=_ENDED))],
+        "rules": [(rule, *_rule(rule, watched.measures)) for rule in RULES.values()],
+        "elsewhere": ELSEWHERE,
+        "looked_at": watched.at,
+        "page_of": lambda name: visit.url(f"{PATH}/{name}"),
+    }
+
+
+async def read_one(visit: Visit) -> Mapping[str, Any]:
+    name = str(visit.request.path_params["name"])
+    rule, text = RULES.get(name), runbook(name)
+    if rule is None and name not in ELSEWHERE and text is None:
+        raise NotFound("There is no such alert.", hint="/admin/alerts has all there are.")
+    watched = visit.watched
+    mine = [alert for alert in at_present(watched) if alert.name == name]
+    return {
+        "name": name,
+        "rule": rule,
+        "conditions": _rule(rule, watched.measures)[0] if rule is not None else [],
+        "elsewhere": ELSEWHERE.get(name),
+        "alerts": [*show(visit, mine, among=at_present(watched))],
+        "ended": await visit.store.alerts.ended(name=name, limit=_ENDED),
+        "look": _look(visit, name),
+        "mends": _MENDS.get(name),
+        "runbook": text,
+    }
+
+
+def show(visit: Visit, alerts: Sequence[Alert], among: Sequence[Alert] | None = None) -> Iterator[Shown]:
+    """Alerts as pages show them."""
+    firing = {alert.name for alert in (alerts if among is None else among) if alert.state == "firing"}
+    for alert in alerts:
+        condition = condition_of(alert)
+        says = "" if condition is None else sentence(condition, alert)
+        yield Shown(
+            alert, summary_of(alert), says, visit.url(f"{PATH}/{alert.name}"), _look(visit, alert.name),
+            _MENDS.get(alert.name), sorted(firing.intersection(follows(alert))),
+        )  # fmt: skip
+
+
+def sentence(condition: Condition, alert: Alert) -> str:
+    """What is wrong, with its numbers."""
+    threshold = written(condition.threshold, condition.unit)
+    value = written(alert.value, condition.unit)
+    return condition.says.format(value=value, threshold=threshold, subject=alert.subject)
+
+
+def written(value: float | None, unit: Unit) -> str:
+    """A number in its unit."""
+    if value is None:
+        return "–"
+    if unit == "seconds":
+        return lasting(value)
+    if unit == "bytes":
+        return size(int(value))
+    if unit == "share":
+        return f"{100 * value:.1f} %"
+    return number(value) if value == int(value) or value >= 100 else f"{value:.1f}"
+
+
+def _look(visit: Visit, name: str) -> tuple[str, str] | None:
+    found = _LOOK.get(name)
+    return None if found is None else (found[0], visit.url(found[1], **found[2]))
+
+
+def _rule(rule: Rule, measures: Measures) -> tuple[list[tuple[str, str]], str]:
+    """Each condition of a rule in words and what is found of it now; and for how long it must hold."""
+    told = []
+    for condition in rule.conditions:
+        limit = f"{_THAN[condition.than]} {written(condition.threshold, condition.unit)}".strip()
+        found = numbers(measures, condition.measure)
+        now = written(max((value for _, value in found), default=None), condition.unit)
+        told.append((f"{_MEASURES.get(condition.measure, condition.measure)}: {limit}", now))
+    return told, lasting(rule.seconds) if rule.seconds else "at once"
+
+
+_MEASURES: Mapping[str, str] = {
+    "workers_active": "active workers",
+    "looked_seconds": "since the leader looked",
+    "pending_workflow_seconds": "age of the oldest pending workflow",
+    "pending": "pending tasks",
+    "attempt_seconds": "mean time of attempts, 15 minutes",
+    "workers_died": "workers that died, 10 minutes",
+    "failed_share": "share of workflows that failed, 1 hour, of 10 or more",
+    "ended_per_minute": "attempts that ended a minute, while over 100 tasks wait",
+    "unserved": "pending tasks of a queue that nobody serves",
+    "mirror_seconds": "age of the list in Redis",
+    "mirror_excess": "how wrong its length is, and by over a tenth",
+    "paused_seconds": "time for which the engine is paused",
+    "loop_lag_seconds": "lag of an engine's event loop",
+    "api_errors_ago": "since the last internal error",
+    "pool_timeouts_ago": "since a statement got no connection",
+    "workers_full": "memory of workers that take no tasks for it",
+    "orphaned": "orphaned workflows",
+    "deadlocks_ago": "since a circle of locks was found",
+    "schedules_refused": "schedules whose last start was refused, 1 hour",
+    "outbox_seconds": "age of the oldest delivery",
+    "given_up": "deliveries given up, 1 hour",
+    "transaction_seconds": "age of the oldest transaction",
+    "default_rows": "rows without a partition",
+    "invariant_violations": "rows that break an invariant",
+    "audit_rows_lost_ago": "since rows were lost",
+    "active_per_engine": "active workflows for each engine",
+}
+
+PAGE = Page(PATH, "alerts.html", read, Scope.ENGINE_READ, "Alerts", "a")
+ONE = Page(f"{PATH}/{{name}}", "alert.html", read_one, Scope.ENGINE_READ)
