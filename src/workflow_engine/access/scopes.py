@@ -23,7 +23,7 @@ class Scope(StrEnum):
     APPROVALS_ANSWER = "approvals:answer"  # where the approval names assignees, only as one of them
     DEFINITIONS_READ = "definitions:read"
     DEFINITIONS_WRITE = "definitions:write"  # what workers do is what definitions say
-    ENGINE_READ = "engine:read"  # workers, task types, the whole of /health
+    ENGINE_READ = "engine:read"  # workers, task types, alerts, settings that are no secrets, the whole of /health
     ENGINE_CONTROL = "engine:control"  # pause and resume the intake, reload, settings of task types, drain workers
     METRICS_READ = "metrics:read"
     AUDIT_READ = "audit:read"

@@ -20,8 +20,8 @@ from workflow_engine.dashboard.formats import FILTERS, as_attribute
 from workflow_engine.dashboard.glance import Glance
 from workflow_engine.dashboard.visit import Visit, relative
 from workflow_engine.errors import EngineError, StoreUnavailable
-from workflow_engine.records import Gauges
 from workflow_engine.observability.alerts import summary_of
+from workflow_engine.records import Gauges
 from workflow_engine.settings import VERSION
 
 _HEADERS = {

@@ -9,7 +9,7 @@ from typing import Any
 from workflow_engine.access import Scope
 from workflow_engine.dashboard.actions import Action
 from workflow_engine.dashboard.formats import lasting, number, size
-from workflow_engine.dashboard.page import RESUME, Page
+from workflow_engine.dashboard.page import RESUME, Group, Page
 from workflow_engine.dashboard.pages.overview import RECOVER
 from workflow_engine.dashboard.runbooks import runbook
 from workflow_engine.dashboard.visit import Visit
@@ -38,8 +38,6 @@ _LOOK: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     "WorkerMemoryNearLimit": ("Workers", "/admin/workers", {}),
     "WorkflowsOrphaned": ("Workers", "/admin/workers", {}),
     "WorkflowDeadlock": ("Locks", "/admin/locks", {}),
-    "WorkflowScheduleFailing": ("Schedules", "/admin/schedules", {}),
-    "WorkflowDeliveriesFailing": ("Outbox", "/admin/outbox", {}),
     "EngineOverloaded": ("Engines", "/admin/settings", {}),
 }
 _MENDS: Mapping[str, Action] = {"EnginePausedLong": RESUME, "WorkflowsOrphaned": RECOVER}
@@ -180,5 +178,5 @@ _MEASURES: Mapping[str, str] = {
     "active_per_engine": "active workflows for each engine",
 }
 
-PAGE = Page(PATH, "alerts.html", read, Scope.ENGINE_READ, "Alerts", "a")
+PAGE = Page(PATH, "alerts.html", read, Scope.ENGINE_READ, "Alerts", "a", Group.NOW)
 ONE = Page(f"{PATH}/{{name}}", "alert.html", read_one, Scope.ENGINE_READ)

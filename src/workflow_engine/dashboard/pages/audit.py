@@ -11,7 +11,7 @@ from workflow_engine.access import Scope
 from workflow_engine.api import parameters
 from workflow_engine.api.answers import cursor_of
 from workflow_engine.api.parameters import read_parameters
-from workflow_engine.dashboard.page import GoTo, Page
+from workflow_engine.dashboard.page import GoTo, Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.errors import InputInvalid
 from workflow_engine.records import AuditRow
@@ -109,4 +109,4 @@ def _words(visit: Visit) -> Mapping[str, str]:
     return {**told, **_OF_KEYS}
 
 
-PAGE = Page("/admin/audit", "audit.html", read, Scope.AUDIT_READ, "Audit log", "u")
+PAGE = Page("/admin/audit", "audit.html", read, Scope.AUDIT_READ, "Audit log", "u", Group.ENGINE)

@@ -7,7 +7,7 @@ from typing import Any
 
 from workflow_engine.access import Scope
 from workflow_engine.dashboard.actions import Action
-from workflow_engine.dashboard.page import Page
+from workflow_engine.dashboard.page import Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.records import LockInUse
 
@@ -66,4 +66,4 @@ def release(workflow_id: str) -> Action:
     )
 
 
-PAGE = Page("/admin/locks", "locks.html", read, Scope.WORKFLOWS_READ, "Locks", "l")
+PAGE = Page("/admin/locks", "locks.html", read, Scope.WORKFLOWS_READ, "Locks", "l", Group.CAPACITY)

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from workflow_engine.access import Scope
-from workflow_engine.dashboard.page import Page
+from workflow_engine.dashboard.page import Group, Page
 from workflow_engine.dashboard.told_settings import told_settings
 from workflow_engine.dashboard.visit import Visit
 
@@ -31,4 +31,4 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     }
 
 
-PAGE = Page("/admin/settings", "settings.html", read, Scope.ENGINE_READ, "Settings", "s")
+PAGE = Page("/admin/settings", "settings.html", read, Scope.ENGINE_READ, "Settings", "s", Group.ENGINE)
