@@ -47,7 +47,7 @@ def test_each_alert_has_its_page_with_what_to_do_and_leads_to_others(api: httpx.
     for name in (*RULES, *ELSEWHERE):
         page = api.get(f"{PATH}/{name}")
         assert page.status_code == 200, name
-        for title in ("Diagnosis", "Mitigation"):
+        for title in ("Diagnosis", "Mitigation") if name in RULES else ():
             assert f"<h2>{title}</h2>" in page.text, name
         commands = re.findall(
             r"^```[^\n]+\n(.*?)^```", (_RUNBOOKS / f"{name}.md").read_text(), re.DOTALL | re.MULTILINE
