@@ -3,10 +3,10 @@ line here."""
 
 from workflow_engine.dashboard.page import Page
 from workflow_engine.dashboard.pages import (
-    definition,
-    definitions,
     alerts,
     audit,
+    definition,
+    definitions,
     locks,
     overview,
     queue,
