@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 
-from benchmarks import growth, held_open, http, large, latency, peers, throughput, waiting
+from benchmarks import dashboard, growth, held_open, http, large, latency, peers, throughput, waiting
 from benchmarks.profiles import PROFILES, Profile
 from benchmarks.report import Grid, Table, machine, write_json
 from benchmarks.server import Server, open_server
@@ -22,6 +22,7 @@ _GROUPS: Mapping[str, _Measure] = {
     "large": large.measure,
     "waiting": waiting.measure,
     "held_open": held_open.measure,
+    "dashboard": dashboard.measure,
 }
 _PEERS: Mapping[str, _Measure] = {"dbos": peers.measure_dbos}
 

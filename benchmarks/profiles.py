@@ -24,6 +24,7 @@ class Profile:
     large_rounds: int  # repetitions with 10,000 steps each
     parked: int  # workflows that wait
     held_seconds: float  # how long another transaction is held open
+    looked_at: int  # workflows that pages and lists are read from
 
 
 PROFILES = {
@@ -43,6 +44,7 @@ PROFILES = {
         large_rounds=2,
         parked=10_000,
         held_seconds=60,
+        looked_at=100_000,
     ),
     "full": Profile(
         rounds=5,
@@ -60,5 +62,6 @@ PROFILES = {
         large_rounds=5,
         parked=100_000,
         held_seconds=600,
+        looked_at=1_000_000,
     ),
 }

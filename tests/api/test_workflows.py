@@ -213,6 +213,29 @@ def test_a_table_has_all_pages_and_no_formulas(
     assert float(failed["seconds"]) > 0
 
 
+def test_what_few_meet_is_found_by_going_on_however_many_there_are(
+    api: httpx.Client, worker: PlayedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflow_engine.store.workflow_search._SOON", 2)
+    monkeypatch.setattr("workflow_engine.api.routes.workflows.AMONG", 3)
+    monkeypatch.setattr("workflow_engine.api.routes.bulk.AMONG", 3)
+    rare = start(api, name="rare")
+    for _ in range(6):
+        start(api, name="many")
+    found, pages, path = [], 0, "/api/v1/workflows?name=rare"
+    while path:
+        page = api.get(path).raise_for_status()
+        found, pages = found + [workflow["id"] for workflow in page.json()], pages + 1
+        path = page.links["next"]["url"] if "next" in page.links else ""
+    assert (found, pages) == ([rare], 3)
+
+    done, path = [], "/api/v1/workflows/bulk/cancel?name=rare&status=pending,running,failed"
+    while path:
+        answer = api.post(path).raise_for_status().json()
+        done, path = done + [result["id"] for result in answer["results"]], answer["next"]
+    assert done == [rare]
+
+
 def test_tasks_are_paged_by_links(api: httpx.Client) -> None:
     workflow_id = start(api)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, Literal
 from uuid import UUID
 
@@ -17,18 +18,60 @@ SUMMARY = (
     " parent_id, created_by, traceparent"
 )
 Order = Literal["newest", "oldest", "longest"]
+AMONG = 100_000
+"""So many workflows a program has looked through for one page; whoever looks at it himself waits for fewer."""
 
 _LIVE = "w.finished_at is null"
 _WITH_ERROR = "w.error is not null"  # of those that failed, and of those that were cancelled
 _TOOK = "coalesce(w.finished_at, workflow.clock()) - w.started_at"
+_SOON = 2_000  # to find where to end costs something, too
 _SKEW = "interval '1 hour'"  # ids are times, but for the clocks
 _FIRST = "00000000-0000-0000-0000-000000000000"
 _LAST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
+@dataclass(frozen=True, slots=True)
+class Found:
+    """Workflows of one page.
+
+    Attributes:
+        further: Where the next page begins (`before`); None: there is none.
+        is_cut: There is one because no more were looked at, not because there were more to show.
+    """
+
+    workflows: Sequence[WorkflowSummary]
+    further: UUID | None
+    is_cut: bool
+
+
 class WorkflowSearch:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
+
+    async def page(
+        self,
+        which: WorkflowFilter,
+        *,
+        before: UUID | None = None,
+        among: int,
+        limit: int,
+        order: Order = "newest",
+    ) -> Found:
+        """One page of those among so many workflows; arguments are those of `list`."""
+        # Ids and parents are looked up, and where all or most are meant, a page is full soon.
+        looks: tuple[int | None, ...] = (_SOON, among)
+        if which.ids is not None or which.parent is not None:
+            looks = (None,)
+        elif order == "longest":
+            looks = (among,)
+        for most in looks:
+            found = await self.list(which, before=before, among=most, limit=limit + 1, order=order)
+            if order != "longest" and len(found) > limit:
+                return Found(found[:limit], found[limit - 1].id, is_cut=False)
+        if looks == (None,):
+            return Found(found[:limit], None, is_cut=False)
+        further = await self.look_from(which, before=before, among=among, order=order)
+        return Found(found[:limit], further, is_cut=further is not None)
 
     async def look_from(
         self, which: WorkflowFilter, *, before: UUID | None = None, among: int, order: Order = "newest"

@@ -25,6 +25,7 @@ from workflow_engine.observability.logs import get_logger
 from workflow_engine.records import WorkflowSummary
 from workflow_engine.states import WorkflowStatus
 from workflow_engine.store.pool import as_uuid
+from workflow_engine.store.workflow_search import AMONG
 
 _MAX_REASON = 500
 _LONGEST_ID = 80  # characters of what was no id
@@ -129,8 +130,8 @@ async def _each(
     limit = values["limit"] if ids is None else parameters.MAX_LIMIT
     status = values["status"] or (() if given is not None else default)
     which = parameters.workflow_filter(values, status=status, ids=ids)
-    found = await services(request).store.search.list(which, before=values["cursor"], limit=limit + 1)
-    page = found[:limit]
+    found = await services(request).store.search.page(which, before=values["cursor"], among=AMONG, limit=limit)
+    page = found.workflows
     results = [_result(w, outcome=would(w.status)) for w in page] if values["dry_run"] else await _done(page, act)
     results += _unknown(given or (), {w.id for w in page})
     counts = Counter(result["outcome"] for result in results)
@@ -142,7 +143,7 @@ async def _each(
             "dry_run": values["dry_run"],
             **{outcome: counts[outcome] for outcome in ("done", "unchanged", "refused")},
             "results": results,
-            "next": next_path(request, page[-1].id) if len(found) > limit else None,
+            "next": None if found.further is None else next_path(request, found.further),
         },
     )
 

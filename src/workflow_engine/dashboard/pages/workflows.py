@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
-from uuid import UUID
 
 from starlette.datastructures import QueryParams
 
@@ -20,7 +19,6 @@ from workflow_engine.errors import InputInvalid
 from workflow_engine.records import WorkflowFilter, WorkflowSummary
 from workflow_engine.states import TERMINAL_WORKFLOW_STATUSES, WorkflowStatus
 from workflow_engine.store.pool import as_uuid
-from workflow_engine.store.workflow_search import Order
 
 AMONG = 20_000
 """So many workflows are looked through for one page; what is rarer is found by going on."""
@@ -55,7 +53,7 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
     if (elsewhere := _elsewhere(visit, known)) is not None:
         return elsewhere
     fault: InputInvalid | None = None
-    found: list[WorkflowSummary] = []
+    found: Sequence[WorkflowSummary] = ()
     more, searched = None, False
     which, order = WorkflowFilter(), "newest"
     counts: Mapping[str, tuple[int, bool]] = {}
@@ -65,7 +63,8 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
         fault = error
     else:
         which, order = parameters.workflow_filter(values, parent=values["parent"]), values["sort"]
-        found, more, searched = await _find(visit, which, order, values["cursor"])
+        page = await visit.store.search.page(which, before=values["cursor"], among=AMONG, limit=_ROWS, order=order)
+        found, more, searched = page.workflows, page.further, page.is_cut
         counts = await _counts(visit, which)
     live = [workflow.id for workflow in found if workflow.status not in TERMINAL_WORKFLOW_STATUSES]
     explained = live[:_EXPLAINED]
@@ -117,18 +116,6 @@ def _elsewhere(visit: Visit, names: Sequence[str]) -> GoTo | None:
     if name.strip() and value.strip():
         kept[f"label.{name.strip()}"] = value.strip()
     return None if kept.keys() == given.keys() else GoTo(visit.url("/admin/workflows", **kept))
-
-
-async def _find(
-    visit: Visit, which: WorkflowFilter, order: Order, before: UUID | None
-) -> tuple[list[WorkflowSummary], UUID | None, bool]:
-    """The workflows of a page, where the next one begins, and whether it is there because not all were looked at."""
-    search = visit.store.search
-    found = await search.list(which, before=before, among=AMONG, limit=_ROWS + 1, order=order)
-    if order != "longest" and len(found) > _ROWS:
-        return found[:_ROWS], found[_ROWS - 1].id, False
-    further = await search.look_from(which, before=before, among=AMONG, order=order)
-    return found[:_ROWS], further, further is not None
 
 
 async def _counts(visit: Visit, which: WorkflowFilter) -> Mapping[str, tuple[int, bool]]:
