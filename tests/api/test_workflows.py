@@ -216,7 +216,6 @@ def test_a_table_has_all_pages_and_no_formulas(
 def test_what_few_meet_is_found_by_going_on_however_many_there_are(
     api: httpx.Client, worker: PlayedWorker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("workflow_engine.store.workflow_search._SOON", 2)
     monkeypatch.setattr("workflow_engine.api.routes.workflows.AMONG", 3)
     monkeypatch.setattr("workflow_engine.api.routes.bulk.AMONG", 3)
     rare = start(api, name="rare")

@@ -2,12 +2,15 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from typing import Any
 
 import psycopg
 import pytest
 
+from workflow_engine.records import WorkflowFilter
 from workflow_engine.store.history import ATTEMPTS, STANDINGS
+from workflow_engine.store.workflow_search import Order, list_query
 from workflow_engine.store.workflows import GRAPH
 
 from .engine import Claim, Engine, rated
@@ -190,6 +193,25 @@ def test_who_follows_costs_a_look_at_the_workflow_and_at_its_last_event(grown: E
         with rows_visited(grown, 2 * len(followed), [*BIG_TABLES, "events"]):
             (standings,) = grown.rows(STANDINGS, followed, 10**9)
             assert len(next(iter(standings.values()))) == len(followed)
+
+
+@pytest.mark.parametrize("order", ["newest", "oldest", "longest"])
+@pytest.mark.parametrize(
+    "which",
+    [
+        WorkflowFilter(name="nobody"),
+        WorkflowFilter(name="no*", since=datetime(2020, 1, 1, tzinfo=UTC)),
+        WorkflowFilter(labels={"team": "none"}, status=["failed", "cancelled"]),
+        WorkflowFilter(status=["pending", "running"], min_seconds=86_400),
+    ],
+)
+def test_what_few_workflows_meet_is_looked_for_among_so_many_and_no_more(
+    grown: Engine, which: WorkflowFilter, order: Order
+) -> None:
+    query, parameters = list_query(which, among=50, limit=10, order=order)
+    for _ in range(7):  # plans with the values, then without
+        with rows_visited(grown, 60):
+            assert grown.connection.execute(query.encode(), parameters).fetchall() == []
 
 
 def test_switching_to_another_version_visits_its_workflow(grown: Engine) -> None:

@@ -24,10 +24,7 @@ AMONG = 100_000
 _LIVE = "w.finished_at is null"
 _WITH_ERROR = "w.error is not null"  # of those that failed, and of those that were cancelled
 _TOOK = "coalesce(w.finished_at, workflow.clock()) - w.started_at"
-_SOON = 2_000  # to find where to end costs something, too
 _SKEW = "interval '1 hour'"  # ids are times, but for the clocks
-_FIRST = "00000000-0000-0000-0000-000000000000"
-_LAST = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,18 +55,9 @@ class WorkflowSearch:
         order: Order = "newest",
     ) -> Found:
         """One page of those among so many workflows; arguments are those of `list`."""
-        # Ids and parents are looked up, and where all or most are meant, a page is full soon.
-        looks: tuple[int | None, ...] = (_SOON, among)
-        if which.ids is not None or which.parent is not None:
-            looks = (None,)
-        elif order == "longest":
-            looks = (among,)
-        for most in looks:
-            found = await self.list(which, before=before, among=most, limit=limit + 1, order=order)
-            if order != "longest" and len(found) > limit:
-                return Found(found[:limit], found[limit - 1].id, is_cut=False)
-        if looks == (None,):
-            return Found(found[:limit], None, is_cut=False)
+        found = await self.list(which, before=before, among=among, limit=limit + 1, order=order)
+        if order != "longest" and len(found) > limit:
+            return Found(found[:limit], found[limit - 1].id, is_cut=False)
         further = await self.look_from(which, before=before, among=among, order=order)
         return Found(found[:limit], further, is_cut=further is not None)
 
@@ -91,17 +79,12 @@ class WorkflowSearch:
             (_WITH_ERROR, (WorkflowStatus.FAILED, WorkflowStatus.CANCELLED)),
             ("", (WorkflowStatus.SUCCEEDED,)),
         ):
-            walk = _walk(which, None, "newest", those)
-            among_them = [*walk, *_meets(which), f"w.id >= coalesce((select id from edge), '{_FIRST}')"]
+            meets = " and ".join(_meets(which)) or "true"
             counted, cut = await self._pool.value(
-                "with edge as materialized ("
-                f" select w.id from workflow.workflows w{_where(walk)} order by w.id desc offset %(among)s - 1 limit 1)"
-                " select jsonb_build_array("
-                "   (select coalesce(jsonb_object_agg(c.status, c.n), '{}') from ("
-                "      select w.status, count(*) as n from workflow.workflows w"
-                f"      {_where(among_them)}"
-                "      group by w.status) c),"
-                "   (select count(*) > 0 from edge))",
+                "select jsonb_build_array(coalesce(jsonb_object_agg(c.status, c.n) filter (where c.n > 0), '{}'),"
+                "                         coalesce(sum(c.looked), 0) >= %(among)s)"
+                f" from (select w.status, count(*) filter (where {meets}) as n, count(*) as looked"
+                f"       from ({_looked_at(_walk(which, None, 'newest', those))}) w group by w.status) c",
                 _parameters(which, among=among),
                 repeatable=True,
             )
@@ -127,28 +110,38 @@ class WorkflowSearch:
             limit: At most so many.
             order: `newest`, `oldest`: by their creation; `longest`: by how long they ran.
         """
-        conditions = [*_walk(which, before, order), *_meets(which)]
-        if which.status:
-            conditions.append("w.status = any(%(status)s)")
-        if among is not None:
-            edge = f"coalesce(({_edge(which, before, order)}), '{_LAST if order == 'oldest' else _FIRST}')"
-            conditions.append(f"w.id {'<=' if order == 'oldest' else '>='} {edge}")
-        by = {"newest": "w.id desc", "oldest": "w.id", "longest": f"{_TOOK} desc nulls last, w.id desc"}[order]
-        return await self._pool.rows(
-            WorkflowSummary,
-            f"select {SUMMARY} from workflow.workflow_list w{_where(conditions)} order by {by} limit %(limit)s",
-            _parameters(which, before=before, among=among, limit=limit),
-        )
+        query, parameters = list_query(which, before=before, among=among, limit=limit, order=order)
+        return await self._pool.rows(WorkflowSummary, query, parameters)
+
+
+def list_query(
+    which: WorkflowFilter, *, before: UUID | None = None, among: int | None, limit: int, order: Order = "newest"
+) -> tuple[str, dict[str, Any]]:
+    """The statement of `WorkflowSearch.list`, and its parameters."""
+    conditions = [*_meets(which), *(["w.status = any(%(status)s)"] if which.status else [])]
+    walk = _walk(which, before, order)
+    if among is None:
+        those = f"workflow.workflow_list w{_where([*walk, *conditions])}"
+    else:
+        those = f"({_looked_at(walk, order)}) w{_where(conditions)}"
+    by = {"newest": "w.id desc", "oldest": "w.id", "longest": f"{_TOOK} desc nulls last, w.id desc"}[order]
+    query = f"select {SUMMARY} from {those} order by {by} limit %(limit)s"
+    return query, _parameters(which, before=before, among=among, limit=limit)
 
 
 def _walk(which: WorkflowFilter, before: UUID | None, order: Order, those: str | None = None) -> list[str]:
-    """What is read by an index on ids: what it has, and from where to where.
+    """What is read by an index on ids: what it has, and from where to where. Only what is asked for is named, so that a
+    plan for any value of the parameters uses that index.
 
     Args:
         those: The predicate of an index that has all that are meant, and few others; None: as the statuses say.
     """
     those = _of_index(which.status) if those is None else those
     conditions = [those] if those else []
+    if which.ids is not None:
+        conditions.append("w.id = any(%(ids)s)")
+    if which.parent is not None:
+        conditions.append("w.parent_id = %(parent)s")
     if before is not None:
         conditions.append(f"w.id {'>' if order == 'oldest' else '<'} %(before)s")
     if which.since is not None:
@@ -156,6 +149,12 @@ def _walk(which: WorkflowFilter, before: UUID | None, order: Order, those: str |
     if which.until is not None:
         conditions.append(f"w.id < workflow.id_at(%(until)s + {_SKEW})")
     return conditions
+
+
+def _looked_at(walk: Sequence[str], order: Order = "newest") -> str:
+    """So many of a walk. Not up to the last id of so many: how far away that is no plan knows, and would read all."""
+    direction = "" if order == "oldest" else " desc"
+    return f"select w.* from workflow.workflow_list w{_where(walk)} order by w.id{direction} limit %(among)s"
 
 
 def _edge(which: WorkflowFilter, before: UUID | None, order: Order) -> str:
@@ -168,8 +167,7 @@ def _edge(which: WorkflowFilter, before: UUID | None, order: Order) -> str:
 
 
 def _meets(which: WorkflowFilter) -> list[str]:
-    """What a workflow has to be, but for its status. Only what is asked for is named, so that a plan for any value of
-    the parameters may use the indexes of labels and children."""
+    """What a workflow of those has to be, but for its status."""
     conditions = {
         "w.name = %(name)s": which.name is not None and not which.name.endswith("*"),
         "starts_with(w.name, %(name)s)": which.name is not None and which.name.endswith("*"),
@@ -177,8 +175,6 @@ def _meets(which: WorkflowFilter) -> list[str]:
         "w.labels @> %(labels)s::jsonb": bool(which.labels),
         "w.created_at >= %(since)s": which.since is not None,
         "w.created_at < %(until)s": which.until is not None,
-        "w.id = any(%(ids)s)": which.ids is not None,
-        "w.parent_id = %(parent)s": which.parent is not None,
         f"{_TOOK} >= make_interval(secs => %(min_seconds)s)": which.min_seconds is not None,
         f"{_TOOK} <= make_interval(secs => %(max_seconds)s)": which.max_seconds is not None,
     }
