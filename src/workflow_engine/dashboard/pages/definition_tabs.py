@@ -144,7 +144,8 @@ def _step_at(part: Any, path: Sequence[str]) -> Mapping[str, Any] | None:
 
 
 async def _document(visit: Visit, latest: Definition, live: Live, ends: Ends) -> Mapping[str, Any]:
-    found = await visit.store.definitions.get(latest.name, _number(visit, "version"))
+    version = _number(visit, "version") or latest.pinned_version or latest.latest_version
+    found = await visit.store.definitions.get(latest.name, version)
     text = json.dumps(in_order(found.document), indent=2, ensure_ascii=False)
     is_long = len(text) > _MOST_TEXT
     form = "json" if is_long or visit.asked("form") == "json" else "yaml"
