@@ -61,11 +61,11 @@ language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
 as $$
+declare
+    v_first     date := (workflow.clock() at time zone 'utc')::date - p_keep;
 begin
     delete from workflow.daily_ends d
-    where d.ctid = any(array(
-        select o.ctid from workflow.daily_ends o
-        where o.day < (workflow.clock() at time zone 'utc')::date - p_keep limit 1000));
+    where d.ctid = any(array(select o.ctid from workflow.daily_ends o where o.day < v_first order by o.day limit 1000));
 end
 $$;
 comment on function workflow.sweep_daily_ends is 'Internal: forget how workflows ended long ago';

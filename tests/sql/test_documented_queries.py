@@ -68,6 +68,7 @@ def workflow(engine: Engine) -> str:
     engine.pause("1 hour", "ann")
     create(engine)
     engine.value("select workflow.update_task_type('llm_inference', '{\"timeout\": 300}', null, 'ann')")
+    engine.run("select workflow.count_events('{1}', p_patience => '0')")
     engine.register()
     engine.run(
         "update workflow.workers set last_heartbeat_at = now() - interval '1 day' where id = %s", engine.worker_id

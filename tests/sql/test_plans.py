@@ -368,6 +368,30 @@ def test_counting_visits_what_is_new_among_many_events(engine: Engine) -> None:
         raise psycopg.Rollback
 
 
+def test_how_workflows_ended_lately_is_read_of_those_definitions_and_days_alone(engine: Engine) -> None:
+    insert = (
+        "insert into workflow.daily_ends"
+        " select (workflow.clock() at time zone 'utc')::date - d, 'flow ' || n, 1, 'succeeded', p, 1"
+        " from generate_series(0, 30) d, generate_series(1, 100) n, generate_series(1, 10) p"
+    )
+    visited = (
+        "select sum(coalesce(seq_tup_read, 0) + coalesce(idx_tup_fetch, 0))::bigint from pg_stat_xact_all_tables"
+        " where relname = 'daily_ends'"
+    )
+    ask = "select succeeded from workflow.recent_ends('{flow 7,flow 8}') where name = 'flow 7' and version is null"
+    for _ in range(8):  # plans are kept
+        engine.rows(ask)
+    with engine.transaction():
+        engine.run(insert)
+        before = engine.value(visited)
+        assert engine.value(ask) == 70
+        assert engine.value(visited) - before <= 2 * 7 * 10
+        before = engine.value(visited)
+        engine.run("select workflow.sweep_daily_ends()")
+        assert engine.value(visited) - before < 10, "nothing is old enough"
+        raise psycopg.Rollback
+
+
 def test_a_snapshot_of_what_is_pending_visits_that_and_nothing_else(engine: Engine) -> None:
     """However many jobs are parked, scheduled or running."""
     insert = (

@@ -9,7 +9,8 @@ from workflow_engine.dashboard.visit import Visit
 from workflow_engine.records import LiveVersion, RecentEnds
 
 DAYS = 7
-_SECONDS = 2.0
+_LIVE_SECONDS = 2.0
+_ENDS_SECONDS = 3.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,10 +36,12 @@ async def live_versions(visit: Visit) -> LiveVersions:
             by_name.setdefault(version.name, []).append(version)
         return LiveVersions(by_name, sum(version.live for each in by_name.values() for version in each))
 
-    return await visit.glance.kept("live versions", _SECONDS, look)
+    return await visit.glance.kept("live versions", _LIVE_SECONDS, look)
 
 
 async def recent_ends(visit: Visit, names: Sequence[str]) -> Mapping[tuple[str, int | None], RecentEnds]:
     """How workflows of these ended in the last days, by definition and version; None = all versions together."""
-    found = await visit.store.definitions.recent_ends(names, days=DAYS)
+    found = await visit.glance.kept(
+        f"ends of {','.join(names)}", _ENDS_SECONDS, lambda: visit.store.definitions.recent_ends(names, days=DAYS)
+    )
     return {(ends.name, ends.version): ends for ends in found}
