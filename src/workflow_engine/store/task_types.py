@@ -80,19 +80,31 @@ class TaskTypes:
         """Steps of this type in the latest versions of definitions that are in use, by definition: among the newest."""
         return await self._pool.rows(
             TypedStep,
-            "select v.name as definition, v.version, s.id as step, s.queue,"
-            " (v.step ->> 'timeout')::double precision as timeout,"
-            " (v.step -> 'retries' ->> 'max_attempts')::integer as max_attempts,"
-            " coalesce((select jsonb_agg(r) from jsonb_array_elements(s.resources) r where r ->> 'kind' = 'limit'),"
-            " '[]') as limits"
+            # A plan is large, and taken apart once for all steps of it that are shown.
+            "with typed as materialized ("
+            " select v.id as version_id, v.name, v.version, s.step_index, s.id, s.queue, s.resources"
             " from (select s.* from workflow.definition_steps s where s.type = %(name)s"
             "       order by s.version_id desc limit %(among)s) s"
             " cross join lateral ("
-            "   select v.name, v.version, v.plan -> 'steps' -> s.step_index as step from workflow.definition_versions v"
+            "   select v.id, v.name, v.version from workflow.definition_versions v"
             "   where v.id = s.version_id and exists ("
             "     select 1 from workflow.definitions d"
             "     where d.name = v.name and d.latest_version = v.version and d.disabled_at is null) offset 0) v"
-            " order by v.name, s.step_index limit %(limit)s",
+            " order by v.name, s.step_index limit %(limit)s"
+            "), said as materialized ("
+            " select x.version_id, e.position - 1 as step_index, e.step"
+            " from (select distinct t.version_id from typed t) x"
+            " cross join lateral ("
+            "   select v.plan -> 'steps' as steps from workflow.definition_versions v"
+            "   where v.id = x.version_id offset 0) v"
+            " cross join lateral jsonb_array_elements(v.steps) with ordinality e(step, position))"
+            " select t.name as definition, t.version, t.id as step, t.queue,"
+            " (s.step ->> 'timeout')::double precision as timeout,"
+            " (s.step -> 'retries' ->> 'max_attempts')::integer as max_attempts,"
+            " coalesce((select jsonb_agg(r) from jsonb_array_elements(t.resources) r where r ->> 'kind' = 'limit'),"
+            " '[]') as limits"
+            " from typed t left join said s on s.version_id = t.version_id and s.step_index = t.step_index"
+            " order by t.name, t.step_index",
             {"name": name, "among": _STEPS_AMONG, "limit": limit},
         )
 

@@ -9,14 +9,23 @@ from typing import Any
 from workflow_engine.access import Scope
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.dashboard.page import Page
-from workflow_engine.dashboard.pages.task_types import FAILING, PARAMETERS, choices, read_stats, row_of
+from workflow_engine.dashboard.pages.task_types import (
+    FAILING,
+    PARAMETERS,
+    choices,
+    kept_of,
+    read_slow,
+    read_stats,
+    row_of,
+)
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.definition.retries import DEFAULT_RETRY_POLICY
 from workflow_engine.errors import InputInvalid
-from workflow_engine.records import TaskType, TypedStep
+from workflow_engine.records import TaskFailures, TaskType, TypedStep
 
 _SLOW_SHOWN = 50
-_STEPS_SHOWN = 100
+_STEPS_SHOWN = 50
+_STEPS_SECONDS = 10.0  # for which they are shown as they were read
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,11 +58,15 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         fault = error
     window, threshold = visit.asked("window", "1h"), visit.asked("threshold", "60s")
     stats = await read_stats(visit, window, values["window"])
-    slow = await store.task_durations.slow(
-        threshold=values["threshold"], window=values["window"], type=known.name, limit=_SLOW_SHOWN + 1
+    slow = await read_slow(
+        visit, window, values["window"], threshold, values["threshold"], type=known.name, most=_SLOW_SHOWN + 1
     )
     workers = [worker for worker in await store.workers.list() if known.name in worker.task_types]
-    steps = await store.task_types.steps(known.name, limit=_STEPS_SHOWN + 1)
+    steps = await visit.glance.kept(
+        f"steps of {known.name}",
+        _STEPS_SECONDS,
+        lambda: store.task_types.steps(known.name, limit=_STEPS_SHOWN + 1),
+    )
     row = row_of(visit, known, stats["by_type"].get(known.name, {}), len(slow), workers)
     return {
         "fault": fault,
@@ -64,7 +77,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "slow": slow[:_SLOW_SHOWN],
         "slow_count": len(slow),
         "most_slow": _SLOW_SHOWN + 1,
-        "failures": await store.task_durations.failures(known.name, window=values["window"]) if row.failed else [],
+        "failures": await _failures(visit, known.name, window, values["window"]) if row.failed else [],
         "layers": _layers(known, steps, visit.settings.task_timeout),
         "in_force": {name: said["from"] for name, said in row.effective.items()},
         "steps": steps[:_STEPS_SHOWN],
@@ -74,6 +87,13 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "failing": FAILING,
         **choices(visit, window, threshold),
     }
+
+
+async def _failures(visit: Visit, type: str, window: str, seconds: float) -> Sequence[TaskFailures]:
+    async def look() -> Sequence[TaskFailures]:
+        return await visit.store.task_durations.failures(type, window=seconds)
+
+    return await kept_of(visit, f"failures of {type}", window, look)
 
 
 def _layers(known: TaskType, steps: Sequence[TypedStep], default_timeout: float) -> Mapping[str, Layer]:

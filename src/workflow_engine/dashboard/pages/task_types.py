@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from workflow_engine.access import Scope
 from workflow_engine.api import parameters, views
@@ -34,6 +34,8 @@ _SORTS: Mapping[str, tuple[str, Callable[[TypeRow], Any]]] = {
     "name": ("By name", lambda row: ()),
 }
 PARAMETERS = (parameters.window("1h"), parameters.THRESHOLD)
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,20 +138,30 @@ async def read_stats(visit: Visit, window: str, seconds: float) -> Mapping[str, 
     async def look() -> Mapping[str, Any]:
         return await visit.store.task_durations.stats(window=seconds)
 
-    if window not in _SECONDS:
-        return await look()
-    return await visit.glance.kept(f"task stats {window}", _SECONDS[window], look)
+    return await kept_of(visit, "task stats", window, look)
 
 
-async def read_slow(visit: Visit, window: str, seconds: float, threshold: str, least: float) -> Sequence[SlowAttempt]:
+async def read_slow(
+    visit: Visit,
+    window: str,
+    seconds: float,
+    threshold: str,
+    least: float,
+    *,
+    type: str | None = None,
+    most: int = _MOST_SLOW,
+) -> Sequence[SlowAttempt]:
     """Attempts of at least `least` seconds, longest first."""
 
     async def look() -> Sequence[SlowAttempt]:
-        return await visit.store.task_durations.slow(threshold=least, window=seconds, limit=_MOST_SLOW)
+        return await visit.store.task_durations.slow(threshold=least, window=seconds, type=type, limit=most)
 
-    if window not in _SECONDS or threshold not in THRESHOLDS:
-        return await look()
-    return await visit.glance.kept(f"slow {window} {threshold}", _SECONDS[window], look)
+    return await kept_of(visit, f"slow {type} {threshold}", window, look) if threshold in THRESHOLDS else await look()
+
+
+async def kept_of(visit: Visit, name: str, window: str, look: Callable[[], Awaitable[T]]) -> T:
+    """What was read of a window that the page offers is shown for a while; of another one nothing is kept."""
+    return await visit.glance.kept(f"{name} {window}", _SECONDS[window], look) if window in _SECONDS else await look()
 
 
 def row_of(visit: Visit, known: TaskType, stats: Mapping[str, Any], slow: int, workers: Sequence[Worker]) -> TypeRow:
