@@ -256,3 +256,23 @@ begin
 end
 $$;
 comment on function workflow.redeliver is 'Send again what was given up';
+
+-- Sends again those of these deliveries that were given up, and at once those that wait for their next try. Returns how many.
+create or replace function workflow.redeliver_many(p_ids uuid[]) returns integer
+language plpgsql volatile
+set search_path = public, pg_temp
+set enable_seqscan = off
+as $$
+declare
+    v_ids   uuid[];
+begin
+    v_ids := array(
+        select o.id from workflow.outbox o
+        where o.id = any(p_ids) and o.status <> 'delivered' order by o.id for update);
+    update workflow.outbox o set
+        status = 'pending', due_at = workflow.clock(), tries = case o.status when 'dead' then 0 else o.tries end
+    where o.id = any(v_ids);
+    return cardinality(v_ids);
+end
+$$;
+comment on function workflow.redeliver_many is 'Send again what was given up, many at once; returns how many';

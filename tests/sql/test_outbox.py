@@ -176,6 +176,18 @@ def test_a_webhook_that_failed_is_due_after_its_delay_and_dead_without_one(engin
         assert error.value.sqlstate == state
 
 
+def test_many_that_were_given_up_are_sent_again_at_once(engine: Engine) -> None:
+    emitter = emitted(engine, *[webhook(f"https://a.example/{n}") for n in range(3)])
+    first, second, third = engine.take_webhooks()
+    engine.end_webhook(first, "http.503")
+    engine.end_webhook(second, "http.503", 3600)
+    engine.end_webhook(third)
+    ids = [row["id"] for row in letters(engine, emitter)]
+    assert engine.value("select workflow.redeliver_many(%s::uuid[])", [*ids, uuid4()]) == 2
+    assert {w["tries"] for w in engine.take_webhooks()} == {1, 2}, "what was given up begins anew"
+    assert engine.value("select workflow.redeliver_many('{}')") == 0
+
+
 def test_webhooks_to_one_host_do_not_hold_up_those_to_others(engine: Engine) -> None:
     slow = [webhook(f"https://slow.example/{n}") for n in range(30)]
     emitted(engine, *slow, webhook("https://quick.example/"))

@@ -96,9 +96,15 @@ class Principal:
 
     def may_answer_for(self, assignees: Collection[str]) -> bool:
         """Whether it is one of these. No assignees are everybody, and an admin stands in for all."""
-        if not assignees or self.key_id is None or Role.ADMIN in self.roles:
-            return True
-        return self.name in assignees or not set(self.groups).isdisjoint(assignees)
+        names = self.answers_as
+        return not assignees or names is None or not names.isdisjoint(assignees)
+
+    @property
+    def answers_as(self) -> frozenset[str] | None:
+        """As which assignees of approvals it may answer; None: as any."""
+        if self.key_id is None or Role.ADMIN in self.roles:
+            return None
+        return frozenset({self.name, *self.groups})
 
     def signed(self, by: str | None) -> str | None:
         """Who is said to have done something that was done in the name of `by`: nobody can sign as somebody else."""

@@ -331,6 +331,7 @@ DELIVERY: dict[str, Any] = {
     "receivers": None,
     "links": {"workflow": _LINKS["self"], "retry": f"/api/v1/outbox/{_DELIVERY_ID}/retry"},
 }
+REDELIVERED: dict[str, Any] = {"dry_run": False, "done": 12, "unchanged": 0, "refused": 0, "next": None}
 _QUEUE_LOAD = {"load": 42, "pending": 26, "running": 16, "slots": 20}
 LOAD: dict[str, Any] = {**_QUEUE_LOAD, "by_queue": {"default": _QUEUE_LOAD}}
 WORKER: dict[str, Any] = {
@@ -402,6 +403,17 @@ SCHEDULE_PAUSED: dict[str, Any] = {
     "paused": True,
     "since": _STARTED,
     "entries": [{**SCHEDULE["entries"][0], "next_times": []}],
+}
+DUE_TIMES: dict[str, Any] = {
+    "total": 2,
+    "started": 1,
+    "missing": 1,
+    "first": "2026-01-29T05:00:00Z",
+    "last": "2026-01-30T05:00:00Z",
+    "times": [
+        {"at": "2026-01-29T05:00:00Z", "position": 0, "workflow_id": None},
+        {"at": "2026-01-30T05:00:00Z", "position": 0, "workflow_id": _ID},
+    ],
 }
 BACKFILLED: dict[str, Any] = {
     "id": _ID,

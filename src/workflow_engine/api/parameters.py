@@ -349,6 +349,11 @@ def _status_of(names: tuple[str, ...], default: tuple[str, ...]) -> Parameter:
 
 APPROVAL_STATUS = _status_of(tuple(ApprovalStatus), (ApprovalStatus.OPEN.value,))
 DELIVERY_STATUS = _status_of(tuple(DeliveryStatus), (DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value))
+UNDELIVERED_STATUS = _status_of((DeliveryStatus.PENDING.value, DeliveryStatus.DEAD.value), (DeliveryStatus.DEAD.value,))
+ORIGIN = Parameter(
+    "origin", _text, None, {"type": "string"}, "Only webhooks to this scheme and host.", "https://example.com"
+)
+FAILING = Parameter("failing", _flag, False, {"type": "boolean"}, "Only those whose last try has failed.", True)
 NAME = Parameter(
     "name",
     _text,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 from workflow_engine.api.answers import API
 from workflow_engine.definition.cron import due_between
@@ -29,7 +30,7 @@ def schedule(entries: Sequence[Schedule]) -> dict[str, Any]:
                 "overlap": entry.overlap,
                 "catchup": entry.catchup,
                 "input": entry.input,
-                "next_times": _next_times(entry),
+                "next_times": next_times(entry),
                 "last_at": entry.last_at,
                 "last_workflow_id": entry.last_workflow_id and str(entry.last_workflow_id),
                 "last_error": entry.last_error,
@@ -43,15 +44,35 @@ def schedule(entries: Sequence[Schedule]) -> dict[str, Any]:
     }
 
 
-def _next_times(entry: Schedule) -> list[datetime]:
+def next_times(entry: Schedule, most: int = _NEXT_TIMES) -> list[datetime]:
+    """When an entry is due next, up to so many times; never while it is paused."""
     if entry.paused_at is not None:
         return []
     last = datetime.max.replace(tzinfo=UTC)
     if entry.next_at is None:
-        return due_between(entry.cron, entry.timezone, entry.since, last, _NEXT_TIMES)
+        return due_between(entry.cron, entry.timezone, entry.since, last, most)
     if entry.next_at.year == last.year:  # as the database has it where none is left
         return []
-    return [entry.next_at, *due_between(entry.cron, entry.timezone, entry.next_at, last, _NEXT_TIMES - 1)]
+    if most == 1:
+        return [entry.next_at]
+    return [entry.next_at, *due_between(entry.cron, entry.timezone, entry.next_at, last, most - 1)]
+
+
+def due_times(times: Sequence[tuple[int, datetime]], started: Mapping[datetime, UUID]) -> dict[str, Any]:
+    """Due times of the past; entries that are due at the same time have one workflow."""
+    moments = sorted({time for _, time in times})
+    missing = sum(moment not in started for moment in moments)
+    return {
+        "total": len(moments),
+        "started": len(moments) - missing,
+        "missing": missing,
+        "first": moments[0] if moments else None,
+        "last": moments[-1] if moments else None,
+        "times": [
+            {"at": time, "position": position, "workflow_id": str(started[time]) if time in started else None}
+            for time, position in sorted((time, position) for position, time in times)
+        ],
+    }
 
 
 def backfilled(start: BackfilledStart) -> dict[str, Any]:

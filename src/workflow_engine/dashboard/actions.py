@@ -7,7 +7,7 @@ gets the curl line of exactly that request.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import Any, Literal
 
 from workflow_engine.access import Scope
@@ -22,21 +22,44 @@ class Field:
         name: Of the parameter, or of the member of the body.
         label: What it is, for people.
         place: Where it goes; `whole`: it is the body.
-        kind: How it is put in; `json` is any JSON value, and `flag` a box to tick.
+        kind: How it is put in; `json` is any JSON value, `lines` a long text, and `flag` a box to tick.
         options: Of a `choice`: value and what it is called.
         value: What is there at first.
         help: A line below it.
         blank: What an empty one is: left out, or `null`.
+        within: The member of the body whose member it is, such as `data`.
+        required: Nothing is sent without it.
+        hint: An example, shown where nothing is put in.
+        kept: The browser remembers what was put in, for the next time.
     """
 
     name: str
     label: str
     place: Literal["query", "body", "whole"] = "body"
-    kind: Literal["text", "number", "json", "choice", "flag"] = "text"
+    kind: Literal["text", "number", "json", "choice", "flag", "lines"] = "text"
     options: Sequence[tuple[str, str]] = ()
     value: str = ""
     help: str = ""
     blank: Literal["out", "null"] = "out"
+    within: str = ""
+    required: bool = False
+    hint: str = ""
+    kept: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """What is asked of the API before an action, to say what it would do.
+
+    Attributes:
+        path: Of a GET, after `/api/v1`; it gets the same query as the action.
+        says: What is said then; `{count}` is that member of the answer.
+        counts: The member of the answer without which there is nothing to do.
+    """
+
+    path: str
+    says: str
+    counts: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +80,8 @@ class Action:
         of_many: The request has pages (`next`), which are sent for one after the other; it takes `dry_run`, and what
             that says is shown before.
         if_match: The state that it is to change, where `static/edit.js` sends it.
+        things: What there are many of: one, and more.
+        trial: What says before what it would do; asked anew whenever something is put in.
     """
 
     label: str
@@ -71,6 +96,8 @@ class Action:
     goes_to: str | None = None
     of_many: bool = False
     if_match: str | None = None
+    things: tuple[str, str] = ("workflow", "workflows")
+    trial: Trial | None = None
     method: Literal["POST", "PATCH", "DELETE"] = "POST"
 
     def data(self) -> dict[str, Any]:
@@ -84,20 +111,10 @@ class Action:
             "done": self.done,
             "ask": self.ask,
             "destroys": self.destroys,
-            "fields": [
-                {
-                    "name": field.name,
-                    "label": field.label,
-                    "place": field.place,
-                    "kind": field.kind,
-                    "options": [list(option) for option in field.options],
-                    "value": field.value,
-                    "help": field.help,
-                    "blank": field.blank,
-                }
-                for field in self.fields
-            ],
+            "fields": [{name: value for name, value in asdict(field).items() if value} for field in self.fields],
             "goes_to": self.goes_to,
             "of_many": self.of_many,
             "if_match": self.if_match,
+            "things": self.things,
+            "trial": None if self.trial is None else {**asdict(self.trial), "path": f"{API}{self.trial.path}"},
         }

@@ -18,6 +18,16 @@ _WORKER_GLYPHS = {"active": "▶", "draining": "◷", "dead": "✗", "stopped": 
 # What an attempt came to; the state that looks like it.
 _OF_OUTCOME = {"retried": "failed", "released": "cancelled", "lost": "failed"}
 _OF_ALERT = {"critical": ("failed", "✗"), "warning": ("paused", "!"), "info": ("scheduled", "i")}
+# The same of approvals and deliveries.
+_OF_WAITS = {
+    "open": "waiting",
+    "answered": "succeeded",
+    "expired": "failed",
+    "withdrawn": "cancelled",
+    "delivered": "succeeded",
+    "failing": "draining",
+    "given up": "failed",
+}
 _LONGEST_LINE = 160
 
 
@@ -100,7 +110,7 @@ def state(status: str | None, word: str | None = None) -> Markup:
     """A state by sign, word and colour."""
     if not status:
         return _NOTHING
-    look = _OF_OUTCOME.get(status, status)
+    look = {**_OF_OUTCOME, **_OF_WAITS}.get(status, status)
     sign = _WORKER_GLYPHS.get(look) or ("Ⅱ" if look == "paused" else LOOKS[_task_status(look)].glyph)
     return Markup('<span class="state {}"><span class="sign" aria-hidden="true">{}</span>{}</span>').format(
         look, sign, word or status

@@ -32,6 +32,36 @@ class Schedule:
 
 
 @dataclass(frozen=True, slots=True)
+class ScheduleCounts:
+    """How many schedules there are."""
+
+    total: int
+    paused: int
+    failed: int  # the last due time was refused
+
+
+@dataclass(frozen=True, slots=True)
+class ScheduledStart:
+    """What became of a due time."""
+
+    at: datetime
+    workflow_id: UUID
+    status: str
+    created_at: datetime
+    started_at: datetime | None
+    finished_at: datetime | None
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
+class StartedFor:
+    """A due time and its workflow."""
+
+    at: datetime
+    workflow_id: UUID
+
+
+@dataclass(frozen=True, slots=True)
 class DueSchedule:
     """A schedule whose due time has come, or has to be worked out."""
 

@@ -77,6 +77,18 @@ class Delivery:
 
 
 @dataclass(frozen=True, slots=True)
+class DeliveryTarget:
+    """Where deliveries do not get through."""
+
+    kind: str
+    origin: str  # of webhooks: scheme and host
+    dead: int
+    failing: int
+    newest: datetime
+    error: str | None  # of the newest of them
+
+
+@dataclass(frozen=True, slots=True)
 class Webhook:
     """A webhook that was taken for a try."""
 

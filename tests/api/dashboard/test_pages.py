@@ -26,6 +26,9 @@ PAGES = (
     "/admin/locks",
     "/admin/audit",
     "/admin/settings",
+    "/admin/approvals",
+    "/admin/schedules",
+    "/admin/outbox",
 )
 TABS = ("graph", "timeline", "tasks", "log", "io", "events", "locks", "trace", "why", "who")
 # Of the definition that `start` makes, which has one version.

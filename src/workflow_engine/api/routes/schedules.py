@@ -61,6 +61,26 @@ async def get(request: Request, name: Name) -> Response:
     return await _show(request, name)
 
 
+@router.get(
+    "/{name}/due-times",
+    **operation(
+        "schedules_due_times",
+        summary="Due times of the past, and their workflows",
+        tag="schedules",
+        scope=Scope.WORKFLOWS_READ,
+        parameters=[parameters.FROM, parameters.BEFORE],
+        answers={200: Answer("By due time.", schemas.DueTimes, examples.DUE_TIMES)},
+        problems=(404,),
+    ),
+)
+async def due_times(request: Request, name: Name) -> Response:
+    """What `backfill` with the same times would do: it starts a workflow for each that has none. At most
+    1,000 of them, by the schedule as it is now."""
+    times = await _due_times(request, name)
+    started = await services(request).store.schedules.started_for(name, [time for _, time in times])
+    return json_answer(request, schedule_views.due_times(times, started))
+
+
 @router.post(
     "/{name}/pause",
     **operation(
@@ -131,6 +151,14 @@ async def run(request: Request, name: Name) -> Response:
 async def backfill(request: Request, name: Name) -> Response:
     """All or none. A due time for which there is a workflow is answered with that. Unless `overlap` is `allow` they run
     one after the other."""
+    times = await _due_times(request, name)
+    await services(request).admission.check()
+    started = await services(request).store.schedules.backfill(name, times, principal=principal_of(request).name)
+    return json_answer(request, [schedule_views.backfilled(one) for one in started], 202)
+
+
+async def _due_times(request: Request, name: str) -> list[tuple[int, datetime]]:
+    """Positions in a schedule, with their due times between those of the query."""
     values = read_parameters(request, [parameters.FROM, parameters.BEFORE, parameters.PRETTY])
     if values["from"] is None:
         raise invalid_parameter("from", "is missing: from which time on, such as 2026-01-31T00:00:00Z or 7d")
@@ -145,9 +173,7 @@ async def backfill(request: Request, name: Name) -> Response:
     ]
     if len(times) > _MOST_BACKFILLED:
         raise invalid_parameter("from", f"more than {_MOST_BACKFILLED:,} due times; do it in parts")
-    await services(request).admission.check()
-    started = await services(request).store.schedules.backfill(name, times, principal=principal_of(request).name)
-    return json_answer(request, [schedule_views.backfilled(one) for one in started], 202)
+    return times
 
 
 async def _show(request: Request, name: str) -> Response:

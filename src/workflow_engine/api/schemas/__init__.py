@@ -45,6 +45,8 @@ from workflow_engine.api.schemas.problems import (
 )
 from workflow_engine.api.schemas.schedules import (
     Backfilled,
+    DueTime,
+    DueTimes,
     Schedule,
     ScheduleEntry,
 )
@@ -85,6 +87,7 @@ from workflow_engine.api.schemas.trials import (
 from workflow_engine.api.schemas.waits import (
     Approval,
     ApprovalAnswer,
+    BulkDeliveries,
     Delivery,
     SentSignal,
     Signal,
@@ -131,6 +134,7 @@ __all__ = [
     "BudgetUsage",
     "Bulk",
     "BulkCancelRequest",
+    "BulkDeliveries",
     "BulkResult",
     "BulkRetryRequest",
     "CancelRequest",
@@ -148,6 +152,8 @@ __all__ = [
     "DefinitionVersions",
     "Delivery",
     "Dependency",
+    "DueTime",
+    "DueTimes",
     "Durations",
     "Effective",
     "EffectiveMaxAttempts",

@@ -40,6 +40,25 @@ class Schedule(Shape):
     links: dict[str, str]
 
 
+class DueTime(Shape):
+    """A due time of the past."""
+
+    at: datetime
+    position: int = Field(description="Of its entry.")
+    workflow_id: str | None = Field(description="The workflow that was started for it; null: none that is still kept.")
+
+
+class DueTimes(Shape):
+    """When a schedule was due, and for which times there is a workflow."""
+
+    total: int
+    started: int
+    missing: int = Field(description="For which `backfill` would start a workflow.")
+    first: datetime | None
+    last: datetime | None
+    times: list[DueTime]
+
+
 class Backfilled(Shape):
     """A workflow that was started for a due time of the past."""
 

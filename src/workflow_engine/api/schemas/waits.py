@@ -87,3 +87,13 @@ class Delivery(Shape):
     error: str | None = Field(description="Of the last try.")
     receivers: int | None = Field(description="Without a target: how many workflows there were.")
     links: dict[str, str]
+
+
+class BulkDeliveries(Shape):
+    """How many deliveries of a page are sent again, or with `dry_run` would be."""
+
+    dry_run: bool
+    done: int
+    unchanged: int = Field(description="Delivered meanwhile.")
+    refused: int = Field(description="Always 0.")
+    next: str | None = Field(description="POST here to go on with older ones; null when these were the last.")

@@ -4,13 +4,16 @@ line here."""
 from workflow_engine.dashboard.page import Page
 from workflow_engine.dashboard.pages import (
     alerts,
+    approvals,
     audit,
     definition,
     definitions,
     locks,
+    outbox,
     overview,
     queue,
     queues,
+    schedules,
     settings,
     task,
     task_type,
@@ -37,4 +40,10 @@ PAGES: tuple[Page, ...] = (
     locks.PAGE,
     audit.PAGE,
     settings.PAGE,
+    approvals.PAGE,
+    approvals.ONE,
+    schedules.PAGE,
+    schedules.ONE,
+    outbox.PAGE,
+    outbox.ONE,
 )

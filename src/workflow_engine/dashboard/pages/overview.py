@@ -15,7 +15,7 @@ from workflow_engine.dashboard.page import PAUSE, Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.dashboard.words import reason_in_words
 from workflow_engine.observability.alerts import summary_of
-from workflow_engine.records import OrphanedTask, Worker
+from workflow_engine.records import OrphanedTask, ScheduleCounts, Worker
 from workflow_engine.store.overview import MOST
 
 QUEUE_LONG = 100
@@ -62,7 +62,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     return {
         "depth": chart([(at.at, at.pending) for at in load], hour, now, limit=QUEUE_LONG),
         "ended": chart([(at.at, at.ended_per_minute) for at in load], hour, now),
-        "needs": [*_needs(visit, dead, orphans)],
+        "needs": [*_needs(visit, dead, orphans), *_refused(visit, await store.schedules.counts())],
         "failures": failures,
         "failed": failed,
         "most": MOST,
@@ -147,11 +147,18 @@ def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]
         yield Need("bad", text, "The page of each says why.", url, (WAKE_STUCK, CANCEL_STUCK))
     if gauges.outbox_dead:
         text = f"{gauges.outbox_dead:,} {'delivery' if gauges.outbox_dead == 1 else 'deliveries'} failed for good."
-        yield Need("warn", text, "GET /api/v1/outbox lists them; each can be sent again.")
+        yield Need("warn", text, "They can be sent again.", visit.url("/admin/outbox", status="dead"))
     if gauges.approvals_open:
         wait = "approval waits" if gauges.approvals_open == 1 else "approvals wait"
         text = f"{gauges.approvals_open:,} {wait} for people."
-        yield Need("warn", text, "GET /api/v1/approvals lists them.")
+        yield Need("warn", text, "", visit.url("/admin/approvals"))
+
+
+def _refused(visit: Visit, schedules: ScheduleCounts) -> Iterator[Need]:
+    if schedules.failed:
+        text = "schedule could" if schedules.failed == 1 else "schedules could"
+        url = visit.url("/admin/schedules", state="refused")
+        yield Need("warn", f"{schedules.failed:,} {text} not start what was due.", "Its page says why.", url)
 
 
 PAGE = Page("/admin", "overview.html", read, Scope.ENGINE_READ, "Overview", "o", Group.NOW)

@@ -19,6 +19,7 @@ from workflow_engine.api.answers import cursor_of, read_cursor
 from workflow_engine.api.dag import Dag
 from workflow_engine.api.log_lines import log_lines
 from workflow_engine.dashboard.actions import Action, Field
+from workflow_engine.dashboard.answers import answers
 from workflow_engine.dashboard.timeline import timeline
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.definition.drawing.picture import Box, Picture
@@ -210,8 +211,15 @@ async def _trace(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
 
 async def _why(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
     reasons = await visit.store.workflows.why(str(workflow.id), limit=_REASONS)
+    asked = [UUID(reason.details["approval_id"]) for reason in reasons if reason.reason == "waiting_approval"]
+    questions = {str(each.id): each for each in await visit.store.approvals.those(asked)} if asked else {}
+
+    def helping(reason: Reason) -> Sequence[Action]:
+        question = questions.get(str(reason.details.get("approval_id")))
+        return _helping(reason) if question is None else answers(question, visit.principal)
+
     return {
-        "reasons": [(reason, [*_helping(reason)]) for reason in reasons],
+        "reasons": [(reason, helping(reason)) for reason in reasons],
         "cut": len(reasons) == _REASONS,
         "most": _REASONS,
     }
@@ -219,21 +227,6 @@ async def _why(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
 
 def _helping(reason: Reason) -> Sequence[Action]:
     """What helps, where it can be done at once."""
-    if reason.reason == "waiting_approval":
-        path = f"/approvals/{reason.details['approval_id']}"
-        by = Field("by", "Signed", help="Who answers; a key signs with its own name, too.")
-        return [
-            Action(
-                outcome.replace("_", " ").capitalize(),
-                path,
-                Scope.APPROVALS_ANSWER,
-                "Answered.",
-                ask=f"{reason.details.get('prompt') or 'The question'} The answer is: {outcome}.",
-                body={"outcome": outcome},
-                fields=(by, Field("data", "What is asked for", kind="json", help="As JSON, where the form wants it.")),
-            )
-            for outcome in reason.details.get("outcomes") or ()
-        ]
     if reason.reason == "waiting_signal":
         name = reason.details["name"]
         field = Field("payload", "Payload", "whole", "json", value="{}", help="As JSON.")

@@ -4,10 +4,8 @@ import { address } from "./dom.js";
 import { askFor } from "./asking.js";
 import { lookAnew } from "./live.js";
 import { toast } from "./notes.js";
-import { requestOf, send, sendAll } from "./requests.js";
+import { filled, requestOf, send, sendAll } from "./requests.js";
 import { selected } from "./rows.js";
-
-const filled = (text, content) => text.replace(/\{(\w+)\}/g, (_, name) => content[name] ?? "–");
 
 // Whether it was done; what was done, or why not, has been said.
 export async function perform(action, values, button = null) {

@@ -1,8 +1,11 @@
 // A dialog that asks what has to be asked before an action, and shows the request while it is put together.
 
-import { $, make } from "./dom.js";
+import { $, make, remember, remembered } from "./dom.js";
 import { code } from "./notes.js";
-import { curl, requestOf, send } from "./requests.js";
+import { curl, requestOf } from "./requests.js";
+import { countOf, trialOf } from "./trials.js";
+
+const PAUSE_MS = 300; // after which it is asked what would be done with what was put in
 
 // `go(values)` is called with what was put in, unless it is left.
 export function askFor(action, go) {
@@ -10,24 +13,39 @@ export function askFor(action, go) {
   const inputs = new Map((action.fields || []).map((field) => [field, inputOf(field)]));
   const line = make("div", {});
   const wrong = make("p", { class: "note bad", role: "alert", hidden: true });
-  const would = action.of_many ? make("p", { class: "would", role: "status" }, "Counting …") : null;
+  const would = action.of_many || action.trial ? make("p", { class: "would", role: "status" }, action.of_many ? "Counting …" : "") : null;
+  let possible = true; // by what is said there
   const yes = make("button", { class: `button main${action.destroys ? " danger" : ""}`, value: "go" }, action.label);
   const show = () => {
-    try { line.replaceChildren(code(curl(requestOf(action, valuesOf(inputs))))); wrong.hidden = true; yes.disabled = false; } catch (error) {
+    try { line.replaceChildren(code(curl(requestOf(action, valuesOf(inputs))))); wrong.hidden = true; yes.disabled = !possible; } catch (error) {
       wrong.textContent = `This is no JSON: ${error.message}`;
       wrong.hidden = false;
       yes.disabled = true;
     }
   };
   const form = make("form", { method: "dialog" },
-    make("h2", { id: "asking-title" }, action.label), make("p", {}, action.ask), would,
-    ...[...inputs].map(([field, input]) => asked(field, input)), wrong, line,
+    make("h2", { id: "asking-title" }, action.label), make("p", { class: "question" }, action.ask), action.of_many ? would : null,
+    ...[...inputs].map(([field, input]) => asked(field, input)), action.of_many ? null : would, wrong, line,
     make("div", { class: "actions" }, make("button", { class: "button", value: "no", formnovalidate: true }, "Leave it"), yes));
-  form.addEventListener("input", show);
+  let asking = 0;
+  const tell = async (said) => {
+    const own = (asking += 1);
+    const { text, possible: is } = await said();
+    if (own !== asking) return; // something else was put in meanwhile
+    would.textContent = text;
+    yes.disabled = !(possible = is);
+  };
+  let timer = 0;
+  form.addEventListener("input", () => {
+    show();
+    clearTimeout(timer);
+    if (action.trial) timer = setTimeout(() => form.checkValidity() && tell(() => trialOf(action, valuesOf(inputs))), PAUSE_MS);
+  });
   form.onsubmit = (event) => {
     if (event.submitter?.value === "no") return;
     event.preventDefault();
     const values = valuesOf(inputs);
+    for (const [field, input] of inputs) if (field.kept) remember(`asked-${field.name}`, input.value);
     dialog.close();
     go(values);
   };
@@ -35,7 +53,7 @@ export function askFor(action, go) {
   show();
   dialog.showModal();
   ([...inputs.values()][0] || yes).focus();
-  if (would) count(action, would, yes);
+  if (action.of_many) tell(() => countOf(action));
 }
 
 function valuesOf(inputs) {
@@ -51,14 +69,16 @@ function valuesOf(inputs) {
 }
 
 function inputOf(field) {
-  const common = { id: `asked-${field.name}`, name: field.name };
+  const common = { id: `asked-${field.name}`, name: field.name, required: field.required, placeholder: field.hint };
   let input;
   if (field.kind === "choice") {
     input = make("select", common, ...field.options.map(([value, label]) => make("option", { value }, label)));
   } else if (field.kind === "json") input = make("textarea", { ...common, spellcheck: "false" });
+  else if (field.kind === "lines") input = make("textarea", { ...common, class: "lines" });
   else if (field.kind === "flag") input = make("input", { ...common, type: "checkbox" });
   else input = make("input", { ...common, type: field.kind, autocomplete: "off", step: field.kind === "number" ? "any" : null });
-  if (field.kind !== "flag" && field.value) input.value = field.value;
+  const value = field.value || (field.kept && remembered(common.id));
+  if (field.kind !== "flag" && value) input.value = value;
   return input;
 }
 
@@ -66,14 +86,3 @@ const asked = (field, input) => field.kind === "flag"
   ? make("div", { class: "asked flag" }, input, make("label", { for: input.id }, field.label))
   : make("div", { class: "asked" }, make("label", { for: input.id }, field.label), input,
     field.help ? make("span", { class: "help" }, field.help) : null);
-
-async function count(action, would, yes) {
-  const request = requestOf({ ...action, query: { ...action.query, dry_run: "true", limit: "1000" } });
-  try {
-    const { ok, content } = await send(request);
-    const some = content.next ? " of the newest 1,000, and more after those" : "";
-    would.textContent = ok ? `${content.done.toLocaleString("en")} workflow${content.done === 1 ? "" : "s"}${some}`
-      + (content.refused ? `; ${content.refused.toLocaleString("en")} cannot be` : "") : content.detail;
-    yes.disabled = !ok || content.done === 0;
-  } catch { would.textContent = "The engine does not answer."; }
-}

@@ -7,12 +7,13 @@ const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 // `action` is what `actions.py` made of an `Action`, or any {method, path, query, body}; `values` are those of its fields.
 export function requestOf(action, values = {}) {
   const query = new URLSearchParams(action.query || {});
-  let body = action.body ? { ...action.body } : null;
+  let body = action.body ? structuredClone(action.body) : null;
   for (const field of action.fields || []) {
     const value = values[field.name];
     if (value === undefined || value === "" || value === false) continue;
     if (field.place === "query") query.set(field.name, String(value));
     else if (field.place === "whole") body = value;
+    else if (field.within) ((body ??= {})[field.within] ??= {})[field.name] = value;
     else (body ??= {})[field.name] = value;
   }
   const headers = action.if_match ? { "If-Match": `"${action.if_match}"` } : {};
@@ -38,7 +39,15 @@ export async function send({ method, url, body, headers: more = {} }) {
   return { ok: answer.ok, status: answer.status, content: content || {} };
 }
 
-// A request of many workflows, page by page; the numbers of all pages together, or the first that was refused.
+// A text with members of an answer in it: numbers and times as people read them.
+export const filled = (text, content) => text.replace(/\{(\w+)\}/g, (_, name) => shown(content[name] ?? "–"));
+function shown(value) {
+  if (typeof value === "number") return value.toLocaleString("en");
+  const [, day, time] = /^(\d{4}-\d\d-\d\d)T(\d\d:\d\d)\S*Z$/.exec(value) || [];
+  return day ? `${day} ${time} UTC` : value;
+}
+
+// A request of many things, page by page; the numbers of all pages together, or the first that was refused.
 export async function sendAll(request) {
   const sum = { done: 0, unchanged: 0, refused: 0 };
   for (let next = request; next;) {
