@@ -14,8 +14,8 @@ from markupsafe import Markup
 from workflow_engine.access import Scope
 from workflow_engine.api.dag import Dag
 from workflow_engine.dashboard.actions import Action
+from workflow_engine.dashboard.forms import Unfit, entries_of
 from workflow_engine.dashboard.pages.workflow_tabs import MOST_DRAWN
-from workflow_engine.dashboard.start_form import Unfit, entries_of
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.definition.diff import as_yaml, in_order
 from workflow_engine.definition.drawing.picture import Box

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from workflow_engine.dashboard.start_form import Entry, Unfit, entries_of
+from workflow_engine.dashboard.forms import Entry, Unfit, entries_of
 
 SCHEMA = {
     "type": "object",
