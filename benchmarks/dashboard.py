@@ -166,7 +166,7 @@ class _Viewer:
     _heard: Event = field(default_factory=Event)
 
     def watch(self) -> None:
-        share, least, most = 0.01, 0.25, 5.0  # as in dashboard/static/live.js
+        share, around, least, most = 0.01, 0.002, 0.25, 5.0  # as in dashboard/static/live.js
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         with ThreadPoolExecutor(1) as listener:
             while not self.over.is_set():
@@ -179,7 +179,7 @@ class _Viewer:
                     listener.submit(self._listen, stream[1].replace("&amp;", "&"))
                 self.looks += 1
                 cost = re.search(r"dur=([\d.]+)", answer.headers.get("Server-Timing", ""))
-                gap = min(most, max(least, float(cost[1]) / 1000 / share if cost else most))
+                gap = min(most, max(least, (float(cost[1]) / 1000 + around) / share if cost else most))
                 self.over.wait(gap)
                 self._heard.wait(most)
                 self._heard.clear()

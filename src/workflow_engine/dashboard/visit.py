@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from fastapi import Request
@@ -21,6 +24,8 @@ from workflow_engine.store.store import Store
 _JUST_NOW_SECONDS = 0.2
 _ALERTS_SECONDS = 2.0
 
+T = TypeVar("T")
+
 
 @dataclass(frozen=True, slots=True)
 class Visit:
@@ -32,6 +37,7 @@ class Visit:
         glance: What is shared with other pages.
         last_event: The number of the last event there was, before anything was read.
         watched: What was found when the conditions of alerts were looked at last.
+        beside: Seconds of processor time that were spent in other threads.
     """
 
     request: Request
@@ -39,6 +45,7 @@ class Visit:
     glance: Glance
     last_event: int
     watched: Watched
+    beside: list[float] = field(default_factory=list)
 
     @classmethod
     async def begin(cls, request: Request, glance: Glance) -> Visit:
@@ -71,6 +78,18 @@ class Visit:
     def alerts(self) -> Sequence[Alert]:
         """Those that fire and ask for somebody; what only follows from another is left out."""
         return [alert for alert in told(at_present(self.watched)) if alert.severity != "info"]
+
+    async def in_thread(self, work: Callable[[], T]) -> T:
+        """Do what takes some time so that nobody else waits for it."""
+
+        def timed() -> T:
+            begun = time.thread_time()
+            try:
+                return work()
+            finally:
+                self.beside.append(time.thread_time() - begun)
+
+        return await asyncio.to_thread(timed)
 
     def may(self, scope: Scope) -> bool:
         """Whether who looks may do what asks for this scope: what they may not is not offered."""

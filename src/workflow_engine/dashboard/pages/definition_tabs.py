@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -118,7 +117,7 @@ async def _graph(visit: Visit, latest: Definition, live: Live, ends: Ends) -> Ma
     def link(box: Box) -> str:
         return visit.here(tab="graph", version=version, step=box.id)
 
-    drawing = "" if is_large else await asyncio.to_thread(draw_in_page, picture, link, asked)
+    drawing = "" if is_large else await visit.in_thread(lambda: draw_in_page(picture, link, asked))
     step = None
     if asked:
         found = await visit.store.definitions.get(latest.name, version)
@@ -154,7 +153,7 @@ async def _document(visit: Visit, latest: Definition, live: Live, ends: Ends) ->
         "form": form,
         "forms": [(each, visit.here(form=None if each == "yaml" else each)) for each in ("yaml", "json")],
         "too_long": is_long,
-        "text": text if form == "json" else await asyncio.to_thread(as_yaml, found.document),
+        "text": text if form == "json" else await visit.in_thread(lambda: as_yaml(found.document)),
         **_choice(latest, found.version),
     }
 
@@ -164,7 +163,7 @@ async def _diff(visit: Visit, latest: Definition, live: Live, ends: Ends) -> Map
     new = await definitions.get(latest.name, _number(visit, "to"))
     old = await definitions.get(latest.name, _number(visit, "from") or max(new.version - 1, 1))
     is_long = max(len(json.dumps(each.document)) for each in (old, new)) > _MOST_TEXT
-    parts = [] if is_long else await asyncio.to_thread(side_by_side, old.document, new.document)
+    parts = [] if is_long else await visit.in_thread(lambda: side_by_side(old.document, new.document))
     return {
         "old": old,
         "new": new,

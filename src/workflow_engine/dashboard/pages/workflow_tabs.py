@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -62,7 +61,7 @@ async def _graph(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
         return visit.here(tab="graph", step=box.id)
 
     small = len(steps) <= _AT_ONCE
-    data, picture, drawing = work_out() if small else await asyncio.to_thread(work_out)
+    data, picture, drawing = work_out() if small else await visit.in_thread(work_out)
     node = next((node for node in data["nodes"] if node["id"] == asked), None)
     by_state: dict[str, list[Mapping[str, Any]]] = {status: [] for status in _FAILED_FIRST}
     if is_large := len(picture.boxes) > MOST_DRAWN:

@@ -4,7 +4,8 @@ import { $, $$, decorate } from "./dom.js";
 import { serverSaysItIs, tick } from "./times.js";
 
 const LEAST_GAP = 250; // ms between two looks at the page: four a second at most ...
-const SHARE = 0.01; // ... and no more of the server's processor than this
+const SHARE = 0.01; // ... and no more of the server's processor than this,
+const AROUND = 2; // ms of it that a request takes beside the page
 const MOST_GAP = 5000; // without a hint from the stream it looks so often
 const GONE = [401, 403, 404]; // answers that say so of a page that was there
 
@@ -46,7 +47,7 @@ async function ask() {
     const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const cost = /dur=([\d.]+)/.exec(answer.headers.get("Server-Timing") || "");
-    gap = Math.min(MOST_GAP, Math.max(LEAST_GAP, cost ? Number(cost[1]) / SHARE : MOST_GAP));
+    gap = Math.min(MOST_GAP, Math.max(LEAST_GAP, cost ? (Number(cost[1]) + AROUND) / SHARE : MOST_GAP));
     serverSaysItIs(answer.headers.get("Date"));
     // Another page by now: it was found or let in, or is no longer. What a proxy says for a while is no page.
     if (answer.ok ? $("#error") : GONE.includes(answer.status) && !$("#error")) { location.reload(); return; }
