@@ -166,25 +166,24 @@ class _Viewer:
     _heard: Event = field(default_factory=Event)
 
     def watch(self) -> None:
-        share, around, least, most = 0.01, 0.002, 0.25, 5.0  # as in dashboard/static/live.js
-        connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
+        share, around, least, most = 0.006, 0.002, 0.25, 5.0  # as in dashboard/static/live.js
         with ThreadPoolExecutor(1) as listener:
             while not self.over.is_set():
+                connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
                 connection.request("GET", self.path, headers={"Accept": "text/html"})
                 answer = connection.getresponse()
                 page = answer.read().decode()
-                if not self.looks:
-                    stream = re.search(r'data-stream="([^"]+)"', page)
-                    assert stream is not None
+                connection.close()
+                stream = re.search(r'data-stream="([^"]+)"', page)
+                if not self.looks and stream is not None:  # else it is the page of an error, and asked for again
                     listener.submit(self._listen, stream[1].replace("&amp;", "&"))
-                self.looks += 1
+                self.looks += stream is not None
                 cost = re.search(r"dur=([\d.]+)", answer.headers.get("Server-Timing", ""))
                 gap = min(most, max(least, (float(cost[1]) / 1000 + around) / share if cost else most))
                 self.over.wait(gap)
                 self._heard.wait(most)
                 self._heard.clear()
             self._heard.set()
-        connection.close()
 
     def _listen(self, stream: str) -> None:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)

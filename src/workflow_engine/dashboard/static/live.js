@@ -4,7 +4,7 @@ import { $, $$, decorate } from "./dom.js";
 import { serverSaysItIs, tick } from "./times.js";
 
 const LEAST_GAP = 250; // ms between two looks at the page: four a second at most ...
-const SHARE = 0.01; // ... and no more of the server's processor than this,
+const SHARE = 0.006; // ... and no more of the server's processor than this: with the stream less than 1 % of a core,
 const AROUND = 2; // ms of it that a request takes beside the page
 const MOST_GAP = 5000; // without a hint from the stream it looks so often
 const GONE = [401, 403, 404]; // answers that say so of a page that was there
