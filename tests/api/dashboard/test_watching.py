@@ -73,9 +73,12 @@ def test_what_fires_is_on_every_page_until_it_is_over(
     seen(lambda: "No worker serves the queue gpu" in text(api.get("/admin/alerts")))
     assert "No worker serves the queue gpu" not in text(api.get("/admin/workers")), "it does not fire yet"
     let_fire(worker)
-    for path in ("/admin", "/admin/workers", "/admin/settings", f"/admin/workflows/{workflow}"):
+    for path in ("/admin/workers", "/admin/settings", f"/admin/workflows/{workflow}"):
         seen(lambda: "No worker serves the queue gpu" in text(api.get(path)))  # noqa: B023
         assert "/admin/alerts/WorkflowQueueUnserved" in api.get(path).text
+    overview = text(api.get("/admin"))
+    assert "No active worker serves queue gpu; 1 task of it is pending." in overview
+    assert "An alert fires" not in overview, "what is said with what mends it is not said twice"
     page = text(api.get("/admin/alerts"))
     assert "1 tasks are pending in the queue gpu, which no active worker serves." in page
     api.post(f"/api/v1/workflows/{workflow}/cancel").raise_for_status()

@@ -23,6 +23,10 @@ QUEUE_LONG = 100
 STUCK_SECONDS = 3600
 """For so long a workflow may be pending, by the runbook."""
 
+_SAID_ANYWAY = frozenset(
+    ("AllWorkersDown", "WorkflowQueueUnserved", "WorkflowStuckCritical", "WorkflowsOrphaned", "WorkflowScheduleFailing")
+)
+"""Alerts whose condition has a line of its own as soon as it begins, with what mends it."""
 _HOUR = 3600.0
 _LINES = 8
 LOAD_SECONDS = 5.0
@@ -62,7 +66,10 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     return {
         "depth": chart([(at.at, at.pending) for at in load], hour, now, limit=QUEUE_LONG),
         "ended": chart([(at.at, at.ended_per_minute) for at in load], hour, now),
-        "needs": [*_needs(visit, dead, orphans), *_refused(visit, await store.schedules.counts())],
+        "needs": sorted(
+            [*_needs(visit, dead, orphans), *_refused(visit, await store.schedules.counts())],
+            key=lambda need: need.level != "bad",
+        ),
         "failures": failures,
         "failed": failed,
         "most": MOST,
@@ -119,6 +126,8 @@ CANCEL_STUCK = Action(
 def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]) -> Iterator[Need]:
     gauges = visit.gauges
     for alert in visit.alerts:
+        if alert.name in _SAID_ANYWAY:
+            continue
         level = "bad" if alert.severity == "critical" else "warn"
         yield Need(level, f"{summary_of(alert)}.", "An alert fires.", visit.url(f"/admin/alerts/{alert.name}"))
     queues, workers = visit.url("/admin/queues"), visit.url("/admin/workers")
