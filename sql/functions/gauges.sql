@@ -22,7 +22,10 @@ begin
                                           and j.scheduled_at < workflow.never()) as scheduled,
                        count(*) filter (where j.status = 'todo' and j.scheduled_at = workflow.never()) as held,
                        count(*) filter (where j.status = 'doing') as running,
-                       min(j.id) filter (where j.status = 'todo' and j.scheduled_at is null) as oldest_job
+                       -- Ids grow as jobs are made; of one that became ready later it is noted when.
+                       min(j.id) filter (
+                           where j.status = 'todo' and j.scheduled_at is null and j.woken_at is null) as oldest_job,
+                       min(j.woken_at) filter (where j.status = 'todo' and j.scheduled_at is null) as woken_at
                 from workflow.jobs j
                 group by j.queue_name
             ), slot as (
@@ -37,7 +40,7 @@ begin
                        'scheduled', coalesce(j.scheduled, 0),
                        'held', coalesce(j.held, 0),
                        'running', coalesce(j.running, 0),
-                       'oldest_pending_seconds', coalesce(greatest(extract(epoch from v_now - t.pending_since), 0), 0),
+                       'oldest_pending_seconds', coalesce(greatest(extract(epoch from v_now - least(t.pending_since, j.woken_at)), 0), 0),
                        'slots', coalesce(s.slots, 0)) order by coalesce(j.queue, s.queue)), '[]')
             from job j
             full join slot s on s.queue = j.queue

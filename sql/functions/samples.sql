@@ -14,23 +14,34 @@ begin
     insert into workflow.samples (
         at, pending, running, active_workflows, attempts_ended, queues, oldest, workflows_ended, workflows_failed,
         mirror_excess)
+    with job as (
+        select j.queue_name as queue,
+               count(*) filter (where j.status = 'todo' and (j.scheduled_at is null or j.scheduled_at <= v_now)) as pending,
+               count(*) filter (where j.status = 'doing') as running,
+               min(j.id) filter (where j.status = 'todo' and j.scheduled_at is null and j.woken_at is null) as oldest_job,
+               min(j.woken_at) filter (where j.status = 'todo' and j.scheduled_at is null) as woken_at
+        from workflow.jobs j
+        group by j.queue_name
+    ), depth as (
+        select j.queue, j.pending, j.running,
+               round(greatest(extract(epoch from v_now - least(t.pending_since, j.woken_at)), 0), 1) as oldest
+        from job j
+        left join lateral (
+            select t.pending_since
+            from workflow.jobs o join workflow.tasks t on t.id = (o.args ->> 'task_id')::bigint
+            where o.id = j.oldest_job offset 0) t on true
+    )
     select v_now, coalesce(sum(d.pending), 0), coalesce(sum(d.running), 0),
            (select count(*) from workflow.workflows w where w.finished_at is null),
            (select coalesce(sum(s.n_tup_ins), 0) from pg_stat_user_tables s
             where s.schemaname = 'workflow' and s.relname like 'attempt\_history%'),
            coalesce(jsonb_object_agg(d.queue, d.pending) filter (where d.pending > 0), '{}'),
-           coalesce(jsonb_object_agg(d.queue, o.seconds) filter (where o.seconds is not null), '{}'),
+           coalesce(jsonb_object_agg(d.queue, d.oldest) filter (where d.oldest is not null), '{}'),
            (select c.ended from workflow.counted_events c), (select c.failed from workflow.counted_events c),
            -- The list in Redis holds 100,000 at most. Its length is the leader's to know.
            (select max((e.facts ->> 'mirror_length')::bigint) from workflow.engines e
             where e.heard_at > v_now - interval '30 seconds') - least(coalesce(sum(d.pending), 0), 100000)
-    from workflow.queue_depth d
-    left join lateral (
-        select round(greatest(extract(epoch from v_now - t.pending_since), 0), 1) as seconds
-        from (select (j.args ->> 'task_id')::bigint as task_id from workflow.jobs j
-              where j.status = 'todo' and j.scheduled_at is null and j.queue_name = d.queue and d.pending > 0
-              order by j.id limit 1) j
-        cross join lateral (select t.pending_since from workflow.tasks t where t.id = j.task_id offset 0) t) o on true
+    from depth d
     on conflict do nothing;
     delete from workflow.samples s
     where s.at = any(array(select o.at from workflow.samples o where o.at < v_now - p_keep order by o.at limit 1000));

@@ -2,10 +2,11 @@
 
 -- Statistics of the attempts that ended in the last p_window, and of those that run.
 --
--- At most p_limit attempts are looked at, the newest; `sampled` says that there were more, and `covered` which part of the
--- window (seconds) they fill. Durations are those of attempts that came to an end of their own: succeeded, failed, retried.
--- One that was released, lost, skipped or cancelled says nothing about how long the work takes. Attempts that run are
--- apart, with their durations so far.
+-- At most p_limit attempts are looked at. When there were more (`sampled`) half of them are the newest, all that ended in the last
+-- `covered` seconds, and the others are spread over the window before, so that what runs seldom is seen beside what runs
+-- always. Durations are those of attempts that came to an end of their own: succeeded, failed, retried. One that was
+-- released, lost, skipped or cancelled says nothing about how long the work takes. Attempts that run are apart, with their
+-- durations so far.
 --
 -- Returns {"avg_duration", "p50", "p95", "p99", "max", "count", "succeeded", "failed", "retried", "timed_out", "running",
 -- "running_so_far": {"avg_duration", "p50", "p95", "p99", "max"}, "by_type": {<type>: the same}, "window", "sampled",
@@ -18,19 +19,40 @@ set enable_seqscan = off
 set jit = off
 as $$
 declare
+    c_parts     constant integer := 48;     -- into which the time before the newest is divided
     v_now       timestamptz := workflow.clock();
-    v_seen      integer;
-    v_oldest    timestamptz;
+    v_since     timestamptz := v_now - p_window;
+    v_newest    integer := p_limit;         -- so many of the newest
+    v_edge      timestamptz;                -- and some of what ended before then
     v_stats     jsonb;
     v_by_type   jsonb;
 begin
+    if (select count(*) from (
+            select 1 from workflow.attempt_history h where h.ended_at > v_since limit p_limit + 1) h) > p_limit then
+        v_newest := (p_limit + 1) / 2;
+        v_edge := (
+            select min(h.ended_at) from (
+                select h.ended_at from workflow.attempt_history h
+                where h.ended_at > v_since order by h.ended_at desc limit v_newest) h);
+    end if;
     with newest as materialized (
-        select h.task_id, h.outcome, h.ended_at, extract(epoch from h.ended_at - h.started_at)::double precision as seconds,
-               h.error ->> 'type' = 'timeout' as timed_out
-        from workflow.attempt_history h
-        where h.ended_at > v_now - p_window
-        order by h.ended_at desc
-        limit p_limit + 1
+        (select h.task_id, h.outcome, extract(epoch from h.ended_at - h.started_at)::double precision as seconds,
+                h.error ->> 'type' = 'timeout' as timed_out
+         from workflow.attempt_history h
+         where h.ended_at > v_since
+         order by h.ended_at desc
+         limit v_newest)
+        union all
+        select h.task_id, h.outcome, extract(epoch from h.ended_at - h.started_at)::double precision,
+               h.error ->> 'type' = 'timeout'
+        from generate_series(1, c_parts) n
+        cross join lateral (
+            select h.* from workflow.attempt_history h
+            where h.ended_at > v_since + (n - 1) * (v_edge - v_since) / c_parts
+              and h.ended_at <= v_since + n * (v_edge - v_since) / c_parts and h.ended_at < v_edge
+            order by h.ended_at desc
+            limit p_limit / 2 / c_parts) h
+        where v_edge is not null
     ), running as materialized (
         select t.version_id, t.step_index, extract(epoch from v_now - t.started_at)::double precision as seconds
         from workflow.tasks t
@@ -75,15 +97,14 @@ begin
         from sample s
         group by grouping sets ((), (s.type))
     )
-    select (select count(*) from newest), (select min(n.ended_at) from newest n),
-           (select x.stats from stats x where x.type is null),
+    select (select x.stats from stats x where x.type is null),
            (select coalesce(jsonb_object_agg(x.type, x.stats), '{}') from stats x where x.type is not null)
-    into v_seen, v_oldest, v_stats, v_by_type;
+    into v_stats, v_by_type;
     return v_stats || jsonb_build_object(
         'by_type', v_by_type,
         'window', extract(epoch from p_window),
-        'sampled', v_seen > p_limit,
-        'covered', extract(epoch from case when v_seen > p_limit then v_now - v_oldest else p_window end));
+        'sampled', v_edge is not null,
+        'covered', extract(epoch from case when v_edge is not null then v_now - v_edge else p_window end));
 end
 $$;
 comment on function workflow.task_stats is 'How long attempts take: mean and percentiles, of those that ended lately and those that run';

@@ -63,3 +63,22 @@ def test_a_queue_has_its_depth_and_its_longest_wait_over_time(engine: Engine) ->
     assert unknown == {"pending": 0, "oldest_seconds": 0}
     engine.set_clock("2 hours")
     assert engine.rows("select 1 from workflow.history_of_queue('gpu')") == []
+
+
+def test_the_longest_wait_is_that_of_a_task_that_was_woken_long_ago_as_well(engine: Engine) -> None:
+    engine.define({"a": []})
+    engine.start()
+    engine.finish(engine.claim_one().retried(delay=10))
+    engine.set_clock("20 seconds")
+    engine.wake_due()
+    engine.set_clock("50 seconds")
+    engine.start()
+    engine.run("update workflow.tasks set pending_since = pending_since - interval '9 seconds' where attempt = 0")
+    for offset, waited in (("60 seconds", 40), ("70 seconds", 50)):
+        engine.set_clock(offset)
+        engine.value("select workflow.take_sample()")
+        (queue,) = engine.value("select workflow.gauges()")["queues"]
+        assert waited - 1 < queue["oldest_pending_seconds"] < waited + 5
+    assert engine.rows("select max(oldest_seconds) >= 49 as longest from workflow.history_of_queue('default')") == [
+        {"longest": True}
+    ]

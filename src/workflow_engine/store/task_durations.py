@@ -16,7 +16,7 @@ class TaskDurations:
     async def stats(self, *, window: float, type: str | None = None, among: int = 20_000) -> dict[str, Any]:
         """Mean, percentiles and counts of the attempts that ended in the last `window` seconds, and of those that run.
 
-        See `workflow.task_stats` for the keys. Of those that ended, the newest `among` are looked at.
+        See `workflow.task_stats` for the keys. At most `among` of those that ended are looked at.
         """
         stats: dict[str, Any] = await self._pool.value(
             "select workflow.task_stats(%s, %s, %s)", [timedelta(seconds=window), type, among], repeatable=True
