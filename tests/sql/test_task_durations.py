@@ -103,7 +103,8 @@ def test_of_too_many_attempts_some_of_all_of_the_window_are_looked_at(engine: En
     engine.start("always")
     task = end_after(engine, 1)
     engine.run(
-        "insert into workflow.attempt_history (task_id, attempt, workflow_id, outcome, lease_token, started_at, ended_at)"
+        "insert into workflow.attempt_history (task_id, attempt, workflow_id, outcome, lease_token,"
+        " started_at, ended_at)"
         " select h.task_id, n, h.workflow_id, 'succeeded', gen_random_uuid(), h.started_at - n * interval '1 ms',"
         " h.ended_at - n * interval '1 ms' from workflow.attempt_history h cross join generate_series(2, 1000) n"
         " where h.task_id = %s", task,
@@ -112,6 +113,7 @@ def test_of_too_many_attempts_some_of_all_of_the_window_are_looked_at(engine: En
     assert found["sampled"] is True
     assert found["by_type"]["http"]["max"] == pytest.approx(7, abs=0.1)
     assert 100 <= found["by_type"]["noop"]["count"] <= 104
+    engine.run("delete from workflow.attempt_history where attempt > 1")
 
 
 def test_slow_attempts_come_longest_first_with_those_that_run(engine: Engine) -> None:

@@ -39,9 +39,7 @@ class TaskStats(TypeStats):
     by_type: dict[str, TypeStats]
     window: float = Field(description="How far back was looked, in seconds.")
     sampled: bool = Field(description="There were more attempts than are looked at: half of the sample are the newest.")
-    covered: float = Field(
-        description="The newest part of the window, in seconds, of which all attempts are in the sample."
-    )
+    covered: float = Field(description="The newest part of the window, in seconds, of which the sample has all.")
 
 
 TimeoutSource = Literal["retry", "step", "type", "handler", "default"]
