@@ -45,6 +45,17 @@ class DevStack:
             found += value if isinstance(value, list) else [value]
         return found
 
+    @property
+    def port(self) -> str:
+        """Of the first engine."""
+        return str(self.facts["url"].rpartition(":")[2])
+
+    @property
+    def urls(self) -> list[str]:
+        """Of everything that listens."""
+        facts = self.facts
+        return [facts["redis_url"], facts["database_url"], *facts["standins"].values(), *facts["engine_urls"]]
+
     def all_processes(self) -> list[int]:
         """And those it does not name, such as PostgreSQL's own children."""
         return [self.process.pid, *(p.pid for p in psutil.Process(self.process.pid).children(recursive=True))]
@@ -97,6 +108,29 @@ def dev(directory: Path) -> Iterator[Callable[..., DevStack]]:
                 stack.process.wait(10)
 
 
+@pytest.fixture(scope="module")
+def stack() -> Iterator[DevStack]:
+    """One for all tests that leave it running; it ends as it should."""
+    directory = temporary_data_directory()
+    stack = start_dev(directory, "--engines", "2", "--workers", "2")
+    try:
+        yield stack
+        stop_cleanly(stack, signal.SIGTERM)
+    finally:
+        stack.process.kill()
+        stack.process.wait(10)
+        shutil.rmtree(directory)
+
+
+def stop_cleanly(stack: DevStack, number: int) -> None:
+    """Stop it; neither a process nor the file is left."""
+    processes = stack.all_processes()
+    stack.process.send_signal(number)
+    assert stack.process.wait(60) == 0
+    assert [pid for pid in processes if is_alive(pid)] == []
+    assert not (stack.directory / "stack.json").exists()
+
+
 def kill_and_await_successor(stack: DevStack, read: Callable[[dict[str, Any]], int]) -> int:
     """kill -9 one process; returns the pid of the one that took its place in `stack.json`."""
     victim = read(stack.facts["pids"])
@@ -110,8 +144,7 @@ def kill_and_await_successor(stack: DevStack, read: Callable[[dict[str, Any]], i
     return successor
 
 
-def test_the_file_names_real_processes_and_reachable_servers(dev: Callable[..., DevStack]) -> None:
-    stack = dev("--engines", "2", "--workers", "2")
+def test_the_file_names_real_processes_and_reachable_servers(stack: DevStack) -> None:
     facts = stack.facts
     assert {"url", "engine_urls", "database_url", "redis_url", "standins", "pids"} <= facts.keys()
     assert {"agent_mesh", "agent_brain", "llm"} <= facts["standins"].keys()
@@ -138,11 +171,10 @@ def test_the_file_names_real_processes_and_reachable_servers(dev: Callable[..., 
     logs = {name: stack.directory / "logs" / name for name in ("app.log", "worker.log", "tasks.log")}
     assert all(path.exists() for path in logs.values())
     registered = [line for line in logs["worker.log"].read_text().splitlines() if "worker registered" in line]
-    assert len(registered) == 2, "one line of each worker: what goes to stdout is not there twice"
+    assert len(registered) == len(set(registered)) >= 2, "what goes to stdout is not there twice"
 
 
-def test_what_is_killed_is_started_again_and_the_file_says_so(dev: Callable[..., DevStack]) -> None:
-    stack = dev("--workers", "2")
+def test_what_is_killed_is_started_again_and_the_file_says_so(stack: DevStack) -> None:
     before = stack.facts
     kill_and_await_successor(stack, lambda pids: pids["workers"][1])
     kill_and_await_successor(stack, lambda pids: pids["engines"][0])
@@ -162,64 +194,39 @@ def test_what_is_killed_is_started_again_and_the_file_says_so(dev: Callable[...,
     eventually(ready, REPAIR_SECONDS)
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_clean_stop_leaves_neither_a_process_nor_the_file(dev: Callable[..., DevStack], number: int) -> None:
-    stack = dev()
-    processes = stack.all_processes()
-    stack.process.send_signal(number)
-    assert stack.process.wait(60) == 0
-    assert [pid for pid in processes if is_alive(pid)] == []
-    assert not (stack.directory / "stack.json").exists()
-
-
-def test_kill_9_of_the_parent_leaves_no_process_and_the_next_start_finds_the_data(dev: Callable[..., DevStack]) -> None:
-    stack = dev("--workers", "1")
-    with psycopg.connect(stack.facts["database_url"]) as connection:
+def test_kill_9_of_the_parent_leaves_no_process_and_the_next_start_finds_the_data(
+    stack: DevStack, dev: Callable[..., DevStack]
+) -> None:
+    killed = dev("--workers", "1")
+    assert not set(killed.urls) & set(stack.urls), "a second stack gets ports of its own for everything"
+    with psycopg.connect(killed.facts["database_url"]) as connection:
         connection.execute("CREATE TABLE kept AS SELECT 42 AS value")
-    processes = stack.all_processes()
-    stack.process.kill()
-    stack.process.wait(10)
+    processes = killed.all_processes()
+    killed.process.kill()
+    killed.process.wait(10)
     eventually(lambda: not any(map(is_alive, processes)), 30, message="some process outlived its parent")
 
-    stack = dev("--workers", "0")
-    assert stack.facts["pids"]["workers"] == []
-    with psycopg.connect(stack.facts["database_url"]) as connection:
+    again = dev("--workers", "0")
+    assert again.facts["pids"]["workers"] == []
+    with psycopg.connect(again.facts["database_url"]) as connection:
         assert connection.execute("SELECT value FROM kept").fetchone() == (42,)
+    stop_cleanly(again, signal.SIGINT)
 
 
-def test_a_second_dev_on_the_same_directory_is_told_who_has_it(dev: Callable[..., DevStack], directory: Path) -> None:
-    stack = dev("--workers", "0")
-    command = engine_command("dev", "--data-dir", str(directory), "--port", str(free_port()))
+def test_a_second_dev_on_the_same_directory_is_told_who_has_it(stack: DevStack) -> None:
+    command = engine_command("dev", "--data-dir", str(stack.directory), "--port", str(free_port()))
     second = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert second.returncode == 1
-    assert f"in use by workflow-engine dev on port {stack.facts['url'].rpartition(':')[2]}" in second.stderr
+    assert f"in use by workflow-engine dev on port {stack.port}" in second.stderr
     assert f"pid {stack.process.pid}" in second.stderr
     assert is_alive(stack.process.pid)
 
 
-def test_only_the_engines_port_is_fixed(dev: Callable[..., DevStack], directory: Path) -> None:
-    """A second stack beside the first gets ports of its own for everything, and a taken --port is refused by name."""
-    first = dev("--workers", "0").facts
-    port = first["url"].rpartition(":")[2]
-    refused = subprocess.run(
-        engine_command("dev", "--data-dir", str(directory / "refused"), "--port", port),
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
+def test_a_port_that_is_taken_is_refused_by_name(stack: DevStack, directory: Path) -> None:
+    command = engine_command("dev", "--data-dir", str(directory / "refused"), "--port", stack.port)
+    refused = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert refused.returncode == 1
-    assert f"Port {port} is taken" in refused.stderr
-    (directory / "beside").mkdir(mode=0o711)
-    beside = start_dev(directory / "beside", "--workers", "0")
-    try:
-        second = beside.facts
-        urls = [first["redis_url"], first["database_url"], *first["standins"].values(), *first["engine_urls"]]
-        others = [second["redis_url"], second["database_url"], *second["standins"].values(), *second["engine_urls"]]
-        assert not set(urls) & set(others)
-    finally:
-        beside.process.terminate()
-        beside.process.wait(60)
+    assert f"Port {stack.port} is taken" in refused.stderr
 
 
 def test_a_wrong_setting_of_a_child_ends_the_start_with_its_own_words(directory: Path) -> None:

@@ -1,7 +1,7 @@
 """Which tests run on the same worker of pytest-xdist, and in which order they are begun.
 
 Most of a file's tests share fixtures of their file or of the session, so a file stays together, and so do the rows of
-the runbook, which share one stack. The other acceptance tests start everything themselves and mostly wait: each goes
+the runbook, which share one stack. Most other acceptance tests start everything themselves and mostly wait: each goes
 wherever there is room. What takes longest is begun first, so that at the end nobody waits for one worker.
 """
 
@@ -13,8 +13,10 @@ import pytest
 from xdist.scheduler import LoadScopeScheduling
 
 _RUNBOOK = "tests/acceptance/runbook"
+_SHARED = ("tests/acceptance/test_dev_stack.py",)  # files of acceptance tests that share what they start
 _LONGEST = (
     _RUNBOOK,
+    *_SHARED,
     "tests/acceptance/",
     "tests/integration/client/test_drain.py",
     "tests/sql/test_resources.py",
@@ -40,7 +42,8 @@ class Scheduling(LoadScopeScheduling):  # type: ignore[misc]
     def _split_scope(self, nodeid: str) -> str:
         if nodeid.startswith(f"{_RUNBOOK}/"):
             return _RUNBOOK
-        return nodeid if nodeid.startswith("tests/acceptance/") else nodeid.partition("::")[0]
+        alone = nodeid.startswith("tests/acceptance/") and not nodeid.startswith(_SHARED)
+        return nodeid if alone else nodeid.partition("::")[0]
 
 
 def longest_first(items: Sequence[pytest.Item]) -> list[pytest.Item]:

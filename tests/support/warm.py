@@ -67,8 +67,9 @@ def start(arguments: tuple[str, ...], *, env: Mapping[str, str], log: Path, cold
 
 
 def _python_path() -> str:
-    """As `support.cluster` has it: this folder's parent before what is there."""
-    return os.pathsep.join(filter(None, [str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH")]))
+    """What `support.cluster` gives its processes, and has itself where it is such a process."""
+    tests, given = str(Path(__file__).parents[1]), os.environ.get("PYTHONPATH", "")
+    return given if given.split(os.pathsep)[0] == tests else os.pathsep.join(filter(None, [tests, given]))
 
 
 class WarmChild:
