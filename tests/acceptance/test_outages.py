@@ -192,7 +192,7 @@ def test_postgres_that_is_read_only_or_full_or_hangs_costs_time_and_nothing_else
         load.await_accepted(2)
         with hung(cluster, postgres):
             eventually(lambda: cluster.request("GET", "/readyz").status_code == 503, 15)
-            assert cluster.request("GET", "/livez").elapsed.total_seconds() < 1
+            assert cluster.request("GET", "/livez").elapsed.total_seconds() < 5
         load.await_accepted(2)
     assert_all_completed_once(cluster, load)
     assert all(process.alive for process in cluster.processes)

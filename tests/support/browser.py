@@ -26,11 +26,12 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-def serious(page: Page) -> list[tuple[str, str]]:
-    """What axe finds on a page that keeps somebody from using it."""
+def serious(page: Page, *rules: str) -> list[tuple[str, str]]:
+    """What axe finds on a page that keeps somebody from using it: by all its rules, or these."""
+    only = {"runOnly": {"type": "rule", "values": list(rules)}} if rules else None
     return [
         (one["id"], one["nodes"][0]["html"][:200])
-        for one in Axe().run(page).response["violations"]
+        for one in Axe().run(page, options=only).response["violations"]
         if one["impact"] in ("serious", "critical")
     ]
 

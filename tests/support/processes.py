@@ -12,7 +12,6 @@ import psutil
 
 from support import warm
 from support.eventually import eventually
-from workflow_engine.embedded.services import engine_command
 
 
 def is_alive(pid: int) -> bool:
@@ -26,7 +25,7 @@ def is_alive(pid: int) -> bool:
 def run_engine(*arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
     """Run `workflow-engine <arguments>` to its end, with wide lines and no colours."""
     env = {**os.environ, "NO_COLOR": "1", "COLUMNS": "200", **environment}
-    return subprocess.run(engine_command(*arguments), env=env, capture_output=True, text=True, timeout=60, check=False)
+    return warm.run(*arguments, env=env, timeout=60)
 
 
 class EngineProcess:

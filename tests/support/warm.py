@@ -21,6 +21,7 @@ import select
 import shutil
 import signal
 import socket
+import subprocess
 import sys
 import threading
 import time
@@ -45,6 +46,8 @@ _IMPORTED = (
     "workflow_engine.api.server",
     "workflow_engine.asgi",
     "workflow_engine.cli",
+    "workflow_engine.client.drain",
+    "workflow_engine.doctor",
     "workflow_engine.execution",
     "workflow_engine.handlers.builtin",
     "workflow_engine.worker.runtime",
@@ -57,13 +60,43 @@ def start(arguments: tuple[str, ...], *, env: Mapping[str, str], log: Path, cold
     Args:
         cold: Start it in the usual way, as an interpreter that knows nothing yet.
     """
+    if cold or not _may_be_warm(env):
+        return Child(engine_command(*arguments), env=env, log=log)
+    return _fork(arguments, env, log, log)
+
+
+def run(*arguments: str, env: Mapping[str, str], timeout: float) -> subprocess.CompletedProcess[str]:
+    """Run `workflow-engine <arguments>` with this whole environment to its end; as `subprocess.run` does."""
     command = engine_command(*arguments)
+    if env.get("PYTHONPATH") == os.environ.get("PYTHONPATH"):
+        env = {**env, "PYTHONPATH": _python_path()}  # there is nothing in it that a command would take
+    if not _may_be_warm(env):
+        return subprocess.run(command, env=env, capture_output=True, text=True, timeout=timeout, check=False)
+    directory = temporary_data_directory()
+    try:
+        output, errors = directory / "output", directory / "errors"
+        child = _fork(arguments, env, output, errors)
+        if not child.ends(timeout):
+            child.stop(signal.SIGKILL)
+            raise subprocess.TimeoutExpired(command, timeout, output.read_text(), errors.read_text())
+        code = child.exit_code
+        assert code is not None
+        return subprocess.CompletedProcess(command, code, output.read_text(), errors.read_text())
+    finally:
+        shutil.rmtree(directory)
+
+
+def _may_be_warm(env: Mapping[str, str]) -> bool:
     ours = {**os.environ, "PYTHONPATH": _python_path()}
-    if cold or sys.platform != "linux" or any(env.get(name) != ours.get(name) for name in _READ_AT_START):
-        return Child(command, env=env, log=log)
-    open_log(log).close()
+    return sys.platform == "linux" and all(env.get(name) == ours.get(name) for name in _READ_AT_START)
+
+
+def _fork(arguments: tuple[str, ...], env: Mapping[str, str], output: Path, errors: Path) -> WarmChild:
+    for log in (output, errors):
+        open_log(log).close()
+    places = {"output": str(output), "errors": str(errors), "cwd": str(Path.cwd())}
     server = _server(os.getpid())
-    return WarmChild(server, server.ask(do="start", command=command, env=dict(env), log=str(log), cwd=str(Path.cwd())))
+    return WarmChild(server, server.ask(do="start", command=engine_command(*arguments), env=dict(env), **places))
 
 
 def _python_path() -> str:
@@ -101,11 +134,12 @@ class WarmChild:
         if not self.alive:
             return
         self.send(number)
-        if not self._ends(grace):
+        if not self.ends(grace):
             self._server.ask(do="kill", pid=self.pid)
-            assert self._ends(KILL_SECONDS), f"{self.pid} outlives its SIGKILL"
+            assert self.ends(KILL_SECONDS), f"{self.pid} outlives its SIGKILL"
 
-    def _ends(self, seconds: float) -> bool:
+    def ends(self, seconds: float) -> bool:
+        """Wait for its end; whether it came in time."""
         until = time.monotonic() + seconds
         while self.alive:
             if time.monotonic() > until:
@@ -210,12 +244,10 @@ def _become(request: dict[str, Any]) -> None:
     if os.getppid() != parent:
         os._exit(1)
     nothing = os.open(os.devnull, os.O_RDONLY)
-    output = os.open(request["log"], os.O_WRONLY | os.O_APPEND)
-    os.dup2(nothing, 0)
-    os.dup2(output, 1)
-    os.dup2(output, 2)
-    os.close(nothing)
-    os.close(output)
+    output, errors = (os.open(request[name], os.O_WRONLY | os.O_APPEND) for name in ("output", "errors"))
+    for number, file in enumerate((nothing, output, errors)):
+        os.dup2(file, number)
+        os.close(file)
     os.environ.clear()
     os.environ.update(request["env"])
     os.chdir(request["cwd"])
@@ -234,6 +266,7 @@ def _show(command: list[str]) -> None:
 
 if __name__ == "__main__":
     _serve(sys.argv[1])
+    __package__ = __spec__ = None  # it was no `python -m` that started this
     from workflow_engine.cli import main
 
     main()

@@ -230,24 +230,24 @@ def test_who_corrects_a_wrong_filter_is_not_disturbed(api: httpx.Client, worker:
     assert page.evaluate("window.same") is True
 
 
-@pytest.mark.parametrize("theme", ["light", "dark"])
-def test_nobody_who_uses_other_means_than_eyes_and_a_mouse_meets_something_serious(
-    varied: str, visit: Visitor, theme: str
-) -> None:
-    found = []
-    page = visit("/admin", theme=theme)
+@pytest.mark.timeout(400)  # all pages there are
+def test_each_page_is_for_everybody_in_both_themes_and_no_wider_than_its_window(varied: str, visit: Visitor) -> None:
+    """Without eyes and a mouse, too. Each page is opened once: that is most of what it costs to look at it."""
+    page, found = visit("/admin"), []
+    ground = "getComputedStyle(document.body).backgroundColor"
     for path in everywhere(varied)[:-1]:
         page.goto(path)
         found += [(path, *each) for each in serious(page)]
+        light = page.evaluate(ground)
+        page.emulate_media(color_scheme="dark")
+        assert page.evaluate(ground) != light
+        found += [(path, "dark", *each) for each in serious(page, "color-contrast")]
+        page.emulate_media(color_scheme="light")
+        for width in (390, 1280):
+            page.set_viewport_size({"width": width, "height": 800})
+            wide = page.evaluate("document.documentElement.scrollWidth")
+            found += [(path, "is wider than its window", wide, width)] if wide > width else []
     assert found == []
-
-
-@pytest.mark.parametrize("width", [390, 1280])
-def test_no_page_is_wider_than_its_window(varied: str, visit: Visitor, width: int) -> None:
-    page = visit("/admin", width=width)
-    for path in everywhere(varied)[:-1]:
-        page.goto(path)
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, path
 
 
 def test_a_page_is_read_without_its_script_too(api: httpx.Client, varied: str) -> None:

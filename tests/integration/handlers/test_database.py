@@ -207,7 +207,7 @@ async def test_parameters_that_do_not_fit_are_refused(run, statement, params):
 
 async def test_a_result_with_too_many_rows_is_an_error_and_is_not_read_to_its_end(run):
     tracemalloc.start()
-    started = time.monotonic()
+    began = time.process_time()
     try:
         error = await failure(run("SELECT n, repeat('x', 100) AS t FROM generate_series(1, 5000000) n", max_rows=10))
         _, peak = tracemalloc.get_traced_memory()
@@ -215,7 +215,7 @@ async def test_a_result_with_too_many_rows_is_an_error_and_is_not_read_to_its_en
         tracemalloc.stop()
     assert (error.type, error.retryable) == ("result_too_large", False)
     assert peak < 5_000_000
-    assert time.monotonic() - started < 5
+    assert time.process_time() - began < 5
     assert len((await run("SELECT n FROM generate_series(1, 10) n", max_rows=10))["rows"]) == 10
 
 
