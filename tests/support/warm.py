@@ -11,6 +11,7 @@ in the usual way, and so is whoever a test wants so. `dev` and `demo` start all 
 
 from __future__ import annotations
 
+import atexit
 import ctypes
 import functools
 import gc
@@ -169,6 +170,12 @@ class _Server:
         self._answers = self._connection.makefile("r")
         self._asking = threading.Lock()
         shutil.rmtree(self._directory)  # nobody else is to connect, and what it opened stays open
+        atexit.register(self.close)
+
+    def close(self) -> None:
+        self._answers.close()
+        self._connection.close()
+        self._child.stop(signal.SIGKILL)
 
     def ask(self, **request: Any) -> Any:
         with self._asking:
