@@ -230,7 +230,7 @@ def test_who_corrects_a_wrong_filter_is_not_disturbed(api: httpx.Client, worker:
     assert page.evaluate("window.same") is True
 
 
-@pytest.mark.timeout(400)  # all pages there are
+@pytest.mark.timeout(900)  # all pages there are
 def test_each_page_is_for_everybody_in_both_themes_and_no_wider_than_its_window(varied: str, visit: Visitor) -> None:
     """Without eyes and a mouse, too. Each page is opened once: that is most of what it costs to look at it."""
     page, found = visit("/admin"), []
