@@ -393,3 +393,8 @@ ELSEWHERE: Mapping[str, str] = {
     "WorkflowStuck": "The same as WorkflowStuckCritical, once for each engine.",
 }
 """The alerts that only Prometheus can tell, or that say what another does: why they are not evaluated here."""
+
+
+def threshold(name: str) -> float:
+    """What the first condition of an alert is held against."""
+    return RULES[name].conditions[0].threshold

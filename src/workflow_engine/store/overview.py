@@ -79,6 +79,15 @@ class Overview:
             [limit],
         )
 
+    async def names(self, ids: Sequence[UUID]) -> dict[UUID, str]:
+        """The definitions of these workflows."""
+        found: dict[str, str] = await self._pool.value(
+            "select coalesce(jsonb_object_agg(w.id, w.name), '{}') from workflow.workflows w where w.id = any(%s)",
+            [list(ids)],
+            repeatable=True,
+        )
+        return {UUID(id_): name for id_, name in found.items()}
+
     async def reasons(self, ids: Sequence[UUID]) -> dict[UUID, str]:
         """Why these do not go on, in one word each; those that do are left out."""
         found: dict[str, str] = await self._pool.value(

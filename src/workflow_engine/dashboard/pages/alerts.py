@@ -41,6 +41,7 @@ _LOOK: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     "EngineOverloaded": ("Engines", "/admin/settings", {}),
 }
 _MENDS: Mapping[str, Action] = {"EnginePausedLong": RESUME, "WorkflowsOrphaned": RECOVER}
+_TOGETHER = "\N{NO-BREAK SPACE}"
 _THAN = {">": "more than", "<": "less than", "=": ""}
 
 
@@ -125,11 +126,11 @@ def written(value: float | None, unit: Unit) -> str:
     if value is None:
         return "–"
     if unit == "seconds":
-        return lasting(value)
+        return lasting(value).replace(" ", _TOGETHER)
     if unit == "bytes":
-        return size(int(value))
+        return size(int(value)).replace(" ", _TOGETHER)
     if unit == "share":
-        return f"{100 * value:.1f} %"
+        return f"{100 * value:.3g}{_TOGETHER}%"
     return number(value) if value == int(value) or value >= 100 else f"{value:.1f}"
 
 
@@ -138,14 +139,17 @@ def _look(visit: Visit, name: str) -> tuple[str, str] | None:
     return None if found is None else (found[0], visit.url(found[1], **found[2]))
 
 
-def _rule(rule: Rule, measures: Measures) -> tuple[list[tuple[str, str]], str]:
-    """Each condition of a rule in words and what is found of it now; and for how long it must hold."""
+def _rule(rule: Rule, measures: Measures) -> tuple[list[tuple[str, str, bool]], str]:
+    """Each condition of a rule in words, what is found of it now, and whether it holds; for how long it must."""
     told = []
     for condition in rule.conditions:
         limit = f"{_THAN[condition.than]} {written(condition.threshold, condition.unit)}".strip()
+        if condition.than == ">" and not condition.threshold:
+            limit = "any"
         found = numbers(measures, condition.measure)
         now = written(max((value for _, value in found), default=None), condition.unit)
-        told.append((f"{_MEASURES.get(condition.measure, condition.measure)}: {limit}", now))
+        holds = any(True for _ in condition.among(measures))
+        told.append((f"{_MEASURES.get(condition.measure, condition.measure)}: {limit}", now, holds))
     return told, lasting(rule.seconds) if rule.seconds else "at once"
 
 

@@ -35,9 +35,13 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     # Those that most wait for first: they are why anybody looks here.
     found.sort(key=lambda lock: (-lock.waiting, lock.holders[0].since.timestamp() if lock.holders else 0, lock.key))
     shown = found[:_MOST]
+    places = [place for lock in shown for place in (*lock.holders, *lock.waiters)]
+    waits = [wait for circle in circles for wait in circle.waits]
+    ids = {*(place.workflow_id for place in places), *(id_ for wait in waits for id_ in (wait.waiter, wait.holder))}
     return {
         "locks": shown,
         "more": len(found) - len(shown),
+        "names": await visit.store.overview.names(sorted(ids)),
         "any": bool(everything),
         "shown": _SHOWN,
         "circles": circles,

@@ -14,19 +14,17 @@ from workflow_engine.dashboard.formats import lasting
 from workflow_engine.dashboard.page import PAUSE, Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.dashboard.words import reason_in_words
+from workflow_engine.observability.alert_rules import threshold
 from workflow_engine.observability.alerts import summary_of
 from workflow_engine.records import OrphanedTask, ScheduleCounts, Worker
 from workflow_engine.store.overview import MOST
 
-QUEUE_LONG = 100
+QUEUE_LONG = int(threshold("QueueBacklog"))
 """Pending tasks from which the runbook asks for more workers."""
-STUCK_SECONDS = 3600
+QUEUE_FULL = threshold("QueueBacklogCritical")
+STUCK_SECONDS = int(threshold("WorkflowStuckCritical"))
 """For so long a workflow may be pending, by the runbook."""
 
-_SAID_ANYWAY = frozenset(
-    ("AllWorkersDown", "WorkflowQueueUnserved", "WorkflowStuckCritical", "WorkflowsOrphaned", "WorkflowScheduleFailing")
-)
-"""Alerts whose condition has a line of its own as soon as it begins, with what mends it."""
 _HOUR = 3600.0
 _LINES = 8
 LOAD_SECONDS = 5.0
@@ -42,6 +40,7 @@ class Need:
         help: What it means, or what to do.
         url: Where it is looked at.
         actions: What mends it.
+        alert: The alert that is about it, whose page says what to do.
     """
 
     level: str
@@ -49,6 +48,7 @@ class Need:
     help: str = ""
     url: str | None = None
     actions: Sequence[Action] = ()
+    alert: str = ""
 
 
 async def read(visit: Visit) -> Mapping[str, Any]:
@@ -66,10 +66,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     return {
         "depth": chart([(at.at, at.pending) for at in load], hour, now, limit=QUEUE_LONG),
         "ended": chart([(at.at, at.ended_per_minute) for at in load], hour, now),
-        "needs": sorted(
-            [*_needs(visit, dead, orphans), *_refused(visit, await store.schedules.counts())],
-            key=lambda need: need.level != "bad",
-        ),
+        "needs": _with_alerts(visit, [*_needs(visit, dead, orphans), *_refused(visit, await store.schedules.counts())]),
         "failures": failures,
         "failed": failed,
         "most": MOST,
@@ -123,23 +120,42 @@ CANCEL_STUCK = Action(
 )
 
 
+def _with_alerts(visit: Visit, needs: Sequence[Need]) -> list[Need]:
+    """What is wrong, the worst first; with the alerts that fire and that none of it says already."""
+    told = {need.alert for need in needs}
+    more = (
+        Need("bad" if alert.severity == "critical" else "warn", f"{summary_of(alert)}.", alert=alert.name)
+        for alert in visit.alerts
+        if alert.name not in told
+    )
+    return sorted([*more, *needs], key=lambda need: need.level != "bad")
+
+
 def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]) -> Iterator[Need]:
     gauges = visit.gauges
-    for alert in visit.alerts:
-        if alert.name in _SAID_ANYWAY:
-            continue
-        level = "bad" if alert.severity == "critical" else "warn"
-        yield Need(level, f"{summary_of(alert)}.", "An alert fires.", visit.url(f"/admin/alerts/{alert.name}"))
     queues, workers = visit.url("/admin/queues"), visit.url("/admin/workers")
     if not gauges.workers.get("active"):
-        yield Need("bad", "No worker is active: nothing is run.", "Start one: workflow-engine worker", workers)
+        yield Need(
+            "bad",
+            "No worker is active: nothing is run.",
+            "Start one: workflow-engine worker",
+            workers,
+            alert="AllWorkersDown",
+        )
     for queue in gauges.queues:
         if queue.pending and not queue.slots:
             tasks = "1 task of it is" if queue.pending == 1 else f"{queue.pending:,} tasks of it are"
-            yield Need("bad", f"No active worker serves queue {queue.queue}; {tasks} pending.", "", queues)
+            yield Need(
+                "bad",
+                f"No active worker serves queue {queue.queue}; {tasks} pending.",
+                "",
+                queues,
+                alert="WorkflowQueueUnserved",
+            )
         elif queue.pending > QUEUE_LONG:
             text = f"Queue {queue.queue} has {queue.pending:,} pending tasks."
-            yield Need("warn", text, "Scale workers.", queues)
+            backlog = "QueueBacklogCritical" if queue.pending > QUEUE_FULL else "QueueBacklog"
+            yield Need("warn", text, "Scale workers.", queues, alert=backlog)
     held = [worker for worker in dead if worker.current_tasks or worker.lost_tasks]
     for worker in held[:5]:
         count = len({*worker.current_tasks, *worker.lost_tasks})
@@ -148,12 +164,14 @@ def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]
     if orphans:
         workflows = len({task.workflow_id for task in orphans})
         text = f"{workflows:,} {'workflow is' if workflows == 1 else 'workflows are'} orphaned: nobody moves them."
-        yield Need("bad", text, "", visit.url(f"/admin/workflows/{orphans[0].workflow_id}"), (RECOVER,))
+        yield Need(
+            "bad", text, "", visit.url(f"/admin/workflows/{orphans[0].workflow_id}"), (RECOVER,), "WorkflowsOrphaned"
+        )
     if gauges.pending_workflow_seconds > STUCK_SECONDS:
         url = visit.url("/admin/workflows", status="pending", until="1h", sort="oldest")
         longest = lasting(gauges.pending_workflow_seconds)
         text = f"Workflows have been pending for more than an hour, the oldest for {longest}."
-        yield Need("bad", text, "The page of each says why.", url, (WAKE_STUCK, CANCEL_STUCK))
+        yield Need("bad", text, "The page of each says why.", url, (WAKE_STUCK, CANCEL_STUCK), "WorkflowStuckCritical")
     if gauges.outbox_dead:
         text = f"{gauges.outbox_dead:,} {'delivery' if gauges.outbox_dead == 1 else 'deliveries'} failed for good."
         yield Need("warn", text, "They can be sent again.", visit.url("/admin/outbox", status="dead"))
