@@ -38,6 +38,8 @@ _LOOK: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
     "WorkerMemoryNearLimit": ("Workers", "/admin/workers", {}),
     "WorkflowsOrphaned": ("Workers", "/admin/workers", {}),
     "WorkflowDeadlock": ("Locks", "/admin/locks", {}),
+    "WorkflowScheduleFailing": ("Schedules", "/admin/schedules", {"state": "refused"}),
+    "WorkflowDeliveriesFailing": ("Outbox", "/admin/outbox", {}),
     "EngineOverloaded": ("Engines", "/admin/settings", {}),
 }
 _MENDS: Mapping[str, Action] = {"EnginePausedLong": RESUME, "WorkflowsOrphaned": RECOVER}

@@ -174,7 +174,13 @@ def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]
         yield Need("bad", text, "The page of each says why.", url, (WAKE_STUCK, CANCEL_STUCK), "WorkflowStuckCritical")
     if gauges.outbox_dead:
         text = f"{gauges.outbox_dead:,} {'delivery' if gauges.outbox_dead == 1 else 'deliveries'} failed for good."
-        yield Need("warn", text, "They can be sent again.", visit.url("/admin/outbox", status="dead"))
+        yield Need(
+            "warn",
+            text,
+            "They can be sent again.",
+            visit.url("/admin/outbox", status="dead"),
+            alert="WorkflowDeliveriesFailing",
+        )
     if gauges.approvals_open:
         wait = "approval waits" if gauges.approvals_open == 1 else "approvals wait"
         text = f"{gauges.approvals_open:,} {wait} for people."
@@ -185,7 +191,13 @@ def _refused(visit: Visit, schedules: ScheduleCounts) -> Iterator[Need]:
     if schedules.failed:
         text = "schedule could" if schedules.failed == 1 else "schedules could"
         url = visit.url("/admin/schedules", state="refused")
-        yield Need("warn", f"{schedules.failed:,} {text} not start what was due.", "Its page says why.", url)
+        yield Need(
+            "warn",
+            f"{schedules.failed:,} {text} not start what was due.",
+            "Its page says why.",
+            url,
+            alert="WorkflowScheduleFailing",
+        )
 
 
 PAGE = Page("/admin", "overview.html", read, Scope.ENGINE_READ, "Overview", "o", Group.NOW)
