@@ -210,7 +210,7 @@ RULES: Mapping[str, Rule] = {
                     "unserved",
                     ">",
                     0,
-                    "{value} tasks are pending in the queue {subject}, which no active worker serves.",
+                    "Tasks that are pending in the queue {subject}, which no active worker serves: {value}.",
                 ),
             ),
             _DOWN,
@@ -290,7 +290,7 @@ RULES: Mapping[str, Rule] = {
             "warning",
             5 * _MINUTE,
             "Workflows are orphaned, and nobody takes them over",
-            (Condition("orphaned", ">", 0, "{value} workflows have nobody to move them; seconds are usual."),),
+            (Condition("orphaned", ">", 0, "Workflows that nobody moves: {value}. Seconds are usual."),),
             _DOWN,
         ),
         _met(
@@ -321,7 +321,7 @@ RULES: Mapping[str, Rule] = {
                     "seconds",
                     ages=True,
                 ),
-                Condition("given_up", ">", 0, "{value} deliveries were given up in the last hour."),
+                Condition("given_up", ">", 0, "Deliveries that were given up in the last hour: {value}."),
             ),
         ),
         Rule(
@@ -350,7 +350,7 @@ RULES: Mapping[str, Rule] = {
                     "default_rows",
                     ">",
                     0,
-                    "{value} rows of history have no partition: they cannot be dropped with one.",
+                    "Rows of history without a partition: {value}. They cannot be dropped with one.",
                 ),
             ),
         ),
@@ -361,7 +361,10 @@ RULES: Mapping[str, Rule] = {
             "What must always hold of the data does not",
             (
                 Condition(
-                    "invariant_violations", ">", 0, "{value} rows break an invariant: a bug, or a hand in the tables."
+                    "invariant_violations",
+                    ">",
+                    0,
+                    "Rows that break an invariant: {value}. A bug, or a hand in the tables.",
                 ),
             ),
         ),

@@ -82,7 +82,7 @@ def test_what_fires_is_on_every_page_until_it_is_over(
     assert "No active worker serves queue gpu; 1 task of it is pending." in overview
     assert "An alert fires" not in overview, "what is said with what mends it is not said twice"
     page = text(api.get("/admin/alerts"))
-    assert "1 tasks are pending in the queue gpu, which no active worker serves." in page
+    assert "Tasks that are pending in the queue gpu, which no active worker serves: 1." in page
     api.post(f"/api/v1/workflows/{workflow}/cancel").raise_for_status()
     seen(lambda: "No worker serves the queue gpu" not in text(api.get("/admin/workers")))
     seen(lambda: re.search(r"Over What was wrong.* No worker serves the queue gpu", text(api.get("/admin/alerts"))))
