@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from workflow_engine.api.answers import API
-from workflow_engine.definition.cron import due_between
+from workflow_engine.definition.cron import due_after
 from workflow_engine.records import BackfilledStart, Schedule
 
 _NEXT_TIMES = 5
@@ -30,7 +31,7 @@ def schedule(entries: Sequence[Schedule]) -> dict[str, Any]:
                 "overlap": entry.overlap,
                 "catchup": entry.catchup,
                 "input": entry.input,
-                "next_times": next_times(entry),
+                "next_times": [*islice(next_times(entry), _NEXT_TIMES)],
                 "last_at": entry.last_at,
                 "last_workflow_id": entry.last_workflow_id and str(entry.last_workflow_id),
                 "last_error": entry.last_error,
@@ -44,18 +45,15 @@ def schedule(entries: Sequence[Schedule]) -> dict[str, Any]:
     }
 
 
-def next_times(entry: Schedule, most: int = _NEXT_TIMES) -> list[datetime]:
-    """When an entry is due next, up to so many times; never while it is paused."""
+def next_times(entry: Schedule) -> Iterator[datetime]:
+    """When an entry is due, from the next time on; never while it is paused."""
     if entry.paused_at is not None:
-        return []
-    last = datetime.max.replace(tzinfo=UTC)
+        return
     if entry.next_at is None:
-        return due_between(entry.cron, entry.timezone, entry.since, last, most)
-    if entry.next_at.year == last.year:  # as the database has it where none is left
-        return []
-    if most == 1:
-        return [entry.next_at]
-    return [entry.next_at, *due_between(entry.cron, entry.timezone, entry.next_at, last, most - 1)]
+        yield from due_after(entry.cron, entry.timezone, entry.since)
+    elif entry.next_at.year < datetime.max.year:  # as the database has it where none is left
+        yield entry.next_at
+        yield from due_after(entry.cron, entry.timezone, entry.next_at)
 
 
 def due_times(times: Sequence[tuple[int, datetime]], started: Mapping[datetime, UUID]) -> dict[str, Any]:

