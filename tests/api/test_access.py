@@ -428,6 +428,21 @@ def test_what_changes_something_is_in_the_audit_log_before_it_is_answered(keyed:
     assert told == [("workflows_create", 415), ("workflows_cancel", 404), ("workflows_create", 202)]
 
 
+def test_what_was_done_to_many_workflows_is_found_with_each_of_them(keyed: Keyed) -> None:
+    ann = keyed.key("sweeping", "admin")
+    ids = [keyed.api.post(WORKFLOWS, json={"name": "swept", "steps": ONE_STEP}, headers=ann).json()["id"] for _ in "ab"]
+    keyed.api.post(f"{WORKFLOWS}/{ids[0]}/cancel", headers=ann)
+    many = {"ids": [*ids, NOBODY]}
+    keyed.api.post(f"{WORKFLOWS}/bulk/cancel?dry_run=true", json=many, headers=ann)
+    keyed.api.post(f"{WORKFLOWS}/bulk/cancel", json=many, headers=ann)
+    rows = keyed.audit(principal="sweeping", operation="workflows_cancel_many")
+    assert sorted(str(row["workflow_id"]) for row in rows) == sorted(
+        ["None", "None", ids[1]]
+    )  # two requests, one change
+    found = keyed.api.get(f"/api/v1/audit?operation=workflows_cancel*&workflow_id={ids[1]}", headers=ann).json()
+    assert [(row["principal"], row["operation"]) for row in found] == [("sweeping", "workflows_cancel_many")]
+
+
 def test_each_start_has_one_row_whatever_came_of_it(keyed: Keyed) -> None:
     ann = keyed.key("starting", "admin")
     body = {"name": "told", "steps": ONE_STEP}

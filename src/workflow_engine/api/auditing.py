@@ -5,9 +5,12 @@ Starts, of which there are many, write their rows themselves, in the commit of w
 
 from __future__ import annotations
 
+import asyncio
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
+from uuid import UUID
 
 from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
@@ -58,12 +61,21 @@ async def _record(scope: Scope, status: int) -> None:
         return
     log: AuditLog = scope["app"].state.services.audit_log
     entry = _entry(scope, status)
-    await (log.add_refused(entry) if status in _REFUSED else log.add(entry))
+    if status in _REFUSED:
+        await log.add_refused(entry)
+        return
+    each = [replace(entry, workflow_id=workflow_id) for workflow_id in scope.get("changed_workflows", ())]
+    await asyncio.gather(*map(log.add, (entry, *each)))
 
 
 def row_of(scope: Scope, status: int) -> Mapping[str, Any]:
     """The row of a request that is going to be answered so, for who writes it himself: see `was_audited`."""
     return _entry(scope, status).as_row()
+
+
+def changed_workflows(scope: Scope, workflow_ids: Sequence[UUID]) -> None:
+    """Note that a request changed all of these: each has a row of its own, by which it is found with its workflow."""
+    scope["changed_workflows"] = workflow_ids
 
 
 def was_audited(scope: Scope) -> None:

@@ -402,7 +402,14 @@ LABEL = Parameter("label.*", _text, {}, {"type": "string"}, "Only workflows with
 
 
 PRINCIPAL = Parameter("principal", _text, None, {"type": "string"}, "Only of this principal.", "ann")
-OPERATION = Parameter("operation", _text, None, {"type": "string"}, "Only of this `operationId`.", "workflows_cancel")
+OPERATION = Parameter(
+    "operation",
+    _text,
+    None,
+    {"type": "string"},
+    "Only of this `operationId`; `workflows_cancel*`: of all that begin so.",
+    "workflows_cancel*",
+)
 ANSWERED_WITH = Parameter(
     "status", _http_status, None, {"type": "integer", "minimum": 100, "maximum": 599}, "Only answered with this.", 403
 )

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Coroutine
 from contextlib import aclosing
 from importlib import resources
+from typing import Any
 
 from fastapi import APIRouter, Request, Response
 from fastapi.responses import RedirectResponse
+from fastapi.routing import APIRoute
 
 from workflow_engine.access import Scope, declares
 from workflow_engine.api import parameters
@@ -17,7 +19,8 @@ from workflow_engine.api.services import services
 from workflow_engine.api.streams import Event, event_stream
 from workflow_engine.dashboard.page import Page, Rendering
 from workflow_engine.dashboard.pages import PAGES
-from workflow_engine.errors import NotFound
+from workflow_engine.errors import Forbidden, NotFound
+from workflow_engine.observability import metrics
 
 _MEDIA_TYPES = {"css": "text/css", "js": "text/javascript", "svg": "image/svg+xml"}
 _OPEN = declares(Scope.OPEN)
@@ -31,11 +34,27 @@ def dashboard_router(*, needs_keys: bool) -> APIRouter:
     Args:
         needs_keys: Whether callers of the API must show one.
     """
-    router = APIRouter(include_in_schema=False)
     files = {file.name: file.read_bytes() for file in resources.files(__package__).joinpath("static").iterdir()}
     # One for all of them, as a folder: so a module gets those it imports as they were together with it.
     stamp = hashlib.sha256(b"".join(name.encode() + files[name] for name in sorted(files))).hexdigest()[:12]
     rendering = Rendering(PAGES, f"/admin/static/{stamp}/", needs_keys=needs_keys)
+
+    class PageRoute(APIRoute):
+        """Tells those who may not see a page so as a page: whoever follows a link has to find back."""
+
+        def get_route_handler(self) -> Callable[[Request], Coroutine[Any, Any, Response]]:
+            handle = super().get_route_handler()
+
+            async def shown(request: Request) -> Response:
+                try:
+                    return await handle(request)
+                except Forbidden as error:
+                    metrics.refused_requests.labels(error.code).inc()
+                    return rendering.failure(request, error)
+
+            return shown
+
+    router = APIRouter(include_in_schema=False, route_class=PageRoute)
 
     @router.get("/", openapi_extra=_OPEN)
     async def start() -> Response:

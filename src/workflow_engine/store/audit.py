@@ -77,10 +77,18 @@ class Audit:
         from_id: int | None = None,
         limit: int = 100,
     ) -> list[AuditRow]:
-        """What was asked, latest first; each argument leaves less of it."""
+        """What was asked, latest first; each argument leaves less of it.
+
+        Args:
+            operation: Ending in `*`: any that begins so.
+        """
+        beginning: str | None = None
+        if operation is not None and operation.endswith("*"):
+            beginning, operation = operation[:-1], None
         wanted: dict[str, tuple[str, Any]] = {
             "principal": ("principal = %(principal)s", principal),
             "operation": ("operation = %(operation)s", operation),
+            "beginning": ("starts_with(operation, %(beginning)s)", beginning),
             "workflow_id": ("workflow_id = %(workflow_id)s", workflow_id),
             "status": ("status = %(status)s", status),
             "since": ("at >= %(since)s", since),

@@ -65,7 +65,7 @@ def test_times_say_how_long_ago_or_when_and_the_browser_remembers_it(
     page.reload()
     expect(created).to_have_text(utc)
     expect(page.locator(".log thead th").first).to_have_text("Time (UTC)")
-    page.get_by_role("button", name="UTC", exact=True).click()
+    page.get_by_role("button", name="Times: UTC", exact=True).click()
     expect(page.locator(".log thead th").first).to_have_text("Time (here)")
     expect(created).to_have_text(re.compile(r"^[-\d]{10} [\d:]{8}$"))
     created.hover()

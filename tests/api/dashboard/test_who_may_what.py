@@ -168,3 +168,10 @@ def test_a_page_of_another_site_changes_nothing_through_the_browser_of_who_may(k
         expect(page.locator("#notes")).not_to_contain_text("The engine is paused")
     finally:
         visitor.close()
+
+
+def test_a_page_that_one_may_not_see_says_so_as_a_page(keyed: Keyed) -> None:
+    answer = httpx.get(f"{keyed.url}/admin/audit", auth=("x", keyed.viewer), headers={"Accept": "text/html"})
+    assert (answer.status_code, answer.headers["content-type"]) == (403, "text/html; charset=utf-8")
+    assert "audit:read" in answer.text
+    assert "../admin/workflows" in links(answer)

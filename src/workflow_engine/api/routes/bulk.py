@@ -13,6 +13,7 @@ from workflow_engine.access import Scope
 from workflow_engine.api import bulk_examples as examples
 from workflow_engine.api import parameters, schemas
 from workflow_engine.api.answers import API, json_answer, next_path
+from workflow_engine.api.auditing import changed_workflows
 from workflow_engine.api.bodies import read_fields, read_texts
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
@@ -136,6 +137,7 @@ async def _each(
     results += _unknown(given or (), {w.id for w in page})
     counts = Counter(result["outcome"] for result in results)
     if not values["dry_run"]:
+        changed_workflows(request.scope, [UUID(result["id"]) for result in results if result["outcome"] == "done"])
         get_logger("api").info(f"workflows: {request.url.path.rpartition('/')[2]} of many", **counts)
     return json_answer(
         request,

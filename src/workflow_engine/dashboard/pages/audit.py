@@ -32,8 +32,8 @@ _KNOWN = (
 _SINCE = (("", "any time"), ("1h", "an hour"), ("24h", "a day"), ("7d", "a week"), ("30d", "a month"))
 _CHIPS: Sequence[tuple[str, Mapping[str, str]]] = (
     ("All", {}),
-    ("Cancelled", {"operation": "workflows_cancel"}),
-    ("Retried", {"operation": "workflows_retry"}),
+    ("Cancelled", {"operation": "workflows_cancel*"}),
+    ("Retried", {"operation": "workflows_retry*"}),
     ("Paused the engine", {"operation": "engine_pause"}),
     ("Answered approvals", {"operation": "approvals_answer"}),
     ("Not allowed", {"status": "403"}),

@@ -26,7 +26,8 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     if "\0" in name:
         raise DefinitionNotFound(f"Workflow definition not found: {clipped(name)}")
     latest = await visit.store.definitions.get(name)
-    tab = next((tab for tab in definition_tabs.TABS if tab.key == visit.asked("tab")), definition_tabs.TABS[0])
+    tabs = [tab for tab in definition_tabs.TABS if visit.may(tab.scope)]
+    tab = next((tab for tab in tabs if tab.key == visit.asked("tab")), tabs[0])
     live = (await live_versions(visit)).of(name)
     ends = await recent_ends(visit, [name])
     return {
@@ -35,17 +36,11 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "live": live,
         "ends": ends.get((name, None)),
         "days": DAYS,
-        "tabs": [
-            (each.key, each.title, visit.url(f"/admin/definitions/{name}", tab=each.key)) for each in _tabs(visit)
-        ],
+        "tabs": [(each.key, each.title, visit.url(f"/admin/definitions/{name}", tab=each.key)) for each in tabs],
         "tab": tab.key,
         "actions": [*_actions(latest)],
         **await tab.read(visit, latest, live, ends),
     }
-
-
-def _tabs(visit: Visit) -> list[definition_tabs.Tab]:
-    return [tab for tab in definition_tabs.TABS if visit.may(tab.scope)]
 
 
 def _actions(latest: Definition) -> Iterator[Action]:

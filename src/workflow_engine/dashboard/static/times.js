@@ -57,7 +57,7 @@ export function explainTime(element) {
 }
 
 function show() {
-  $("#clock").textContent = WAYS[way];
+  $("#clock .way").textContent = WAYS[way];
   nameZone(document);
   tick();
 }
