@@ -100,11 +100,13 @@ set enable_bitmapscan = off
 set enable_sort = off
 set jit = off
 as $$
+declare
+    v_since timestamptz := workflow.clock() - p_window;  -- a constant, so that the index begins there
 begin
     return (
         select avg(extract(epoch from h.ended_at - h.started_at)) from (
             select h.started_at, h.ended_at, h.outcome from workflow.attempt_history h
-            where h.ended_at > workflow.clock() - p_window order by h.ended_at desc limit p_limit) h
+            where h.ended_at > v_since order by h.ended_at desc limit p_limit) h
         where h.outcome in ('succeeded', 'failed', 'retried'));
 end
 $$;

@@ -279,7 +279,7 @@ def test_measuring_visits_what_is_new_however_much_has_ended(engine: Engine) -> 
             " (workflow_id, task_id, attempt, lease_token, outcome, started_at, ended_at)"
             " select workflow.id_at(workflow.clock()), i, 1, gen_random_uuid(), 'succeeded',"
             "        workflow.clock() - interval '1 day',"
-            "        workflow.clock() - make_interval(secs => i / 100.0) from generate_series(1, 50000) i"
+            "        workflow.clock() - make_interval(secs => i) from generate_series(1, 50000) i"
         )
         engine.run(
             "insert into workflow.outbox (id, workflow_id, task_id, name, kind, status, created_at, due_at)"

@@ -36,8 +36,8 @@ class Audit:
         until: datetime | None = None,
         before: int | None = None,
         among: int,
-    ) -> tuple[int, int | None]:
-        """Between which ids a page of `list` looks: above the first; and before which the next one has to look.
+    ) -> tuple[int, int, int | None]:
+        """From which id on and before which a page of `list` looks, and before which the next one has to look.
 
         None: there is nothing that was not looked at. What has an index, and the time, bound what is looked at; other
         filters may have to go through all of it, a part at a time.
@@ -61,8 +61,8 @@ class Audit:
             },
             repeatable=True,
         )
-        low, _, floor = found
-        return (low, None) if floor is None else (max(low, floor), floor)
+        low, high, floor = found
+        return (low, high, None) if floor is None else (floor, high, floor)
 
     async def list(
         self,

@@ -46,12 +46,12 @@ async def list_audit(request: Request) -> Response:
     limit = values["limit"]
     audit = services(request).store.audit
     bounds = {name: values[name] for name in ("principal", "workflow_id", "since", "until")}
-    lowest, further = await audit.look_from(**bounds, before=values["cursor"], among=_AMONG)
+    lowest, before, further = await audit.look_from(**bounds, before=values["cursor"], among=_AMONG)
     found = await audit.list(
         **bounds,
         operation=values["operation"],
         status=values["status"],
-        before=values["cursor"],
+        before=before,
         from_id=lowest,
         limit=limit + 1,
     )

@@ -84,12 +84,12 @@ async def _find(visit: Visit, values: Mapping[str, Any]) -> tuple[list[AuditRow]
     """The rows of a page, where the next one begins, and whether it is there because not all were looked at."""
     audit = visit.store.audit
     bounds = {name: values[name] for name in ("principal", "workflow_id", "since", "until")}
-    lowest, further = await audit.look_from(**bounds, before=values["cursor"], among=AMONG)
+    lowest, before, further = await audit.look_from(**bounds, before=values["cursor"], among=AMONG)
     found = await audit.list(
         **bounds,
         operation=values["operation"],
         status=values["status"],
-        before=values["cursor"],
+        before=before,
         from_id=lowest,
         limit=_ROWS + 1,
     )
