@@ -53,6 +53,8 @@ def restart(running_stack: Stack) -> Restart:
         seen.held = running_on(stack, seen.pids_before)
         do("Wait for recovery")
         seen.seconds_to_ready = time.monotonic() - killed
+        # They are there again sooner than anybody can know that those before are dead: look until that is known.
+        eventually(lambda: seen.held <= orphaned(stack) | taken_back(stack, seen.held), TAKEOVER_SECONDS)
         do("Check for orphaned workflows")
         seen.taken_back = taken_back(stack, seen.held)
         do("Recover or cancel orphaned workflows")
@@ -71,6 +73,10 @@ def running_on(stack: Stack, pids: set[int]) -> set[str]:
         list(pids),
     )
     return {row["id"] for row in found}
+
+
+def orphaned(stack: Stack) -> set[str]:
+    return {workflow["id"] for workflow in stack.get("/workflows/orphaned")}
 
 
 def taken_back(stack: Stack, workflows: set[str]) -> set[str]:
