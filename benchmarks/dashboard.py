@@ -24,7 +24,7 @@ from benchmarks.profiles import Profile
 from benchmarks.report import Figure, Row, Table
 from benchmarks.server import Server, engine, metrics_ports, workers
 from benchmarks.steady import SteadyLoad
-from workflow_engine.dashboard.pages import PAGES
+from workflow_engine.dashboard.pages import PAGES, definition_tabs
 from workflow_engine.dashboard.pages.workflow_tabs import TABS
 
 _GOAL_MS = 300.0
@@ -44,7 +44,7 @@ _FILTERS = (
     "name=newsletter&status=cancelled", "label.team=data", "label.customer=c-17", "label.customer=nobody",
     "label.region=eu&status=failed", "name=year*", "min_duration=24h", "min_duration=10m&status=failed",
     "min_duration=10h&sort=longest", "sort=longest", "sort=oldest", "sort=oldest&name=nobody",
-    "name=order-fulfilment&since=7d&status=failed&label.team=data",
+    "name=order-fulfilment&since=7d&status=failed&label.team=data", "name=order-fulfilment&version=1&status=failed",
 )  # fmt: skip
 
 
@@ -92,6 +92,9 @@ def pages(url: str) -> Iterator[Look]:
         goal = _LARGE_GOAL_MS if kind.startswith("large") else _GOAL_MS
         for tab in TABS:
             yield Look(f"{kind}: {tab.key}", f"/admin/workflows/{id_}?tab={tab.key}", goal)
+    for name, goal in (("order-fulfilment", _GOAL_MS), ("large-graph", _LARGE_GOAL_MS)):
+        for each in definition_tabs.TABS:
+            yield Look(f"{name}: {each.key}", f"/admin/definitions/{name}?tab={each.key}", goal)
 
 
 def lists(url: str) -> Iterator[Look]:

@@ -291,6 +291,14 @@ where w.finished_at is null and w.name = 'user-onboarding' order by w.id limit %
 """
 
 
+_DAILY_ENDS = """
+insert into workflow.daily_ends (day, name, version, status, position, workflows)
+select (w.finished_at at time zone 'utc')::date, w.name, w.version, w.status,
+       workflow.duration_position(extract(epoch from w.finished_at - w.created_at)::double precision), count(*)
+from workflow.workflows w where w.finished_at is not null group by 1, 2, 3, 4, 5
+"""
+
+
 def fill(url: str, total: int = 1_000_000) -> None:
     """Fill an empty database of the engine's schema; takes some minutes for a million.
 
@@ -321,6 +329,7 @@ def fill(url: str, total: int = 1_000_000) -> None:
                 for text in (_SEED, _TASKS, "analyze seed", "analyze seed_tasks", *_INSERTS):
                     connection.execute(text.encode(), parameters if "%(" in text else None)
             say(f"{start + count:,} have ended")
+        connection.execute(_DAILY_ENDS)
         connection.execute("update workflow.counted_events set seq = pg_sequence_last_value('workflow.event_seq')")
         connection.execute("vacuum (analyze)")
         say("vacuumed")

@@ -138,7 +138,10 @@ def test_each_version_has_its_graph_its_document_and_what_it_changed(api: httpx.
 
 def test_a_definition_of_too_many_steps_to_draw_says_so(api: httpx.Client) -> None:
     register(api, "large", *(f"s{n}" for n in range(301)))
-    assert "301 steps are too many for a drawing" in text(api.get("/admin/definitions/large?tab=graph"))
+    page = text(api.get("/admin/definitions/large?tab=graph&step=s7"))
+    assert "301 steps are too many for a drawing" in page
+    assert "s199 and 101 more" in page
+    assert "id: s7 type: noop" in page
 
 
 def test_lists_of_workflows_can_be_of_one_version(api: httpx.Client, worker: PlayedWorker) -> None:

@@ -31,7 +31,8 @@ _VERSIONS = 50  # of a page
 _ELSEWHERE = 20
 _MOST_TEXT = 200_000  # characters of a document that is turned into YAML while somebody waits
 _LARGEST_VERSION = 2**31 - 1
-_LONGEST_TYPES = 30
+_MOST_TYPES = 30  # told of a graph
+_MOST_NAMED = 200  # steps of one that is too large to be drawn
 
 Live = Sequence[LiveVersion]
 Ends = Mapping[tuple[str, int | None], RecentEnds]
@@ -125,7 +126,8 @@ async def _graph(visit: Visit, latest: Definition, live: Live, ends: Ends) -> Ma
     return {
         "drawing": Markup(drawing),  # noqa: S704 (all texts in it are escaped)
         "large": len(picture.boxes) if is_large else None,
-        "types": Counter(box.type for box in picture.boxes).most_common(_LONGEST_TYPES),
+        "names": [box.id for box in picture.boxes[:_MOST_NAMED]] if is_large else [],
+        "types": Counter(box.type for box in picture.boxes).most_common(_MOST_TYPES),
         "step": asked if step is not None else None,
         "step_text": None if step is None else as_yaml(step),
         **_choice(latest, version),
