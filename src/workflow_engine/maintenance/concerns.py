@@ -40,5 +40,7 @@ class Concerns:
             hearing.heard(now)
         if self._webhooks.name in concerned:
             self._webhooks.due.set()
-        new_events = Narrator.name in concerned
-        return concerned | {duty.name for duty in self._counting if new_events or duty.behind}
+        if Narrator.name in concerned:
+            for duty in self._counting:
+                duty.behind = True  # also if the narrator is through with them before its turn comes
+        return concerned | {duty.name for duty in self._counting if duty.behind}

@@ -12,7 +12,10 @@ from support.eventually import eventually_async
 from support.logging import configured_logging
 
 from workflow_engine.handlers.base import TaskContext
+from workflow_engine.maintenance.concerns import Concerns
+from workflow_engine.maintenance.counting import Counting
 from workflow_engine.maintenance.narrator import Narrator
+from workflow_engine.maintenance.webhooks import Webhooks
 from workflow_engine.settings import Settings
 from workflow_engine.store.store import Store
 
@@ -163,3 +166,27 @@ async def test_a_flood_is_bounded_and_failures_are_told_first(
     assert messages.count("workflow created") == 200
     assert messages.count("workflow failed") == 1
     assert re.search(r'msg="events left out of the log" .*count=800', (logs / "app.log").read_text())
+
+
+async def test_what_was_told_before_the_turn_of_who_counts_is_counted_all_the_same(
+    narrator: Narrator, settings: Settings, store: Store, engine: Engine
+) -> None:
+    counting = Counting(settings, store)
+    concerns = Concerns(store, [narrator, counting], Webhooks(settings, store))
+
+    async def idle() -> bool:
+        await narrator.sweep_once()
+        await counting.sweep_once()
+        return not {"narrator", "counting"} & await concerns.look()
+
+    await eventually_async(idle)
+    await engine.start({"name": "told", "steps": [{"id": "a", "type": "noop"}]})
+    assert {"narrator", "counting"} <= await concerns.look()
+
+    async def is_told() -> bool:
+        await narrator.sweep_once()
+        return "narrator" not in await concerns.look()
+
+    await eventually_async(is_told)
+    assert "counting" in await concerns.look()
+    await eventually_async(idle)
