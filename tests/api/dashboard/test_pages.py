@@ -163,12 +163,12 @@ def test_each_state_has_its_count_among_those_that_the_other_filters_name(
     worker.end(claims[0])
     worker.end(claims[1], "failed")
     page = text(api.get("/admin/workflows?status=failed"))
-    assert "All Pending 1 Running 1 Failed 1 Cancelled Succeeded 1 Definition" in page
-    assert "All Pending Running Failed 1 Cancelled Succeeded 1 Definition" in text(
+    assert "All Live 2 Pending 1 Running 1 Failed 1 Cancelled Succeeded 1 Definition" in page
+    assert "All Live Pending Running Failed 1 Cancelled Succeeded 1 Definition" in text(
         api.get("/admin/workflows?name=alph*&sort=oldest")
     )
     monkeypatch.setattr("workflow_engine.dashboard.pages.workflows.AMONG", 2)
-    assert "Pending 1+ Running 1+ Failed 1 Cancelled" in text(api.get("/admin/workflows?since=1h"))
+    assert "Live 2+ Pending 1+ Running 1+ Failed 1 Cancelled" in text(api.get("/admin/workflows?since=1h"))
 
 
 def test_the_order_and_how_long_they_ran_stand_in_the_address_too(api: httpx.Client, worker: PlayedWorker) -> None:

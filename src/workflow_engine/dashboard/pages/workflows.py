@@ -41,6 +41,7 @@ _STATES = (
     WorkflowStatus.CANCELLED,
     WorkflowStatus.SUCCEEDED,
 )
+_LIVE = (WorkflowStatus.PENDING.value, WorkflowStatus.RUNNING.value)
 _IN_FORM = ("name", "since", "min_duration", "sort")
 _NO_FILTERS = ("status", "cursor", "sort", "limit")
 
@@ -127,11 +128,13 @@ async def _counts(visit: Visit, which: WorkflowFilter) -> Mapping[str, tuple[int
 
 
 def _chips(visit: Visit, counts: Mapping[str, tuple[int, bool]]) -> list[Mapping[str, Any]]:
-    chosen = visit.asked("status") or None
-    chips = [("All", None), *((status.value.capitalize(), status.value) for status in _STATES)]
+    chosen = visit.asked("status")
+    live = [counts[status] for status in _LIVE if status in counts]
+    known = {**counts, ",".join(_LIVE): (sum(count for count, _ in live), any(more for _, more in live))}
+    chips = [("All", ""), ("Live", ",".join(_LIVE)), *((status.value.capitalize(), status.value) for status in _STATES)]
     return [
-        {"label": label, "on": chosen == value, "count": counts.get(value or "", (None, False)),
-         "url": visit.here(status=value, cursor=None)}
+        {"label": label, "on": chosen == value, "count": known.get(value, (0, False)),
+         "url": visit.here(status=value or None, cursor=None)}
         for label, value in chips
     ]  # fmt: skip
 
