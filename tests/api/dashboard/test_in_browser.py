@@ -54,6 +54,26 @@ def test_what_failed_is_found_on_the_overview_and_mended_in_two_clicks(
     eventually(lambda: status(api, workflow) == "succeeded")
 
 
+def test_what_has_been_pending_for_an_hour_is_woken_or_cancelled_from_the_overview(
+    api: httpx.Client, worker: PlayedWorker, visit: Visitor
+) -> None:
+    old, fresh = start(api, "stuck"), start(api, "fresh")
+    worker.connection.execute(
+        "update workflow.workflows set created_at = created_at - interval '2 hours' where id = %s", [old]
+    )
+    page = visit("/admin")
+    need = page.locator("#needs li", has_text="pending for more than an hour")
+    need.get_by_role("button", name="Wake them").click()
+    expect(page.locator("#asking .would")).to_have_text("1 workflow")
+    page.locator("#asking").get_by_role("button", name="Wake them").click()
+    expect(page.locator(".toast.good")).to_contain_text("1 were woken; 0 could not be.")
+    need.get_by_role("button", name="Cancel them").click()
+    page.locator("#asked-reason").fill("nobody waits for it")
+    page.locator("#asking").get_by_role("button", name="Cancel them").click()
+    expect(need).to_have_count(0)
+    assert (status(api, old), status(api, fresh)) == ("cancelled", "pending")
+
+
 def test_to_cancel_is_confirmed_says_why_and_shows_the_command_that_does_the_same(
     api: httpx.Client, worker: PlayedWorker, visit: Visitor
 ) -> None:
