@@ -21,7 +21,6 @@ from workflow_engine.dashboard.glance import Glance
 from workflow_engine.dashboard.visit import Visit, relative
 from workflow_engine.errors import EngineError, StoreUnavailable
 from workflow_engine.observability.alerts import summary_of
-from workflow_engine.records import Gauges
 from workflow_engine.settings import VERSION
 
 _HEADERS = {
@@ -85,7 +84,7 @@ class Page:
     title: str | None = None
     key: str | None = None
     group: Group = Group.ENGINE
-    waiting: Callable[[Gauges], int] | None = None
+    waiting: Callable[[Visit], int] | None = None
 
 
 class Rendering:
@@ -143,7 +142,7 @@ class Rendering:
         seen = [page for page in self._pages if visit is None or visit.may(page.scope)]
 
         def entry(page: Page) -> tuple[Page, int]:
-            return page, page.waiting(visit.gauges) if visit is not None and page.waiting is not None else 0
+            return page, page.waiting(visit) if visit is not None and page.waiting is not None else 0
 
         groups = [(group, [entry(page) for page in seen if page.group == group]) for group in Group]
         return [(group, entries) for group, entries in groups if entries]

@@ -66,7 +66,7 @@ def test_what_has_been_pending_for_an_hour_is_woken_or_cancelled_from_the_overvi
     need.get_by_role("button", name="Wake them").click()
     expect(page.locator("#asking .would")).to_have_text("1 workflow")
     page.locator("#asking").get_by_role("button", name="Wake them").click()
-    expect(page.locator(".toast.good")).to_contain_text("1 were woken; 0 could not be.")
+    expect(page.locator(".toast.good")).to_contain_text("Woken: 1. Could not be: 0.")
     need.get_by_role("button", name="Cancel them").click()
     page.locator("#asked-reason").fill("nobody waits for it")
     page.locator("#asking").get_by_role("button", name="Cancel them").click()

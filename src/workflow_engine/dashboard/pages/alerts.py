@@ -184,5 +184,14 @@ _MEASURES: Mapping[str, str] = {
     "active_per_engine": "active workflows for each engine",
 }
 
-PAGE = Page(PATH, "alerts.html", read, Scope.ENGINE_READ, "Alerts", "a", Group.NOW)
+PAGE = Page(
+    PATH,
+    "alerts.html",
+    read,
+    Scope.ENGINE_READ,
+    "Alerts",
+    "a",
+    Group.NOW,
+    waiting=lambda visit: len(visit.alerts),
+)
 ONE = Page(f"{PATH}/{{name}}", "alert.html", read_one, Scope.ENGINE_READ)

@@ -135,6 +135,6 @@ PAGE = Page(
     "Approvals",
     "i",
     Group.NOW,
-    waiting=lambda gauges: gauges.approvals_open,
+    waiting=lambda visit: visit.gauges.approvals_open,
 )
 ONE = Page("/admin/approvals/{approval_id}", "approval.html", read_one, Scope.WORKFLOWS_READ)

@@ -119,6 +119,6 @@ PAGE = Page(
     "Outbox",
     "b",
     Group.WORK,
-    waiting=lambda gauges: gauges.outbox_dead,
+    waiting=lambda visit: visit.gauges.outbox_dead,
 )
 ONE = Page("/admin/outbox/{delivery_id}", "delivery.html", read_one, Scope.WORKFLOWS_READ)

@@ -102,7 +102,7 @@ WAKE_STUCK = Action(
     "Wake them",
     "/workflows/bulk/retry",
     Scope.WORKFLOWS_CONTROL,
-    "{done} were woken; {refused} could not be.",
+    "Woken: {done}. Could not be: {refused}.",
     ask="Each is given its jobs again, should they be lost. Those that wait for workers or a pause go on waiting.",
     query=_STUCK,
     of_many=True,
@@ -111,7 +111,7 @@ CANCEL_STUCK = Action(
     "Cancel them",
     "/workflows/bulk/cancel",
     Scope.WORKFLOWS_CONTROL,
-    "{done} are cancelled; {refused} could not be.",
+    "Cancelled: {done}. Could not be: {refused}.",
     ask="All that have been pending for more than an hour end now. Nothing of them has run.",
     destroys=True,
     query=_STUCK,
@@ -133,7 +133,7 @@ def _with_alerts(visit: Visit, needs: Sequence[Need]) -> list[Need]:
 
 def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]) -> Iterator[Need]:
     gauges = visit.gauges
-    queues, workers = visit.url("/admin/queues"), visit.url("/admin/workers")
+    workers = visit.url("/admin/workers")
     if not gauges.workers.get("active"):
         yield Need(
             "bad",
@@ -143,19 +143,20 @@ def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]
             alert="AllWorkersDown",
         )
     for queue in gauges.queues:
+        url = visit.url(f"/admin/queues/{queue.queue}")
         if queue.pending and not queue.slots:
             tasks = "1 task of it is" if queue.pending == 1 else f"{queue.pending:,} tasks of it are"
             yield Need(
                 "bad",
                 f"No active worker serves queue {queue.queue}; {tasks} pending.",
                 "",
-                queues,
+                url,
                 alert="WorkflowQueueUnserved",
             )
         elif queue.pending > QUEUE_LONG:
             text = f"Queue {queue.queue} has {queue.pending:,} pending tasks."
             backlog = "QueueBacklogCritical" if queue.pending > QUEUE_FULL else "QueueBacklog"
-            yield Need("warn", text, "Scale workers.", queues, alert=backlog)
+            yield Need("warn", text, "Scale workers.", url, alert=backlog)
     held = [worker for worker in dead if worker.current_tasks or worker.lost_tasks]
     for worker in held[:5]:
         count = len({*worker.current_tasks, *worker.lost_tasks})
