@@ -46,6 +46,12 @@ _FILTERS = (
     "min_duration=10h&sort=longest", "sort=longest", "sort=oldest", "sort=oldest&name=nobody",
     "name=order-fulfilment&since=7d&status=failed&label.team=data", "name=order-fulfilment&version=1&status=failed",
 )  # fmt: skip
+_ONES = (
+    "/admin/definitions/order-fulfilment", "/admin/definitions/order-fulfilment?tab=diff",
+    "/admin/definitions/large-graph?tab=graph", "/admin/definitions/large-graph?tab=document",
+    "/admin/definitions/refund?tab=start", "/admin/queues/default", "/admin/queues/gpu", "/admin/task-types/http",
+    "/admin/approvals?status=answered", "/admin/audit?operation=workflows_cancel", "/admin/outbox?status=delivered",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +92,8 @@ def pages(url: str) -> Iterator[Look]:
     for page in PAGES:
         if "{" not in page.path:
             yield Look(page.path, page.path)
+    for path in _ONES:
+        yield Look(path, path)
     for query in _FILTERS[1:]:
         yield Look(f"workflows ?{query}", f"/admin/workflows?{query}")
     for kind, id_ in _examples(url).items():
