@@ -110,10 +110,10 @@ def lists(url: str) -> Iterator[Look]:
     for query in _FILTERS:
         yield Look(f"workflows ?{query}", f"{_API}/workflows?{query}")
     for path in (
-        "workflows/running", "workflows/orphaned", "definitions", "versions", "definitions/order-fulfilment/versions",
-        "task-types", "tasks/stats", "tasks/stats?window=24h", "tasks/slow", "tasks/slow?window=7d&type=http",
-        "workers", "workers/dead", "approvals", "approvals?status=answered", "outbox", "schedules", "locks", "audit",
-        "queues/load", "health",
+        "workflows/running", "workflows/orphaned", "workflows/versions", "definitions",
+        "definitions/order-fulfilment/versions", "task-types", "tasks/stats", "tasks/stats?window=24h", "tasks/slow",
+        "tasks/slow?window=7d&type=http", "workers", "workers/dead", "approvals", "approvals?status=answered", "outbox",
+        "schedules", "locks", "audit", "autoscaling/load", "health",
     ):  # fmt: skip
         yield Look(path, f"{_API}/{path}")
     for kind, id_ in _examples(url).items():

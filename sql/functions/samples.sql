@@ -65,7 +65,7 @@ as $$
                max(s.active_workflows) as active_workflows, (array_agg(s.attempts_ended order by s.at desc))[1] as ended,
                (array_agg(s.queues order by s.pending desc))[1] as queues
         from workflow.samples s
-        where s.at > workflow.clock() - p_window
+        where s.at > (select workflow.clock()) - p_window
         group by 1
     )
     select t.at, t.pending, t.running, t.active_workflows,

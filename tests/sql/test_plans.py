@@ -214,6 +214,12 @@ def test_what_few_workflows_meet_is_looked_for_among_so_many_and_no_more(
             assert grown.connection.execute(query.encode(), parameters).fetchall() == []
 
 
+def test_how_long_attempts_took_lately_is_read_from_those_that_ended_lately(grown: Engine) -> None:
+    for _ in range(7):
+        with rows_visited(grown, 0):
+            grown.run("select workflow.mean_attempt_seconds('0 seconds', 5000)")
+
+
 def test_switching_to_another_version_visits_its_workflow(grown: Engine) -> None:
     workflow = grown.start()
     with rows_visited(grown, 100):

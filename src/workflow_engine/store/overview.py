@@ -63,7 +63,8 @@ class Overview:
             "select count(*) from (select 1 from ("
             "  select w.finished_at, w.status from workflow.workflows w where w.error is not null"
             "  order by w.id desc limit %s) w"
-            " where w.status = 'failed' and w.finished_at > workflow.clock() - make_interval(secs => %s) limit %s) f",
+            " where w.status = 'failed'"
+            " and w.finished_at > (select workflow.clock()) - make_interval(secs => %s) limit %s) f",
             [_AMONG, seconds, MOST],
             repeatable=True,
         )
