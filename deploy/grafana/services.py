@@ -79,7 +79,10 @@ def _api() -> Row:
             chart(
                 "In flight",
                 "Requests that are being answered, by engine.",
-                [Query("sum by (instance) (http_requests_in_flight)", "{{instance}}")],
+                [
+                    Query("sum by (instance) (http_requests_in_flight)", "{{instance}}"),
+                    Query("sum by (instance) (http_streams_open)", "{{instance}} streams"),
+                ],
                 width=12,
                 height=7,
             ),
