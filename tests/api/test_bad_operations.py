@@ -20,7 +20,18 @@ NOOP = {"id": "a", "type": "noop"}
 LONG = "x" * 3000
 
 # Some tables change by themselves while an engine runs; and what is refused is told in the audit log.
-_RESTLESS = ("engine", "workers", "narration", "leader", "audit", "counted_events", "samples")
+_RESTLESS = (
+    "engine",
+    "workers",
+    "narration",
+    "leader",
+    "audit",
+    "counted_events",
+    "samples",
+    "engines",
+    "watched",
+    "alerts",
+)
 
 
 class Prepared:
