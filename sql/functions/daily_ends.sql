@@ -60,6 +60,7 @@ create or replace function workflow.sweep_daily_ends(p_keep integer default 31) 
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
+set jit = off
 as $$
 declare
     v_first     date := (workflow.clock() at time zone 'utc')::date - p_keep;
