@@ -22,6 +22,8 @@ from support.slow_model import SlowModel
 
 from workflow_engine.embedded.places import free_port
 
+pytestmark = pytest.mark.long
+
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / "deploy" / "grafana" / "dashboards"
 RULES = sorted((ROOT / "deploy" / "prometheus" / "rules").glob("*.yaml"))

@@ -11,6 +11,8 @@ from support.eventually import eventually
 
 from workflow_engine.embedded.places import free_port
 
+pytestmark = pytest.mark.long
+
 MIB = 1024 * 1024
 
 
