@@ -56,10 +56,11 @@ class WorkflowSearch:
     ) -> Found:
         """One page of those among so many workflows; arguments are those of `list`."""
         found = await self.list(which, before=before, among=among, limit=limit + 1, order=order)
-        if order != "longest" and len(found) > limit:
-            return Found(found[:limit], found[limit - 1].id, is_cut=False)
-        if which == WorkflowFilter() and len(found) < among:
-            return Found(found[:limit], None, is_cut=False)  # all there are
+        if order != "longest":
+            if len(found) > limit:
+                return Found(found[:limit], found[limit - 1].id, is_cut=False)
+            if which == WorkflowFilter() and limit < among:
+                return Found(found, None, is_cut=False)  # all there are
         further = await self.look_from(which, before=before, among=among, order=order)
         return Found(found[:limit], further, is_cut=further is not None)
 
