@@ -27,14 +27,51 @@ class Audit:
         """
         await self._pool.value("select workflow.add_audit(%s)", [Jsonb(list(rows))])
 
-    async def look_from(
+    async def page(
         self,
         *,
         principal: str | None = None,
+        operation: str | None = None,
         workflow_id: UUID | None = None,
+        status: int | None = None,
         since: datetime | None = None,
         until: datetime | None = None,
         before: int | None = None,
+        among: int,
+        limit: int,
+    ) -> tuple[list[AuditRow], int | None, bool]:
+        """One page of those among so many rows, latest first; arguments are those of `list`.
+
+        Returns:
+            The rows; before which id the next page begins, None: there is none; and whether it is there because not all
+            were looked at.
+        """
+        low, high, further = await self._look_from(
+            principal, workflow_id=workflow_id, since=since, until=until, before=before, among=among
+        )
+        found = await self.list(
+            principal=principal,
+            operation=operation,
+            workflow_id=workflow_id,
+            status=status,
+            since=since,
+            until=until,
+            before=high,
+            from_id=low,
+            limit=limit + 1,
+        )
+        if len(found) > limit:
+            return found[:limit], found[limit - 1].id, False
+        return found, further, further is not None
+
+    async def _look_from(
+        self,
+        principal: str | None,
+        *,
+        workflow_id: UUID | None,
+        since: datetime | None,
+        until: datetime | None,
+        before: int | None,
         among: int,
     ) -> tuple[int, int, int | None]:
         """From which id on and before which a page of `list` looks, and before which the next one has to look.

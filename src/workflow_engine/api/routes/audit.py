@@ -43,18 +43,9 @@ async def list_audit(request: Request) -> Response:
     """Every request that may change something, whatever came of it, and every one that was answered 401 or 403.
     A page is filled from 100,000 rows: with filters that few meet it may be short, and a next one follows."""
     values = read_parameters(request, [*_PARAMETERS, parameters.PRETTY])
-    limit = values["limit"]
-    audit = services(request).store.audit
-    bounds = {name: values[name] for name in ("principal", "workflow_id", "since", "until")}
-    lowest, before, further = await audit.look_from(**bounds, before=values["cursor"], among=_AMONG)
-    found = await audit.list(
-        **bounds,
-        operation=values["operation"],
-        status=values["status"],
-        before=before,
-        from_id=lowest,
-        limit=limit + 1,
+    filters = ("principal", "operation", "workflow_id", "status", "since", "until")
+    found, position, _ = await services(request).store.audit.page(
+        **{name: values[name] for name in filters}, before=values["cursor"], among=_AMONG, limit=values["limit"]
     )
-    position = found[limit - 1].id if len(found) > limit else further
     headers = None if position is None else next_link(request, position)
-    return json_answer(request, [views.audit_row(row) for row in found[:limit]], headers=headers)
+    return json_answer(request, [views.audit_row(row) for row in found], headers=headers)

@@ -29,6 +29,7 @@ _KNOWN = (
     parameters.ASKED_UNTIL,
     *parameters.page(_ROWS, of_tasks=True),
 )
+_FILTERS = ("principal", "operation", "workflow_id", "status", "since", "until")
 _SINCE = (("", "any time"), ("1h", "an hour"), ("24h", "a day"), ("7d", "a week"), ("30d", "a month"))
 _CHIPS: Sequence[tuple[str, Mapping[str, str]]] = (
     ("All", {}),
@@ -60,14 +61,16 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
     except InputInvalid as error:
         fault = error
     else:
-        found, more, searched = await _find(visit, values)
+        found, more, searched = await visit.store.audit.page(
+            **{name: values[name] for name in _FILTERS}, before=values["cursor"], among=AMONG, limit=_ROWS
+        )
     words = _words(visit)
     chosen = {name: kept[name] for name in ("operation", "status") if name in kept}
     return {
         "fault": fault,
         "status": 200 if fault is None else 422,
         "rows": [(row, words.get(row.operation, row.operation)) for row in found],
-        "chips": [
+        "choices": [
             (label, visit.here(**{"operation": None, "status": None, "cursor": None, **query}), query == chosen)
             for label, query in _CHIPS
         ],
@@ -78,24 +81,6 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
         "more": None if more is None else visit.here(cursor=cursor_of(more)),
         "searched": AMONG if searched else None,
     }
-
-
-async def _find(visit: Visit, values: Mapping[str, Any]) -> tuple[list[AuditRow], int | None, bool]:
-    """The rows of a page, where the next one begins, and whether it is there because not all were looked at."""
-    audit = visit.store.audit
-    bounds = {name: values[name] for name in ("principal", "workflow_id", "since", "until")}
-    lowest, before, further = await audit.look_from(**bounds, before=values["cursor"], among=AMONG)
-    found = await audit.list(
-        **bounds,
-        operation=values["operation"],
-        status=values["status"],
-        before=before,
-        from_id=lowest,
-        limit=_ROWS + 1,
-    )
-    if len(found) > _ROWS:
-        return found[:_ROWS], found[_ROWS - 1].id, False
-    return found, further, further is not None
 
 
 def _words(visit: Visit) -> Mapping[str, str]:
