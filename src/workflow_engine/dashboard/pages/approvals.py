@@ -56,7 +56,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "approvals": [
             (approval, may_answer(approval, visit.principal), answers(approval, visit.principal)) for approval in shown
         ],
-        "chips": [
+        "choices": [
             (label, visit.here(status=value, mine=whose, cursor=None),
              status == (value or "open") and mine == bool(whose), count)
             for label, value, whose, count in (*chips, *_CLOSED)

@@ -36,10 +36,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         ],
         "part": part,
         "shown": shown,
-        "chips": [
-            {"label": label, "url": visit.here(show=value, cursor=None), "on": deleted == wanted}
-            for label, value, wanted in _SHOWN
-        ],
+        "choices": [(label, visit.here(show=value, cursor=None), deleted == wanted) for label, value, wanted in _SHOWN],
         "least": _LEAST,
         "most_live": MOST_LIVE if live.total >= MOST_LIVE else None,
         "first": visit.here(cursor=None) if after else None,

@@ -45,7 +45,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "any": bool(everything),
         "shown": _SHOWN,
         "circles": circles,
-        "chips": [(label, visit.here(kind=value), kind == value) for label, value in _KINDS],
+        "choices": [(label, visit.here(kind=value), kind == value) for label, value in _KINDS],
         "held": sum(lock.holding for lock in everything if lock.kind == "lock"),
         "waiting": sum(lock.waiting for lock in everything),
         "release": {

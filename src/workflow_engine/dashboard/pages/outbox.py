@@ -65,7 +65,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "fault": fault,
         "status": 200 if fault is None else 422,
         "deliveries": [(delivery, retry(delivery)) for delivery in shown],
-        "chips": [
+        "choices": [
             (label, visit.here(status=status, failing=failing, cursor=None),
              asked == (status or "pending,dead", bool(failing)), count)
             for label, status, failing, count in chips

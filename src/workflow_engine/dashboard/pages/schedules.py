@@ -103,7 +103,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "fault": fault,
         "status": 200 if fault is None else 422,
         "lines": [_line(its, workflows, now, paused=visit.gauges.paused) for _, its in shown],
-        "chips": [
+        "choices": [
             (label, visit.here(state=state, cursor=None), values.get("state") == state,
              number.get(state or "", counts.total))
             for label, state in _STATES
