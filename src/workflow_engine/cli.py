@@ -136,18 +136,31 @@ def alive(
 @app.command()
 def logs(
     workflow_id: Annotated[str, typer.Argument(metavar="ID", help="The id of a workflow.")],
-    follow: Annotated[bool, typer.Option("--follow", help="Go on until the workflow has ended.")] = False,
+    follow: Annotated[
+        bool, typer.Option("--follow", help="Go on until the workflow has ended, also across restarts of engines.")
+    ] = False,
     server: Server = None,
     token: Token = None,
 ) -> None:
     """Print what happened to a workflow, line by line, whichever process did the work."""
     from urllib.parse import quote
 
-    query = {"format": "text", **({"follow": "true"} if follow else {})}
+    path = f"/workflows/{quote(workflow_id, safe='')}"
     with _client(server, token) as client:
-        for line in client.lines(f"/workflows/{quote(workflow_id, safe='')}/logs", **query):
-            if line:  # an empty one only says that the engine is still there
+        if not follow:
+            for line in client.lines(f"{path}/logs", format="text"):
                 typer.echo(line)
+            return
+
+        from workflow_engine.api.log_lines import told_as_logfmt
+        from workflow_engine.client.following import follow_log
+
+        told = str(client.get(path)["id"])
+        try:
+            for event in follow_log(client, f"{path}/events", lambda text: typer.echo(text, err=True)):
+                typer.echo(told_as_logfmt(told, event))
+        except KeyboardInterrupt:
+            raise typer.Exit(EXIT_INTERRUPTED) from None
 
 
 @app.command()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Iterable, Iterator
+from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -67,6 +67,11 @@ def as_logfmt(workflow_id: str, line: dict[str, Any]) -> str:
     named = {name: line[name] for name in ("task_id", "step", "type", "attempt", "worker")}
     rest = {name: value for name, value in line["fields"].items() if name not in head and name not in named}
     return logfmt_line({**head, **named, **rest})
+
+
+def told_as_logfmt(workflow_id: str, line: Mapping[str, Any]) -> str:
+    """The same of a line that an engine has told as JSON."""
+    return as_logfmt(workflow_id, {**line, "time": datetime.fromisoformat(line["time"])})
 
 
 async def whole_log(history: History, workflow_id: str, *, after: int) -> AsyncGenerator[list[LogEvent], None]:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+import json
+from collections.abc import Generator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from types import TracebackType
 from typing import Any, Self
 
@@ -15,6 +17,15 @@ _API = "/api/v1"
 _CONNECT_SECONDS = 5.0
 _UNAVAILABLE = frozenset({502, 503, 504})  # a proxy without its engine, or an engine without its database, which says:
 _WITHOUT_DATABASE = "unavailable"
+
+
+@dataclass(frozen=True, slots=True)
+class ServerEvent:
+    """An event of a stream: its place, what it is called (`message`: nothing), and what it says."""
+
+    id: int
+    name: str
+    data: Any
 
 
 class Client:
@@ -55,13 +66,29 @@ class Client:
         """Post a body, or none, and return the JSON of the answer."""
         return self._json("POST", path, query, body)
 
-    def lines(self, path: str, **query: str) -> Iterator[str]:
+    def lines(self, path: str, **query: str) -> Generator[str, None, None]:
         """The lines of a text at a path, as they come; an answer that goes on for long may be left at any time."""
         with self._answers(path), self._http.stream("GET", self.url(path), params=query) as answer:
             if answer.is_error:
                 answer.read()
                 raise self._refusal(answer)
             yield from answer.iter_lines()
+
+    def events(self, path: str, *, after: int = 0) -> Generator[ServerEvent | None, None, None]:
+        """Server-sent events at a path, from after one on; None: nothing has happened, but the server is there."""
+        told: dict[str, str] = {}
+        with closing(self.lines(path, after=str(after))) as lines:
+            for line in lines:
+                name, _, value = line.partition(": ")
+                if line:
+                    told[name] = value
+                    continue
+                whole = None  # what was told before this line is, only now
+                if "data" in told:
+                    data = json.loads(told["data"])
+                    whole = ServerEvent(int(told.get("id", 0)), told.get("event", "message"), data)
+                yield whole
+                told = {}
 
     def url(self, path: str) -> str:
         """The whole URL of a path; also good for a `curl` that is shown to people."""
@@ -84,7 +111,7 @@ class Client:
                 ) from error
 
     @contextmanager
-    def _answers(self, path: str) -> Iterator[None]:
+    def _answers(self, path: str) -> Generator[None, None, None]:
         try:
             yield
         except (httpx.TransportError, httpx.InvalidURL) as error:
