@@ -11,6 +11,8 @@ comment on column workflow.workflows.priority is 'Added to those of its steps; h
 comment on column workflow.workflows.fail_fast is 'The first failure that is not tolerated ends it at once';
 comment on column workflow.workflows.open_tasks is 'Tasks not ended that no open task waits for: 0 is the end';
 comment on column workflow.workflows.error is 'Of the first task that failed it: {"type", "message", ...}';
+comment on column workflow.workflows.idle is 'How long it lay ended before it was retried, in all; null = it never was';
+comment on column workflow.workflows.retried_at is 'When a retry had it go on last, after it had ended';
 comment on column workflow.workflows.created_at is 'When it was accepted';
 comment on column workflow.workflows.started_at is 'When the first of its tasks was claimed';
 comment on column workflow.workflows.finished_at is 'When it ended; null = it lives';

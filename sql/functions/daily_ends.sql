@@ -55,6 +55,24 @@ end
 $$;
 comment on function workflow.recent_ends is 'How workflows of definitions ended in the last days, by version';
 
+-- Since when ends are counted, if that is within the last p_days days and there were workflows before: of what ended then the figures
+-- know nothing. Else null: they are whole.
+create or replace function workflow.ends_counted_since(p_days integer default 7) returns timestamptz
+language plpgsql stable
+set search_path = public, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+declare
+    v_since     timestamptz := (select m.applied_at from workflow.migrations m where m.name = '0034_daily_ends');
+    v_first     timestamptz := ((workflow.clock() at time zone 'utc')::date - p_days + 1) at time zone 'utc';
+begin
+    return case when v_since > v_first and exists (
+        select 1 from workflow.workflows w where w.id < workflow.id_at(v_since) order by w.id limit 1) then v_since end;
+end
+$$;
+comment on function workflow.ends_counted_since is 'Since when ends of workflows are counted, if figures of so many days lack some';
+
 -- Forgets the ends of days that are over for long, some rows at each call.
 create or replace function workflow.sweep_daily_ends(p_keep integer default 31) returns void
 language plpgsql volatile

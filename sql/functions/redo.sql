@@ -121,7 +121,10 @@ begin
     select * into v_task from workflow.tasks t where t.id = p_task_id;
     insert into workflow.events (workflow_id, type, task_id, at, data)
     values (v_task.workflow_id, 'workflow.retried', p_task_id, p_now, jsonb_build_object('tasks', 1, 'timeout', p_timeout));
-    update workflow.workflows w set status = 'running', ending = w.status, finished_at = null where w.id = v_task.workflow_id;
+    update workflow.workflows w set
+        status = 'running', ending = w.status, finished_at = null,
+        idle = workflow.idle_with(w.idle, w.started_at, w.finished_at, p_now), retried_at = p_now
+    where w.id = v_task.workflow_id;
     -- The only one it owes, and the last that it does.
     insert into workflow.endings (workflow_id, base, phase, position) values (v_task.workflow_id, 0, 2, 0);
     insert into workflow.compensations (workflow_id, position, task_id, step_index)

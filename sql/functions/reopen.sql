@@ -142,6 +142,8 @@ begin
         status = case when w.started_at is null then 'pending' else 'running' end,
         open_tasks = workflow.count_open_tasks(p_workflow_id), error = workflow.first_failure(p_workflow_id),
         finished_at = null, paused_at = case when w.finished_at is null then w.paused_at end, output = null,
+        idle = workflow.idle_with(w.idle, w.started_at, w.finished_at, p_now),
+        retried_at = case when w.finished_at is null then w.retried_at else p_now end,
         deadline = (
             select p_now + make_interval(secs => (v.plan ->> 'timeout')::double precision)
             from workflow.definition_versions v where v.id = w.version_id)
@@ -149,6 +151,16 @@ begin
 end
 $$;
 comment on function workflow.reopen_workflow is 'Internal: have a workflow go on whose tasks run again';
+
+-- How long a workflow lay ended in all, when it goes on at p_now. What never began does not lie idle: it waits.
+create or replace function workflow.idle_with(
+    p_idle interval, p_started_at timestamptz, p_finished_at timestamptz, p_now timestamptz) returns interval
+language sql immutable parallel safe
+as $$
+    select case when p_started_at is null or p_finished_at is null then p_idle
+                else coalesce(p_idle, '0') + greatest(p_now - p_finished_at, '0') end
+$$;
+comment on function workflow.idle_with is 'Internal: how long a workflow lay ended, with the time until now';
 
 -- The open tasks of a workflow's own steps that no open one must wait for: when they have ended, so has the workflow.
 create or replace function workflow.count_open_tasks(p_workflow_id uuid) returns integer

@@ -123,6 +123,8 @@ begin
         version_id = p_version_id, version = v_version.version,
         fail_fast = coalesce((v_version.plan ->> 'fail_fast')::boolean, true),
         status = case when w.started_at is null then 'pending' else 'running' end, finished_at = null,
+        idle = workflow.idle_with(w.idle, w.started_at, w.finished_at, v_now),
+        retried_at = case when w.finished_at is null then w.retried_at else v_now end,
         has_ending = v_version.has_ending, output = null,
         deadline = v_now + make_interval(secs => (v_version.plan ->> 'timeout')::double precision),
         paused_at = case when w.finished_at is null then w.paused_at end,

@@ -6,11 +6,11 @@
 -- `covered` seconds, and the others are spread over the window before, so that what runs seldom is seen beside what runs
 -- always. Durations are those of attempts that came to an end of their own: succeeded, failed, retried. One that was
 -- released, lost, skipped or cancelled says nothing about how long the work takes. Attempts that run are apart, with their
--- durations so far.
+-- durations so far, and so are those that were lost with their worker.
 --
--- Returns {"avg_duration", "p50", "p95", "p99", "max", "count", "succeeded", "failed", "retried", "timed_out", "running",
--- "running_so_far": {"avg_duration", "p50", "p95", "p99", "max"}, "by_type": {<type>: the same}, "window", "sampled",
--- "covered"}. Durations are seconds, 0 where nothing was found.
+-- Returns {"avg_duration", "p50", "p95", "p99", "max", "count", "succeeded", "failed", "retried", "timed_out", "lost",
+-- "running", "running_so_far": {"avg_duration", "p50", "p95", "p99", "max"}, "by_type": {<type>: the same}, "window",
+-- "sampled", "covered"}. Durations are seconds, 0 where nothing was found.
 create or replace function workflow.task_stats(
     p_window interval default interval '1 hour', p_type text default null, p_limit integer default 20000) returns jsonb
 language plpgsql volatile
@@ -86,6 +86,7 @@ begin
                    'failed', count(*) filter (where s.outcome = 'failed'),
                    'retried', count(*) filter (where s.outcome = 'retried'),
                    'timed_out', count(*) filter (where s.ended and s.timed_out),
+                   'lost', count(*) filter (where s.outcome = 'lost'),
                    'running', count(*) filter (where s.outcome = 'running'))
                || workflow.percentiles(
                    percentile_cont(array[0.5, 0.95, 0.99]) within group (order by s.seconds) filter (where s.ended))
@@ -200,7 +201,7 @@ $$;
 comment on function workflow.slow_tasks is 'Attempts that took or have been taking longer than a threshold, longest first';
 
 -- What goes wrong with the tasks of a type, by the type of the error, the most frequent first: among the newest p_limit attempts that
--- ended in the last p_window, those that failed or were retried.
+-- ended in the last p_window, those that failed, were retried, or were lost with their worker.
 create or replace function workflow.task_failures(
     p_type text, p_window interval default interval '1 hour', p_limit integer default 20000)
     returns table (error text, count bigint, last_at timestamptz, task_id bigint, workflow_id uuid, message text)
@@ -229,7 +230,7 @@ begin
     cross join lateral (
         select s.type from workflow.definition_steps s
         where s.version_id = t.version_id and s.step_index = t.step_index offset 0) s
-    where n.outcome in ('failed', 'retried') and s.type = p_type
+    where n.outcome in ('failed', 'retried', 'lost') and s.type = p_type
     group by 1
     order by 2 desc, 3 desc;
 end

@@ -28,6 +28,12 @@ def running(engine: Engine) -> UUID:
     return workflow
 
 
+def lay_ended(engine: Engine, workflow: UUID) -> float | None:
+    """Minutes for which it lay ended, as it is told."""
+    idle = engine.workflow(workflow)["idle"]
+    return None if idle is None else round(idle.total_seconds() / 60)
+
+
 # Cancel ---------------------------------------------------------------------------------------------------------------
 
 
@@ -230,3 +236,33 @@ def test_retry_of_a_scheduled_task_that_failed_starts_its_policy_afresh(engine: 
     engine.retry(workflow)
     task = engine.task(workflow, "a")
     assert (task["tries"], task["crashes"], task["first_started_at"], task["attempt"]) == (0, 0, None, 2)
+
+
+def test_the_time_for_which_a_workflow_lay_ended_is_told_apart_from_that_for_which_it_ran(engine: Engine) -> None:
+    workflow = play(engine, {"a": []}, {"a": "failed"})
+    assert (lay_ended(engine, workflow), engine.workflow(workflow)["retried_at"]) == (None, None)
+    engine.set_clock("60 minutes")
+    engine.retry(workflow)
+    assert lay_ended(engine, workflow) == 60
+    engine.set_clock("70 minutes")
+    engine.finish(engine.claim_one().failed())
+    engine.define({"a": [], "b": []})
+    engine.pin(workflow, 2)
+    engine.set_clock("90 minutes")
+    engine.retry(workflow)
+    told = engine.workflow(workflow)
+    assert (told["version"], lay_ended(engine, workflow)) == (2, 60 + 20)
+    retried_at = told["retried_at"]
+    engine.set_clock("100 minutes")
+    engine.finish(*(claim.succeeded() for claim in engine.claim()))
+    told = engine.workflow(workflow)
+    assert (told["retried_at"], lay_ended(engine, workflow)) == (retried_at, 80)
+    assert (told["finished_at"] - told["started_at"] - told["idle"]).total_seconds() == pytest.approx(20 * 60, abs=60)
+
+
+def test_what_was_cancelled_before_it_began_lay_idle_for_no_time(engine: Engine) -> None:
+    workflow = pending(engine)
+    engine.cancel(workflow)
+    engine.set_clock("60 minutes")
+    engine.retry(workflow, force=True)
+    assert (lay_ended(engine, workflow), engine.workflow(workflow)["retried_at"] is None) == (None, False)

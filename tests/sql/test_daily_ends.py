@@ -69,6 +69,26 @@ def test_durations_are_those_of_what_succeeded_and_right_to_a_tenth(engine: Engi
     assert ends(engine, "other flow") == {}
 
 
+def test_it_is_known_since_when_ends_are_counted_where_some_are_missing(engine: Engine) -> None:
+    def since(days: int = 7) -> Any:
+        return engine.value("select workflow.ends_counted_since(%s)", days)
+
+    def moved(by: str) -> Any:
+        return engine.value(
+            "update workflow.migrations set applied_at = applied_at + %s::interval where name = '0034_daily_ends'"
+            " returning applied_at", by
+        )  # fmt: skip
+
+    engine.start()
+    assert since() is None, "there was nothing before"
+    came = moved("1 year")
+    engine.set_clock("1 year")
+    assert since() == came
+    engine.set_clock("373 days")
+    assert (since(), since(30)) == (None, came)
+    moved("-1 year")
+
+
 def test_what_took_no_time_or_a_year_has_a_place_on_the_scale(engine: Engine) -> None:
     for seconds in (0, -3, 0.0005, 31_536_000):
         position = engine.value("select workflow.duration_position(%s)", seconds)

@@ -245,9 +245,18 @@ def test_what_a_dead_worker_held_is_still_seen_when_it_was_taken_over(engine: En
     other.set_clock("31 seconds")
     other.heartbeat()
     assert worker_list(other, dead) == {"status": "dead", "current_tasks": [task], "lost_tasks": []}
+    (held,) = other.rows("select * from workflow.tasks_of_workers(%s)", [dead])
+    assert (held["task_id"], held["path"], held["workflow_name"], held["taken_back_at"]) == (task, "a", "flow", None)
     assert other.sweep_expired_leases() == (1, 0)
     assert worker_list(other, dead) == {"status": "dead", "current_tasks": [], "lost_tasks": [task]}
-    other.finish(other.claim_one().succeeded())
+    (held,) = other.rows("select * from workflow.tasks_of_workers(%s)", [dead])
+    assert (held["status"], held["attempt"], held["taken_back_at"] is None) == ("pending", 1, False)
+    again = other.claim_one()
+    (held,) = other.rows("select * from workflow.tasks_of_workers(%s)", [dead])
+    assert (held["status"], held["attempt"], held["now_attempt"]) == ("running", 1, 2)
+    (own,) = other.rows("select * from workflow.tasks_of_workers(%s)", [other.worker_id])
+    assert (own["task_id"], own["attempt"], own["taken_back_at"]) == (task, 2, None)
+    other.finish(again.succeeded())
     assert worker_list(other, dead)["lost_tasks"] == [task]
     other.set_clock("23 hours 59 minutes")
     other.sweep_retired()

@@ -183,3 +183,24 @@ def test_what_goes_wrong_with_a_type_is_counted_by_error(engine: Engine) -> None
     assert [(row["error"], row["count"]) for row in found] == [("test.again", 1), ("http.503", 1), ("timeout", 1)]
     assert found[0]["message"] == "Made by a test."
     assert engine.rows("select 1 from workflow.task_failures('http', '1 hour', 0)") == []
+
+
+def test_attempts_that_were_lost_with_their_worker_are_counted_apart_and_among_what_goes_wrong(
+    engine: Engine, other: Engine
+) -> None:
+    engine.define({"a": {"type": "http"}}, name="deadly")
+    engine.define({"a": {"type": "noop"}}, name="harmless")
+    for name in ("deadly", "harmless"):
+        engine.start(name)
+        engine.claim_one()
+        other.set_clock("31 seconds")
+        other.heartbeat()
+        if name == "deadly":
+            other.sweep_expired_leases()
+            other.finish(*(claim.succeeded() for claim in other.claim()))
+    found = stats(other)["by_type"]
+    assert [found["http"][name] for name in ("lost", "count", "succeeded", "failed", "retried")] == [1, 1, 1, 0, 0]
+    assert found["noop"]["lost"] == 0
+    (wrong,) = other.rows("select error, count, message from workflow.task_failures('http')")
+    assert (wrong["error"], wrong["count"]) == ("worker_lost", 1)
+    assert "stopped renewing its lease" in wrong["message"]

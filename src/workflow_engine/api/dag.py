@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from workflow_engine.api.dag_nodes import Node, nodes_of
-from workflow_engine.definition.drawing.picture import Box, Picture
+from workflow_engine.definition.drawing.picture import UNREACHED, Box, Picture, said
 from workflow_engine.definition.graph import critical_path
 from workflow_engine.records import GraphNode
 
@@ -72,6 +72,7 @@ def _node(node: Node) -> dict[str, Any]:
         "id": node.id,
         "type": node.step.type,
         "status": node.status,
+        "upstream_failed": node.is_unreached,
         "task_id": None if node.step.task_id is None else str(node.step.task_id),
         "attempt": node.step.attempt,
         "started_at": node.step.started_at,
@@ -88,7 +89,8 @@ def _box(node: Node) -> Box:
     if node.waits:
         notes.append(f"waits for {', '.join(node.waits)}")
     if node.counts:
-        notes.append(", ".join(f"{count} {status}" for status, count in sorted(node.counts.items())))
+        counts = {**node.counts, "failed": node.counts.get("failed", 0) - node.unreached, UNREACHED: node.unreached}
+        notes.append(", ".join(f"{count} {said(kind)}" for kind, count in sorted(counts.items()) if count))
     elif node.repeats and node.status:
-        notes.append(node.status)
-    return Box(node.id, node.step.type, node.status, " · ".join(notes) or None)
+        notes.append(said(UNREACHED if node.is_unreached else node.status))
+    return Box(node.id, node.step.type, node.status, " · ".join(notes) or None, node.is_unreached)

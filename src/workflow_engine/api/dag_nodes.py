@@ -24,6 +24,7 @@ class Node:
         parent: Id of the node of the step that it stands in.
         status: Of its task; of several what tells most.
         counts: By status, of a step that repeats its items or iterations, of one inside such a step its tasks.
+        unreached: How many of the counted ones that failed did so because a step before them failed, without running.
         needed: Ids of the nodes before it.
         behind: Those it is drawn behind: the same, or else the step that it undoes or stands in.
     """
@@ -33,6 +34,7 @@ class Node:
     parent: str | None
     status: TaskStatus | None
     counts: Mapping[str, int] | None
+    unreached: int
     needed: Sequence[str]
     behind: Sequence[str]
     repeats: str | None
@@ -40,6 +42,12 @@ class Node:
     @property
     def waits(self) -> list[str]:
         return sorted(set((self.step.waits or "").split()))
+
+    @property
+    def is_unreached(self) -> bool:
+        """Nothing of it failed but because a step before it did."""
+        failed = (self.step.counts or {}).get(TaskStatus.FAILED, 0)
+        return self.status == TaskStatus.FAILED and self.step.unreached == failed
 
     @property
     def is_open(self) -> bool:
@@ -85,6 +93,7 @@ class _Nodes:
             parent=None if outer is None else self._ids[outer.position],
             status=next((TaskStatus(status) for status in _TELLING if status in counts), None),
             counts=body.counts if body is not None else counts if several else None,
+            unreached=(body or step).unreached or 0,
             needed=needed,
             behind=before,
             repeats=None if body is None else self._repeated(body),

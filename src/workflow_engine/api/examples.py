@@ -44,6 +44,8 @@ SUMMARY: dict[str, Any] = {
     "created_at": _CREATED,
     "started_at": _STARTED,
     "finished_at": _FINISHED,
+    "retried_at": None,
+    "idle_s": 0.0,
     "paused_at": None,
     "ending": None,
     "parent_id": None,
@@ -97,6 +99,7 @@ DAG: dict[str, Any] = {
             "id": step["id"],
             "type": step["type"],
             "status": "running" if index == 0 else "blocked",
+            "upstream_failed": False,
             "task_id": str(int(_TASK) + index),
             "attempt": 1 if index == 0 else 0,
             "started_at": _STARTED if index == 0 else None,
@@ -157,6 +160,7 @@ _TYPE_STATS: dict[str, Any] = {
     "failed": 9,
     "retried": 30,
     "timed_out": 12,
+    "lost": 2,
     "running": 3,
     "running_so_far": {"avg_duration": 11.0, "p50": 9.5, "p95": 19.0, "p99": 19.9, "max": 20.1},
 }
@@ -361,7 +365,24 @@ DRAINED_WORKER: dict[str, Any] = {
     "drained_at": _FINISHED,
     "drained_by": "ann",
 }
-DEAD_WORKER: dict[str, Any] = {**WORKER, "status": "dead", "age_s": 61.0, "orphaned_tasks": [_TASK]}
+DEAD_WORKER: dict[str, Any] = {
+    **WORKER,
+    "status": "dead",
+    "age_s": 61.0,
+    "orphaned_tasks": [_TASK],
+    "tasks": [
+        {
+            "task_id": _TASK,
+            "path": "fetch",
+            "type": "http",
+            "workflow_id": _ID,
+            "workflow_name": "data-pipeline",
+            "attempt": 1,
+            "taken_back_at": _FINISHED,
+            "status": "running",
+        }
+    ],
+}
 ALERT: dict[str, Any] = {
     "name": "WorkflowQueueUnserved",
     "subject": "gpu",

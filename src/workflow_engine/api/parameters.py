@@ -384,7 +384,7 @@ MIN_DURATION = Parameter(
     _length,
     None,
     {"type": "string"},
-    "Only those that ran at least so long, till now or their end.",
+    "Only those that ran at least so long, till now or their end; without the time they lay ended before a retry.",
     "10m",
 )
 MAX_DURATION = Parameter(

@@ -37,6 +37,7 @@ from workflow_engine.records import (
     TaskTypeChange,
     Version,
     Worker,
+    WorkerTask,
     Workflow,
     WorkflowSummary,
 )
@@ -86,6 +87,8 @@ def summary(workflow: Workflow | WorkflowSummary) -> dict[str, Any]:
         "created_at": workflow.created_at,
         "started_at": workflow.started_at,
         "finished_at": workflow.finished_at,
+        "retried_at": workflow.retried_at,
+        "idle_s": round(workflow.idle_seconds, 3),
         "paused_at": workflow.paused_at,
         "ending": workflow.ending,
         "parent_id": _text(workflow.parent_id),
@@ -427,9 +430,25 @@ def worker(worker: Worker) -> dict[str, Any]:
     }
 
 
-def dead_worker(record: Worker) -> dict[str, Any]:
-    held = sorted({*record.current_tasks, *record.lost_tasks})
-    return {**worker(record), "orphaned_tasks": [str(task_id) for task_id in held]}
+def dead_worker(record: Worker, tasks: Iterable[WorkerTask]) -> dict[str, Any]:
+    ids = sorted({*record.current_tasks, *record.lost_tasks})
+    return {
+        **worker(record),
+        "orphaned_tasks": [str(task_id) for task_id in ids],
+        "tasks": [
+            {
+                "task_id": str(task.task_id),
+                "path": task.path,
+                "type": task.type,
+                "workflow_id": str(task.workflow_id),
+                "workflow_name": task.workflow_name,
+                "attempt": task.attempt,
+                "taken_back_at": task.taken_back_at,
+                "status": task.status,
+            }
+            for task in tasks
+        ],
+    }
 
 
 def alert(alert: Alert) -> dict[str, Any]:

@@ -46,11 +46,7 @@ async def as_csv(search: WorkflowSearch, which: WorkflowFilter, order: Order) ->
 
 def _row(workflow: WorkflowSummary) -> list[Any]:
     error = workflow.error or {}
-    took = (
-        round((workflow.finished_at - workflow.started_at).total_seconds(), 3)
-        if workflow.finished_at and workflow.started_at
-        else None
-    )
+    took = None if workflow.ran is None else round(workflow.ran, 3)
     texts = (error.get("type"), error.get("step"), error.get("message"))
     return [
         workflow.id, workflow.name, workflow.version, workflow.status, _time(workflow.created_at),

@@ -22,21 +22,22 @@ class Field:
         name: Of the parameter, or of the member of the body.
         label: What it is, for people.
         place: Where it goes; `whole`: it is the body.
-        kind: How it is put in; `json` is any JSON value, `lines` a long text, and `flag` a box to tick.
+        kind: How it is put in; `json` is any JSON value, `lines` a long text, `flag` a box to tick, and `duration` a
+            length of time, as people write it, or where the API takes both a time.
         options: Of a `choice`: value and what it is called.
         value: What is there at first.
         help: A line below it.
         blank: What an empty one is: left out, or `null`.
         within: The member of the body whose member it is, such as `data`.
         required: Nothing is sent without it.
-        hint: An example, shown where nothing is put in.
+        hint: An example, shown where nothing is put in; of a value that is changed where it stands, below it.
         kept: The browser remembers what was put in, for the next time.
     """
 
     name: str
     label: str
     place: Literal["query", "body", "whole"] = "body"
-    kind: Literal["text", "number", "json", "choice", "flag", "lines"] = "text"
+    kind: Literal["text", "number", "json", "choice", "flag", "lines", "duration"] = "text"
     options: Sequence[tuple[str, str]] = ()
     value: str = ""
     help: str = ""

@@ -10,8 +10,8 @@ from uuid import UUID
 
 from markupsafe import Markup, escape
 
-from workflow_engine.definition.drawing.picture import LOOKS
-from workflow_engine.states import TaskStatus
+from workflow_engine.definition.drawing.picture import LOOKS, UNREACHED, said
+from workflow_engine.records import Task
 
 _NOTHING = Markup('<span class="none">–</span>')
 _WORKER_GLYPHS = {"active": "▶", "draining": "◷", "dead": "✗", "stopped": "⊘"}
@@ -53,13 +53,14 @@ def clock(moment: datetime) -> Markup:
     )
 
 
-def so_far(moment: datetime) -> Markup:
-    """How long something has been going on, kept right by the script."""
+def so_far(moment: datetime, idle: float = 0.0) -> Markup:
+    """How long something has been going on, without the seconds for which it lay idle; kept right by the script."""
     exact = moment.astimezone(UTC)
-    return Markup('<time class="so-far" datetime="{}" title="{}">{}</time>').format(
+    return Markup('<time class="so-far" datetime="{}" data-idle="{}" title="{}">{}</time>').format(
         exact.isoformat(timespec="milliseconds"),
+        round(idle, 3),
         exact.strftime("since %Y-%m-%d %H:%M:%S UTC"),
-        lasting(max((datetime.now(UTC) - moment).total_seconds(), 0)),
+        lasting(max((datetime.now(UTC) - moment).total_seconds() - idle, 0)),
     )
 
 
@@ -111,10 +112,15 @@ def state(status: str | None, word: str | None = None) -> Markup:
     if not status:
         return _NOTHING
     look = {**_OF_OUTCOME, **_OF_WAITS}.get(status, status)
-    sign = _WORKER_GLYPHS.get(look) or ("Ⅱ" if look == "paused" else LOOKS[_task_status(look)].glyph)
+    sign = _WORKER_GLYPHS.get(look) or ("Ⅱ" if look == "paused" else LOOKS.get(look, LOOKS["step"]).glyph)
     return Markup('<span class="state {}"><span class="sign" aria-hidden="true">{}</span>{}</span>').format(
-        look, sign, word or status
+        look, sign, word or said(status)
     )
+
+
+def task_state(task: Task) -> Markup:
+    """The same of a task: what only did not run, as a step before it failed, is not what went wrong."""
+    return state(UNREACHED if task.is_unreached else task.status)
 
 
 def alert_state(state: str, severity: str) -> Markup:
@@ -123,10 +129,6 @@ def alert_state(state: str, severity: str) -> Markup:
     return Markup('<span class="state {}"><span class="sign" aria-hidden="true">{}</span>{}</span>').format(
         look, sign, severity if state == "firing" else state
     )
-
-
-def _task_status(text: str) -> str:
-    return TaskStatus(text) if text in {*TaskStatus} else "step"
 
 
 def short(id_: UUID | str) -> str:
@@ -164,6 +166,7 @@ FILTERS = {
     "percent": percent,
     "size": size,
     "state": state,
+    "task_state": task_state,
     "alert_state": alert_state,
     "short": short,
     "first_line": first_line,

@@ -38,7 +38,16 @@ PAUSE = Action(
     Scope.ENGINE_CONTROL,
     "The engine is paused. {running} workflows run on.",
     ask="Nothing new is accepted or started until somebody resumes; what runs goes on. Workers stay.",
-    fields=(Field("ttl", "Resume by itself after", "query", help="Such as 15m; empty: not before asked to."),),
+    fields=(
+        Field(
+            "ttl",
+            "Resume by itself after",
+            "query",
+            "duration",
+            hint="15m",
+            help="15m, 2h, 1h30m; empty: not before asked to.",
+        ),
+    ),
 )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.records import LiveVersion, RecentEnds
@@ -11,6 +12,7 @@ from workflow_engine.records import LiveVersion, RecentEnds
 DAYS = 7
 _LIVE_SECONDS = 2.0
 _ENDS_SECONDS = 3.0
+_SINCE_SECONDS = 60.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,3 +47,10 @@ async def recent_ends(visit: Visit, names: Sequence[str]) -> Mapping[tuple[str, 
         f"ends of {','.join(names)}", _ENDS_SECONDS, lambda: visit.store.definitions.recent_ends(names, days=DAYS)
     )
     return {(ends.name, ends.version): ends for ends in found}
+
+
+async def ends_counted_since(visit: Visit) -> datetime | None:
+    """Since when ends are counted, if those of the last days are not all counted."""
+    return await visit.glance.kept(
+        "ends counted since", _SINCE_SECONDS, lambda: visit.store.definitions.ends_counted_since(days=DAYS)
+    )

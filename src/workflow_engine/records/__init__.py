@@ -28,6 +28,7 @@ from workflow_engine.records.engine import (
     TypedStep,
     Violation,
     Worker,
+    WorkerTask,
     WorkflowGauges,
 )
 from workflow_engine.records.locks import (
@@ -151,6 +152,7 @@ __all__ = [
     "Watched",
     "Webhook",
     "Worker",
+    "WorkerTask",
     "Workflow",
     "WorkflowFilter",
     "WorkflowGauges",

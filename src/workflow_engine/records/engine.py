@@ -57,6 +57,25 @@ class Worker:
 
 
 @dataclass(frozen=True, slots=True)
+class WorkerTask:
+    """What a worker held when it was last heard of, and what became of it."""
+
+    worker_id: int
+    task_id: int
+    attempt: int  # the one it had
+    taken_back_at: datetime | None  # None: it still holds it
+    workflow_id: UUID
+    workflow_name: str | None  # None: the workflow is gone
+    workflow_status: str | None
+    path: str | None  # None: the task is gone
+    type: str | None
+    status: str | None  # now, as all that follows
+    now_attempt: int | None
+    worker: str | None
+    error: dict[str, Any] | None
+
+
+@dataclass(frozen=True, slots=True)
 class QueueGauges:
     """One queue: tasks by what they wait for, and the slots of the workers that serve it."""
 

@@ -33,6 +33,11 @@ class Task:
     trace_id: str  # of its workflow
     span_id: str | None  # of its last attempt
 
+    @property
+    def is_unreached(self) -> bool:
+        """It failed without running, because a step before it failed."""
+        return self.status == "failed" and (self.error or {}).get("type") == "upstream_failed"
+
 
 @dataclass(frozen=True, slots=True)
 class GraphNode:
@@ -43,6 +48,7 @@ class GraphNode:
         scope_kind: Of the list of steps inside `parent_step` that it stands in; None = in the workflow's own.
         compensation: Of the step that undoes it.
         counts: Its tasks by status, several where it is inside a map or loop.
+        unreached: How many of those that failed did so without running, as a step before them failed.
         attempt: The highest of them.
         waits: Locks and limits: `lock:crm limit:api`.
     """
@@ -59,6 +65,7 @@ class GraphNode:
     parent_step: int | None
     task_id: int | None = None  # of the first of them
     counts: dict[str, int] | None = None
+    unreached: int | None = None
     attempt: int | None = None
     started_at: datetime | None = None
     finished_at: datetime | None = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -53,6 +53,20 @@ class WorkflowSummary:
     parent_id: UUID | None  # of a child: the workflow that started it
     created_by: str | None  # the principal that started it, or that started what started it
     traceparent: str | None  # the span of whoever started it
+    idle: timedelta | None  # for which it lay ended before it was retried
+    retried_at: datetime | None  # when it was gone on with last, after it had ended
+
+    @property
+    def idle_seconds(self) -> float:
+        """For which it lay ended before it was retried: no part of how long it ran."""
+        return 0.0 if self.idle is None else self.idle.total_seconds()
+
+    @property
+    def ran(self) -> float | None:
+        """Seconds from its start to its end, without those for which it lay ended in between; None before either."""
+        if self.started_at is None or self.finished_at is None:
+            return None
+        return max((self.finished_at - self.started_at).total_seconds() - self.idle_seconds, 0.0)
 
 
 @dataclass(frozen=True, slots=True)

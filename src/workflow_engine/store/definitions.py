@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
 
 from psycopg.types.json import Jsonb
@@ -276,6 +277,13 @@ class Definitions:
             " where w.name = %s and (w.version <> %s or w.pinned_version is not null) order by w.id limit %s",
             [MOST_LIVE, name, version, limit],
         )
+
+    async def ends_counted_since(self, *, days: int = 7) -> datetime | None:
+        """Since when ends are counted, if `recent_ends` of so many days lacks some; None: it has all."""
+        since: datetime | None = await self._pool.value(
+            "select workflow.ends_counted_since(%s)", [days], repeatable=True
+        )
+        return since
 
     async def recent_ends(self, names: Sequence[str], *, days: int = 7) -> builtins.list[RecentEnds]:
         """How the workflows of these definitions ended in the last days, by version and altogether."""

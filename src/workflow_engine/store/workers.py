@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import builtins
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 import orjson
 
 from workflow_engine.errors import WorkerNotFound
-from workflow_engine.records import Worker
+from workflow_engine.records import Worker, WorkerTask
 from workflow_engine.store.pool import Pool
 
 _COLUMNS = (
@@ -106,6 +107,15 @@ class Workers:
             InvalidTransition: It is dead or has stopped.
         """
         await self._pool.value("select workflow.undrain_worker(%s)", [worker_id], repeatable=True)
+
+    async def tasks(self, worker_ids: Sequence[int], *, limit: int = 1000) -> dict[int, builtins.list[WorkerTask]]:
+        """What these held when they were last heard of, and what became of it: so many tasks that were taken back from
+        each, and so many in all that they still hold."""
+        found: dict[int, builtins.list[WorkerTask]] = {worker_id: [] for worker_id in worker_ids}
+        query = "select * from workflow.tasks_of_workers(%s::bigint[], %s)"
+        for task in await self._pool.rows(WorkerTask, query, [[*worker_ids], limit]) if worker_ids else ():
+            found[task.worker_id].append(task)
+        return found
 
     # Last, since `list` in the annotations above means the built-in one.
     async def list(self, *, dead: bool = False) -> list[Worker]:

@@ -15,7 +15,7 @@ from workflow_engine.store.pool import Pool
 
 SUMMARY = (
     "id, name, version, status, error, labels, priority, created_at, started_at, finished_at, paused_at, ending,"
-    " parent_id, created_by, traceparent"
+    " parent_id, created_by, traceparent, idle, retried_at"
 )
 Order = Literal["newest", "oldest", "longest"]
 AMONG = 100_000
@@ -23,7 +23,7 @@ AMONG = 100_000
 
 _LIVE = "w.finished_at is null"
 _WITH_ERROR = "w.error is not null"  # of those that failed, and of those that were cancelled
-_TOOK = "coalesce(w.finished_at, workflow.clock()) - w.started_at"
+_TOOK = "coalesce(w.finished_at, workflow.clock()) - w.started_at - coalesce(w.idle, '0')"
 _SKEW = "interval '1 hour'"  # ids are times, but for the clocks
 
 

@@ -25,18 +25,19 @@ from workflow_engine.store.workflow_search import SUMMARY
 _COLUMNS = (
     "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at,"
     " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id, rerun_of, created_by,"
-    " traceparent"
+    " traceparent, idle, retried_at"
 )
 # All look rows up by key, in proportion to the workflow: see "Plans" in sql/README.md.
 #
 # One row per step: of a map with ten thousand items it has counts. Of the workflow's own tasks none has a scope.
 GRAPH = (
-    f"select {GRAPH_STEP}, t.task_id, t.counts, t.attempt, t.started_at, t.finished_at, t.waits"
+    f"select {GRAPH_STEP}, t.task_id, t.counts, t.unreached, t.attempt, t.started_at, t.finished_at, t.waits"
     " from (select t.version_id, t.step_index, min(t.id) as task_id, jsonb_object_agg(t.status, t.tasks) as counts,"
-    "              max(t.attempt) as attempt, min(t.started_at) as started_at,"
+    "              sum(t.unreached)::integer as unreached, max(t.attempt) as attempt, min(t.started_at) as started_at,"
     "              case when bool_and(t.ended) then max(t.finished_at) end as finished_at,"
     "              string_agg(t.waits, ' ') as waits"
     "       from (select t.version_id, t.step_index, t.status, count(*) as tasks, min(t.id) as id,"
+    "                    count(*) filter (where workflow.is_upstream_failed(t.status, t.error)) as unreached,"
     "                    max(t.attempt) as attempt, min(t.started_at) as started_at,"
     "                    max(t.finished_at) as finished_at, bool_and(t.finished_at is not null) as ended,"
     "                    string_agg(case when t.status = 'pending' then ("

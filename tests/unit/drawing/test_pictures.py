@@ -8,9 +8,9 @@ from xml.etree import ElementTree
 
 import pytest
 
-from workflow_engine.definition.drawing.picture import LOOKS, Box, Picture
+from workflow_engine.definition.drawing.picture import LOOKS, UNREACHED, Box, Picture
 from workflow_engine.definition.drawing.svg import MAX_BOXES, draw_svg
-from workflow_engine.definition.drawing.text import dot, mermaid
+from workflow_engine.definition.drawing.text import dot, mermaid, outline
 from workflow_engine.states import TaskStatus
 
 SVG = "{http://www.w3.org/2000/svg}"
@@ -29,8 +29,8 @@ ALL_STATES = Picture("states", [Box(f"s-{status}", "noop", status) for status in
 
 
 def test_every_state_has_a_look_with_a_sign_of_its_own() -> None:
-    assert set(LOOKS) == {"step", *TaskStatus}
-    signs = [LOOKS[status].glyph for status in TaskStatus]
+    assert set(LOOKS) == {"step", UNREACHED, *TaskStatus}
+    signs = [LOOKS[kind].glyph for kind in (UNREACHED, *TaskStatus)]
     assert len(set(signs)) == len(signs)
     assert all(signs)
 
@@ -47,6 +47,15 @@ def test_the_svg_says_every_step_type_and_state_in_words_and_signs() -> None:
     assert [title.text for title in root.iter(f"{SVG}title")][1] == "s-blocked: noop · blocked"
     style = next(root.iter(f"{SVG}style")).text or ""
     assert "prefers-color-scheme:dark" in style
+
+
+def test_what_did_not_run_because_of_another_does_not_look_as_if_it_had_failed_itself() -> None:
+    boxes = [Box("a", "noop", TaskStatus.FAILED), Box("b", "noop", TaskStatus.FAILED, unreached=True)]
+    picture = Picture("two", boxes, [[], [0]])
+    for drawn in (draw_svg(picture), mermaid(picture), dot(picture), outline(picture)):
+        assert ("✗" in drawn, "⇥" in drawn, "noop · not run" in drawn) == (True, True, True)
+    groups = [group.get("class") for group in ElementTree.fromstring(draw_svg(picture)).iter(f"{SVG}g")]
+    assert groups == ["failed", "unreached"]
 
 
 def test_the_svg_has_an_edge_for_each_dependency_and_marks_the_critical_path() -> None:

@@ -51,10 +51,12 @@ async def list_workers(request: Request) -> Response:
     ),
 )
 async def list_dead(request: Request) -> Response:
-    """Kept for a day. The tasks they still hold are taken back when their leases expire."""
+    """Kept for a day, with what became of the tasks they held. Those they still hold are taken back as leases end."""
     read_parameters(request, [parameters.PRETTY])
-    dead = await services(request).store.workers.list(dead=True)
-    return json_answer(request, [views.dead_worker(worker) for worker in dead])
+    workers = services(request).store.workers
+    dead = await workers.list(dead=True)
+    tasks = await workers.tasks([worker.id for worker in dead if worker.current_tasks or worker.lost_tasks])
+    return json_answer(request, [views.dead_worker(worker, tasks.get(worker.id, ())) for worker in dead])
 
 
 @router.post(

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from workflow_engine.api.schemas.shape import Shape
+from workflow_engine.states import TaskStatus
 
 
 class EngineState(Shape):
@@ -91,10 +92,24 @@ class Alert(Shape):
     links: dict[str, str]
 
 
+class LeftTask(Shape):
+    """A task that a worker held when it died."""
+
+    task_id: str
+    path: str | None = Field(description="Null when the task is gone, with its workflow or by another version.")
+    type: str | None
+    workflow_id: str
+    workflow_name: str | None
+    attempt: int = Field(description="The one that it had.")
+    taken_back_at: datetime | None = Field(description="Null as long as it is not: its lease has not ended.")
+    status: TaskStatus | None = Field(description="What became of the task by now.")
+
+
 class DeadWorker(Worker):
     """A worker whose heartbeat stopped without a goodbye."""
 
     orphaned_tasks: list[str] = Field(description="What it held when it died, also when others have taken it over.")
+    tasks: list[LeftTask] = Field(description="The same, with what became of it.")
 
 
 class QueueLoad(Shape):

@@ -29,6 +29,9 @@ class TypeStats(Durations):
     failed: int
     retried: int = Field(description="Failed, and another attempt followed.")
     timed_out: int = Field(description="Of those that failed or were retried: for exceeding their maximum runtime.")
+    lost: int = Field(
+        description="Lost with the worker that ran them, or when it no longer renewed their lease; not in `count`."
+    )
     running: int
     running_so_far: Durations = Field(description="Of the attempts that run now: the time they have taken so far.")
 

@@ -52,6 +52,7 @@ class DagNode(Shape):
     id: str = Field(description="Inside a step: `process.fetch`, of which `process[3].fetch` is a task.")
     type: str
     status: TaskStatus | None = Field(description="Of several tasks what tells most, such as `running`.")
+    upstream_failed: bool = Field(description="It failed without running, because a step before it failed: look there.")
     task_id: str | None = Field(description="Of the first one.")
     attempt: int | None
     started_at: datetime | None

@@ -76,6 +76,10 @@ class WorkflowSummary(Shape):
     created_at: datetime
     started_at: datetime | None
     finished_at: datetime | None
+    retried_at: datetime | None = Field(description="When a retry had it go on last, after it had ended.")
+    idle_s: float = Field(
+        description="Seconds for which it lay ended before it was retried: no part of how long it ran."
+    )
     paused_at: datetime | None = Field(description="Nothing more of it is claimed since then.")
     ending: WorkflowStatus | None = Field(description="The status it is going to have, while its ending lasts.")
     parent_id: str | None = Field(description="Of a child: the workflow that started it.")

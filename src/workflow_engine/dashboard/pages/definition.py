@@ -10,7 +10,7 @@ from workflow_engine.dashboard.actions import Action, Field
 from workflow_engine.dashboard.page import Page
 from workflow_engine.dashboard.pages import definition_tabs
 from workflow_engine.dashboard.pages.definition_tabs import MOST_OFFERED
-from workflow_engine.dashboard.versions import DAYS, live_versions, recent_ends
+from workflow_engine.dashboard.versions import DAYS, ends_counted_since, live_versions, recent_ends
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.definition.faults import clipped
 from workflow_engine.errors import DefinitionNotFound
@@ -36,6 +36,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "live": live,
         "ends": ends.get((name, None)),
         "days": DAYS,
+        "counted_since": await ends_counted_since(visit),
         "tabs": [(each.key, each.title, visit.url(f"/admin/definitions/{name}", tab=each.key)) for each in tabs],
         "tab": tab.key,
         "actions": [*_actions(latest)],

@@ -8,7 +8,7 @@ from typing import Any
 from workflow_engine.access import Scope
 from workflow_engine.api.answers import cursor_of, read_cursor
 from workflow_engine.dashboard.page import Group, Page
-from workflow_engine.dashboard.versions import live_versions, recent_ends
+from workflow_engine.dashboard.versions import ends_counted_since, live_versions, recent_ends
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.errors import InputInvalid
 from workflow_engine.store.definitions import MOST_LIVE
@@ -38,6 +38,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "shown": shown,
         "choices": [(label, visit.here(show=value, cursor=None), deleted == wanted) for label, value, wanted in _SHOWN],
         "least": _LEAST,
+        "counted_since": await ends_counted_since(visit),
         "most_live": MOST_LIVE if live.total >= MOST_LIVE else None,
         "first": visit.here(cursor=None) if after else None,
         "more": visit.here(cursor=cursor_of(definitions[-1].name)) if len(found) > _ROWS else None,

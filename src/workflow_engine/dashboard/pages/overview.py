@@ -7,10 +7,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from markupsafe import Markup
+
 from workflow_engine.access import Scope
 from workflow_engine.dashboard.actions import Action, Field
 from workflow_engine.dashboard.charts import chart
 from workflow_engine.dashboard.formats import lasting
+from workflow_engine.dashboard.left import Left, left_by
 from workflow_engine.dashboard.page import PAUSE, Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.dashboard.words import reason_in_words
@@ -60,18 +63,22 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     failed = await store.overview.failed(seconds=_HOUR)
     oldest = await store.overview.oldest(limit=_LINES)
     dead, workers = await store.workers.list(dead=True), await store.workers.list()
+    left = await left_by(store, dead)
     orphans = await store.orphans.list(grace_seconds=visit.settings.lease_seconds)
     gauges = visit.gauges
     slots = sum(worker.concurrency for worker in workers if worker.status == "active")
     return {
         "depth": chart([(at.at, at.pending) for at in load], hour, now, limit=QUEUE_LONG),
         "ended": chart([(at.at, at.ended_per_minute) for at in load], hour, now),
-        "needs": _with_alerts(visit, [*_needs(visit, dead, orphans), *_refused(visit, await store.schedules.counts())]),
+        "needs": _with_alerts(
+            visit, [*_needs(visit, dead, left, orphans, now), *_refused(visit, await store.schedules.counts())]
+        ),
         "failures": failures,
         "failed": failed,
         "most": MOST,
         "oldest": [(workflow, reason_in_words(workflow.pending_reason)) for workflow in oldest],
         "workers": [*dead, *workers],
+        "left": left,
         "slots": slots,
         "busy": sum(len(worker.current_tasks) for worker in workers),
         "pending": sum(queue.pending for queue in gauges.queues),
@@ -131,7 +138,14 @@ def _with_alerts(visit: Visit, needs: Sequence[Need]) -> list[Need]:
     return sorted([*more, *needs], key=lambda need: need.level != "bad")
 
 
-def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]) -> Iterator[Need]:
+def _wanted(left: Left, now: datetime) -> bool:
+    """Whether it is to be told what a dead worker held: what was taken back long ago has others care for it."""
+    return bool(left.open) or (left.last_at is not None and left.last_at > now - timedelta(seconds=_HOUR))
+
+
+def _needs(
+    visit: Visit, dead: Sequence[Worker], left: Mapping[int, Left], orphans: Sequence[OrphanedTask], now: datetime
+) -> Iterator[Need]:
     gauges = visit.gauges
     workers = visit.url("/admin/workers")
     if not gauges.workers.get("active"):
@@ -157,11 +171,16 @@ def _needs(visit: Visit, dead: Sequence[Worker], orphans: Sequence[OrphanedTask]
             text = f"Queue {queue.queue} has {queue.pending:,} pending tasks."
             backlog = "QueueBacklogCritical" if queue.pending > QUEUE_FULL else "QueueBacklog"
             yield Need("warn", text, "Scale workers.", url, alert=backlog)
-    held = [worker for worker in dead if worker.current_tasks or worker.lost_tasks]
-    for worker in held[:5]:
-        count = len({*worker.current_tasks, *worker.lost_tasks})
-        text = f"Worker {worker.name} is dead; it held {count:,} {'task' if count == 1 else 'tasks'}."
-        yield Need("warn", text, "They are taken back when their leases end.", visit.url("/admin/workers"))
+    for worker in [worker for worker in reversed(dead) if _wanted(left[worker.id], now)][:5]:
+        its = left[worker.id]
+        text = Markup("Worker {} died; it held {}, {}.").format(worker.name, its.count, its.back)
+        told = (
+            ["It goes on when its lease ends." if its.open == 1 else "They go on when their leases end."]
+            if its.open
+            else []
+        )
+        failed = [f"{its.failed:,} failed since."] if its.failed else []
+        yield Need("warn", text, " ".join(told + failed), workers)
     if orphans:
         workflows = len({task.workflow_id for task in orphans})
         text = f"{workflows:,} {'workflow is' if workflows == 1 else 'workflows are'} orphaned: nobody moves them."

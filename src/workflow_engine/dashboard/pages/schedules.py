@@ -179,8 +179,16 @@ def _backfill(name: str) -> Action:
         ask="A workflow starts for each due time of the past that has none, all or none of them. Unless overlap is"
         " allowed they run one after the other.",
         fields=(
-            Field("from", "From", "query", required=True, hint="7d", help="Such as 7d, or 2026-01-31T00:00:00Z."),
-            Field("until", "Until", "query", help="Before this time; empty: now."),
+            Field(
+                "from",
+                "From",
+                "query",
+                "duration",
+                required=True,
+                hint="7d",
+                help="Such as 7d, or 2026-01-31T00:00:00Z.",
+            ),
+            Field("until", "Until", "query", "duration", help="Before this time; empty: now."),
         ),
         trial=Trial(
             f"{path}/due-times",

@@ -66,13 +66,24 @@ class TypeRow:
         return float(max(self.stats["p95"], self.stats["running_so_far"]["p95"]))
 
     @property
+    def ended(self) -> int:
+        """Attempts that ended, also those that were lost with their worker."""
+        return int(self.stats["count"] + self.stats["lost"]) if self.stats else 0
+
+    @property
     def failed(self) -> int:
-        """Attempts that failed, whether others followed or not."""
-        return int(self.stats["failed"] + self.stats["retried"]) if self.stats else 0
+        """Attempts that failed or were lost, whether others followed or not."""
+        return int(self.stats["failed"] + self.stats["retried"] + self.stats["lost"]) if self.stats else 0
 
     @property
     def failed_share(self) -> float:
-        return self.failed / self.stats["count"] if self.stats and self.stats["count"] else 0.0
+        return self.failed / self.ended if self.ended else 0.0
+
+    @property
+    def failed_how(self) -> str:
+        """How many failed, and of them by what is told apart."""
+        parts = ((self.stats["timed_out"], "timed out"), (self.stats["lost"], "lost with their worker"))
+        return ", ".join([f"{self.failed:,}", *(f"{count:,} {how}" for count, how in parts if count)])
 
     @property
     def failed_percent(self) -> str:
@@ -81,7 +92,7 @@ class TypeRow:
 
     @property
     def busy(self) -> int:
-        return int(self.stats["count"] + self.stats["running"]) if self.stats else 0
+        return int(self.ended + self.stats["running"]) if self.stats else 0
 
     @property
     def near(self) -> float | None:
@@ -190,8 +201,10 @@ def _fields(known: TaskType) -> Sequence[Field]:
         Field(
             "timeout",
             "Timeout",
+            kind="duration",
             value="" if known.timeout is None else f"{known.timeout:g}s",
-            help="Of one attempt, such as 90s or 5m. Empty: what the handler asks for, else the default.",
+            help="Of one attempt. Empty: what the handler asks for, else the default.",
+            hint="90s, 5m, 1h30m; a number is seconds",
             blank="null",
         ),
         Field(

@@ -21,7 +21,7 @@ from workflow_engine.dashboard.actions import Action, Field
 from workflow_engine.dashboard.answers import answers
 from workflow_engine.dashboard.timeline import timeline
 from workflow_engine.dashboard.visit import Visit
-from workflow_engine.definition.drawing.picture import Box, Picture
+from workflow_engine.definition.drawing.picture import UNREACHED, Box, Picture
 from workflow_engine.definition.drawing.svg import draw_in_page
 from workflow_engine.errors import InputInvalid
 from workflow_engine.records import Attempt, LockPlace, Reason, Task, Workflow
@@ -37,7 +37,9 @@ _ATTEMPTS_OF_ONE = 200
 _EVENTS = 300
 _REASONS = 200
 _AT_ONCE = 60  # steps up to which working out a graph keeps nobody waiting
-_FAILED_FIRST = ("failed", "running", "pending", "scheduled", "waiting", "blocked", "cancelled", "skipped", "succeeded")
+_FAILED_FIRST = (
+    "failed", "running", "pending", "scheduled", "waiting", "blocked", UNREACHED, "cancelled", "skipped", "succeeded",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +68,7 @@ async def _graph(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
     by_state: dict[str, list[Mapping[str, Any]]] = {status: [] for status in _FAILED_FIRST}
     if is_large := len(picture.boxes) > MOST_DRAWN:
         for each in data["nodes"]:
-            by_state[each["status"] or "blocked"].append(each)
+            by_state[UNREACHED if each["upstream_failed"] else each["status"] or "blocked"].append(each)
     panel = {} if node is None or node["task_id"] is None else await _task_panel(visit, workflow, int(node["task_id"]))
     return {
         "drawing": Markup(drawing),  # noqa: S704 (all texts in it are escaped)
@@ -74,7 +76,7 @@ async def _graph(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
         "by_state": {status: nodes for status, nodes in by_state.items() if nodes},
         "node": node,
         "waiting_on": data["waiting_on"].get(asked, []),
-        "signs": Counter(box.status for box in picture.boxes if box.status),
+        "signs": Counter(box.kind for box in picture.boxes if box.status),
         "panel": panel,
     }
 
@@ -86,6 +88,7 @@ async def _timeline(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
     begun = min([workflow.created_at, *(a.pending_since or a.started_at for a in attempts[:1])])
     return {
         "timeline": timeline(attempts, begun, max(workflow.finished_at or now, begun)) if attempts else None,
+        "unreached": sum(task.is_unreached for task in tasks),
         "more": more,
     }
 
@@ -136,7 +139,16 @@ def _task_actions(workflow: Workflow, task: Task) -> list[Action]:
                 "It runs again, with what depends on it.",
                 ask="It runs again, with what could not run because of it; other failures stay.",
                 query=force,
-                fields=(Field("timeout", "With a timeout of", "query", help="Such as 600s or 10m; empty: as it was."),),
+                fields=(
+                    Field(
+                        "timeout",
+                        "With a timeout of",
+                        "query",
+                        "duration",
+                        hint="10m",
+                        help="90s, 10m, 1h30m; a number alone is seconds. Empty: as it was.",
+                    ),
+                ),
             )
         )
     if task.status in ("failed", "pending", "scheduled", "waiting", "blocked"):

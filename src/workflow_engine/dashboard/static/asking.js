@@ -1,6 +1,7 @@
 // A dialog that asks what has to be asked before an action, and shows the request while it is put together.
 
 import { $, make, remember, remembered } from "./dom.js";
+import { durationOf } from "./durations.js";
 import { code } from "./notes.js";
 import { curl, requestOf } from "./requests.js";
 import { countOf, trialOf } from "./trials.js";
@@ -63,7 +64,7 @@ function valuesOf(inputs) {
     else if (input.value === "") continue;
     else if (field.kind === "json") values[field.name] = JSON.parse(input.value);
     else if (field.kind === "number") values[field.name] = Number(input.value);
-    else values[field.name] = input.value;
+    else values[field.name] = field.kind === "duration" ? durationOf(input.value) : input.value;
   }
   return values;
 }
@@ -76,7 +77,7 @@ function inputOf(field) {
   } else if (field.kind === "json") input = make("textarea", { ...common, spellcheck: "false" });
   else if (field.kind === "lines") input = make("textarea", { ...common, class: "lines" });
   else if (field.kind === "flag") input = make("input", { ...common, type: "checkbox" });
-  else input = make("input", { ...common, type: field.kind, autocomplete: "off", step: field.kind === "number" ? "any" : null });
+  else input = make("input", { ...common, type: field.kind === "number" ? "number" : "text", autocomplete: "off", step: field.kind === "number" ? "any" : null });
   const value = field.value || (field.kept && remembered(common.id));
   if (field.kind !== "flag" && value) input.value = value;
   return input;

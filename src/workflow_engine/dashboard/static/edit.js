@@ -2,6 +2,7 @@
 // somebody else has changed it meanwhile, it is said who did what, and nothing is done before the reader says so again.
 
 import { make } from "./dom.js";
+import { durationOf } from "./durations.js";
 import { lookAnew } from "./live.js";
 import { toast } from "./notes.js";
 import { requestOf, send } from "./requests.js";
@@ -15,14 +16,15 @@ function begin(button) {
   const action = JSON.parse(button.dataset.edit);
   const [field] = action.fields;
   const input = make("input", {
-    name: field.name, type: field.kind, value: field.value, autocomplete: "off", spellcheck: "false",
+    name: field.name, type: field.kind === "number" ? "number" : "text", value: field.value, autocomplete: "off", spellcheck: "false",
     "aria-label": field.label, title: field.help, placeholder: field.value ? null : button.textContent,
     step: field.kind === "number" ? 1 : null, min: field.kind === "number" ? 1 : null,
   });
+  const hint = field.hint ? make("span", { class: "help" }, field.hint) : null;
   const save = make("button", { class: "button small main" }, "Save");
   const leave = make("button", { type: "button", class: "button small" }, "Leave it");
   const said = make("p", { class: "said", role: "alert", hidden: true });
-  const form = make("form", { class: "editing" }, input, save, leave, said); // what is around it is not replaced meanwhile
+  const form = make("form", { class: "editing" }, input, hint, save, leave, said); // what is around it is not replaced meanwhile
   const end = () => {
     form.replaceWith(button);
     button.focus({ preventScroll: true });
@@ -57,6 +59,7 @@ function begin(button) {
 
 function valueOf(field, text) {
   if (text === "") return field.blank === "null" ? null : "";
+  if (field.kind === "duration") return durationOf(text);
   return field.kind === "number" ? Number(text) : text;
 }
 

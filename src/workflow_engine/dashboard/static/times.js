@@ -37,7 +37,7 @@ const here = (at) => utc(at - new Date(at).getTimezoneOffset() * 60_000).slice(0
 const second = (text) => text.replace(/\.\d+/, "");
 
 function shown(element, at) {
-  if (element.classList.contains("so-far")) return lasting(Math.max(secondsSince(at), 0));
+  if (element.classList.contains("so-far")) return lasting(Math.max(secondsSince(at) - (Number(element.dataset.idle) || 0), 0));
   if (element.classList.contains("clock")) return (way === "here" ? here(at) : utc(at)).slice(11, 23);
   return way === "ago" ? relative(at) : second(way === "utc" ? utc(at) : here(at));
 }

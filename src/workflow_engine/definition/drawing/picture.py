@@ -8,6 +8,14 @@ from itertools import pairwise
 
 from workflow_engine.states import TaskStatus
 
+UNREACHED = "unreached"
+"""The kind of a box, and of a task that pages show: it failed without running, as a step before it failed."""
+
+
+def said(kind: str) -> str:
+    """A state in words."""
+    return "not run" if kind == UNREACHED else kind
+
 
 @dataclass(frozen=True, slots=True)
 class Box:
@@ -18,22 +26,24 @@ class Box:
         type: Its task type.
         status: Of its task; None when a definition is drawn.
         note: Said in place of the status, such as what it waits for.
+        unreached: It failed only because a step before it did, and never ran.
     """
 
     id: str
     type: str
     status: TaskStatus | None = None
     note: str | None = None
+    unreached: bool = False
 
     @property
     def subtitle(self) -> str:
         """The line below its name."""
-        return " · ".join(text for text in (self.type, self.note or self.status) if text)
+        return " · ".join(text for text in (self.type, self.note or said(self.kind if self.status else "")) if text)
 
     @property
     def kind(self) -> str:
-        """What it looks like: its status, or `step`."""
-        return str(self.status or "step")
+        """What it looks like: its status, `unreached`, or `step`."""
+        return UNREACHED if self.unreached else str(self.status or "step")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +90,7 @@ LOOKS = {
     TaskStatus.WAITING: Look("…", "#fbefff", "#8250df", "#21183c", "#a371f7"),
     TaskStatus.SUCCEEDED: Look("✓", "#dafbe1", "#1a7f37", "#12261e", "#3fb950"),
     TaskStatus.FAILED: Look("✗", "#ffebe9", "#cf222e", "#25171c", "#f85149"),
+    UNREACHED: Look("⇥", "#f6f8fa", "#57606a", "#161b22", "#8b949e"),
     TaskStatus.SKIPPED: Look("↷", "#f6f8fa", "#57606a", "#161b22", "#8b949e"),
     TaskStatus.CANCELLED: Look("⊘", "#f6f8fa", "#57606a", "#161b22", "#8b949e"),
 }

@@ -7,7 +7,7 @@ from functools import lru_cache
 from html import escape
 
 from workflow_engine.definition.drawing.layout import Layout, Metrics, Point, lay_out
-from workflow_engine.definition.drawing.picture import LOOKS, Box, Picture
+from workflow_engine.definition.drawing.picture import LOOKS, UNREACHED, Box, Picture
 from workflow_engine.states import TaskStatus
 
 MEDIA_TYPE = "image/svg+xml"
@@ -150,7 +150,7 @@ def _kinds(kinds: list[str], *, dark: bool) -> str:
     for kind in kinds:
         look = LOOKS[kind]
         fill, line = (look.dark_fill, look.dark_line) if dark else (look.fill, look.line)
-        dashed = ";stroke-dasharray:4 3" if kind in ("blocked", "skipped", "cancelled") and not dark else ""
+        dashed = ";stroke-dasharray:4 3" if kind in ("blocked", "skipped", "cancelled", UNREACHED) and not dark else ""
         rules.append(f".{kind} .box{{fill:{fill};stroke:{line}{dashed}}}.{kind} .sign{{fill:{line}}}")
     return "".join(rules)
 

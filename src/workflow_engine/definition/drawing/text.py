@@ -9,7 +9,7 @@ from workflow_engine.definition.drawing.picture import LOOKS, Picture
 MERMAID_MEDIA_TYPE = "text/vnd.mermaid"
 DOT_MEDIA_TYPE = "text/vnd.graphviz"
 
-_NOT_PLAIN = re.compile(r"[^\w .,:/·…✓✗○◌▶◷↷⊘-]")
+_NOT_PLAIN = re.compile(r"[^\w .,:/·…✓✗○◌▶◷↷⊘⇥-]")
 
 
 def outline(picture: Picture) -> str:
