@@ -68,6 +68,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         lambda: store.task_types.steps(known.name, limit=_STEPS_SHOWN + 1),
     )
     row = row_of(visit, known, stats["by_type"].get(known.name, {}), len(slow), workers)
+    failures = await _failures(visit, known.name, window, values["window"]) if row.failed else []
     return {
         "fault": fault,
         "status": 200 if fault is None else 422,
@@ -77,7 +78,8 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "slow": slow[:_SLOW_SHOWN],
         "slow_count": len(slow),
         "most_slow": _SLOW_SHOWN + 1,
-        "failures": await _failures(visit, known.name, window, values["window"]) if row.failed else [],
+        "failures": failures,
+        "names": await store.overview.names([failure.workflow_id for failure in failures]),
         "layers": _layers(known, steps, visit.settings.task_timeout),
         "in_force": {name: said["from"] for name, said in row.effective.items()},
         "steps": steps[:_STEPS_SHOWN],

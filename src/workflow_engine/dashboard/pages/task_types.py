@@ -82,7 +82,7 @@ class TypeRow:
     @property
     def failed_how(self) -> str:
         """How many failed, and of them by what is told apart."""
-        parts = ((self.stats["timed_out"], "timed out"), (self.stats["lost"], "lost with their worker"))
+        parts = ((self.stats["timed_out"], "timed out"), (self.stats["lost"], "lost"))
         return ", ".join([f"{self.failed:,}", *(f"{count:,} {how}" for count, how in parts if count)])
 
     @property
