@@ -15,7 +15,7 @@ from support.databases import new_database
 from support.eventually import eventually
 
 from workflow_engine.access import ROLES, Role, Scope, make_key
-from workflow_engine.api import audit_log, authentication
+from workflow_engine.api import audit_log, authentication, streams
 from workflow_engine.api.entering import declared_scope
 from workflow_engine.asgi import create_app
 from workflow_engine.client.http import Client
@@ -200,6 +200,20 @@ def test_a_key_ends_while_it_is_remembered(keyed: Keyed) -> None:
     headers = keyed.key("brief", "viewer", lifetime="700 milliseconds")
     assert keyed.api.get(WORKFLOWS, headers=headers).status_code == 200
     eventually(lambda: keyed.api.get(WORKFLOWS, headers=headers).status_code == 401)
+
+
+def test_what_is_followed_ends_when_its_key_is_revoked(keyed: Keyed, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "_HEARTBEAT_SECONDS", 0.2)
+    monkeypatch.setattr(authentication, "FRESH_SECONDS", 0.1)
+    mine, other = keyed.key("follows", "admin"), keyed.key("follows-too", "viewer")
+    workflow = keyed.api.post(WORKFLOWS, json={"name": "followed", "steps": ONE_STEP}, headers=mine).json()["id"]
+    path = f"{WORKFLOWS}/{workflow}/events"
+    with keyed.api.stream("GET", path, headers=other) as kept, keyed.api.stream("GET", path, headers=mine) as ended:
+        lines = kept.iter_lines()
+        assert any("workflow.created" in line for line in lines)
+        keyed.database.execute("select workflow.revoke_api_keys(%s)", [keyed.ids["follows"]])
+        assert "event: end" not in list(ended.iter_lines())
+        assert next(line for line in lines if line) == ":", "it goes on"
 
 
 def test_that_a_key_is_used_is_noted(keyed: Keyed) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime, timedelta
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 
 from workflow_engine.dashboard.charts import chart
 from workflow_engine.dashboard.timeline import timeline
-from workflow_engine.records import Attempt
+from workflow_engine.records import Attempt, Task
 
 BEGUN = datetime(2026, 1, 1, tzinfo=UTC)
 
@@ -43,6 +44,27 @@ def test_waiting_backoff_and_running_are_told_apart() -> None:
     ]
     assert (row.waited, row.ran, row.tries) == (20, 50, 2)
     assert row.bars[1].title == "attempt 1 retried, 10 s on w-1"
+
+
+def task(number: int, status: str, pending: float | None) -> Task:
+    """One that has not ended."""
+    since = None if pending is None else at(pending)
+    return Task(
+        number, UUID(int=7), f"s{number}", f"s{number}", "http", status, 1, "default", None, None, since, *[None] * 7,
+        "", None,
+    )  # fmt: skip
+
+
+def test_what_waits_now_waits_to_the_end() -> None:
+    attempts = [attempt(1, 1, 0, 0, 20, "retried"), attempt(2, 1, 0, 0, 40, "retried")]
+    tasks = [task(1, "pending", 50), task(2, "scheduled", None), task(3, "pending", 90), task(4, "blocked", None)]
+    drawn = timeline(attempts, begun=BEGUN, ended=at(100), tasks=tasks)
+    assert [(row.task_id, [(bar.kind, bar.x, bar.width) for bar in row.bars], row.waited) for row in drawn.rows] == [
+        (1, [("failed", 0, 20), ("backoff", 20, 30), ("wait", 50, 50)], 50),
+        (2, [("failed", 0, 40), ("backoff", 40, 60)], 0),
+        (3, [("wait", 90, 10)], 10),
+    ]
+    assert drawn.rows[2].bars[0].title == "pending for 10 s so far"
 
 
 def test_times_are_marked_at_round_distances() -> None:

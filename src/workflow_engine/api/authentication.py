@@ -111,6 +111,17 @@ class Authentication:
         except (Unauthorized, RateLimited, StoreUnavailable, TimeoutError):
             return NOBODY
 
+    async def still_knows(self, request: Request) -> bool:
+        """Whether who began to be answered may go on being answered: their key has neither been revoked nor ended.
+        It counts as good for as long as nobody can tell."""
+        try:
+            await self.authenticate(request, without_postgres=True)
+        except Unauthorized:
+            return False
+        except (RateLimited, StoreUnavailable, TimeoutError):
+            return True
+        return True
+
     async def close(self) -> None:
         await self._lookups.close()
 

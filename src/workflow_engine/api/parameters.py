@@ -24,7 +24,7 @@ MAX_WAIT_SECONDS = 300.0
 MAX_WINDOW_SECONDS = 7 * 86_400.0
 MAX_PAUSE_SECONDS = 365 * 86400.0
 _LONGEST_SECONDS = 100 * 365 * 86400.0
-_LARGEST_VERSION = 2**31 - 1
+LARGEST_VERSION = 2**31 - 1
 _STATUSES = tuple(status.value for status in WorkflowStatus)
 
 
@@ -99,9 +99,10 @@ def _read(request: Request, parameter: Parameter, name: str) -> Any:
 
 
 def _limit(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:9]) <= MAX_LIMIT:
+    limit = natural(text, MAX_LIMIT)
+    if limit is None:
         raise ValueError(f"write an integer from 1 to {MAX_LIMIT}")
-    return int(text)
+    return limit
 
 
 def _sequence(text: str) -> int:
@@ -117,10 +118,19 @@ def _flag(text: str) -> bool:
     return known[text.lower()]
 
 
+def natural(text: str, most: int) -> int | None:
+    """An integer from 1 to `most`; None: the text is none."""
+    digits = text.lstrip("0")  # however many there are before it
+    if not (text.isascii() and digits.isdecimal()) or len(digits) > len(str(most)) or int(digits) > most:
+        return None
+    return int(digits)
+
+
 def _version(text: str) -> int:
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:11]) <= _LARGEST_VERSION:
+    version = natural(text, LARGEST_VERSION)
+    if version is None:
         raise ValueError("write the number of a version, 1 or more")
-    return int(text)
+    return version
 
 
 def _one_of(text: str, known: tuple[str, ...]) -> str:

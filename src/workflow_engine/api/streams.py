@@ -1,12 +1,15 @@
 """Answers that go on: how many there may be, that they stay open and end with their server. Server-sent events.
 
+A key that is revoked or ends while somebody reads is noticed with the next heartbeat, and the answer ends.
+
 Who reads events is expected to come back when they break off, to whichever engine, with the last id that it has seen.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator
+import time
+from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any
@@ -79,7 +82,12 @@ def open_stream(
     stopping = asyncio.Event()
     request.scope.setdefault("state", {})[ON_SHUTDOWN] = stopping.set
     request.scope[IS_STREAM] = True
-    return _Stream(_kept_open(chunks, stopping, heartbeat, farewell), media_type, open_)
+    authentication = services(request).authentication
+
+    async def is_known() -> bool:
+        return await authentication.still_knows(request)
+
+    return _Stream(_kept_open(chunks, stopping, is_known, heartbeat, farewell), media_type, open_)
 
 
 async def _encoded(events: AsyncGenerator[list[Event], None]) -> AsyncGenerator[bytes, None]:
@@ -109,10 +117,15 @@ class _Stream(StreamingResponse):
 
 
 async def _kept_open(
-    chunks: AsyncGenerator[bytes, None], stopping: asyncio.Event, heartbeat: bytes, farewell: bytes
+    chunks: AsyncGenerator[bytes, None],
+    stopping: asyncio.Event,
+    is_known: Callable[[], Awaitable[bool]],
+    heartbeat: bytes,
+    farewell: bytes,
 ) -> AsyncGenerator[bytes, None]:
     stopped = asyncio.create_task(stopping.wait())
     next_ = None
+    asked = time.monotonic()
     try:
         while True:
             next_ = next_ or asyncio.create_task(_next(chunks))
@@ -121,6 +134,10 @@ async def _kept_open(
                 if farewell:
                     yield farewell
                 return
+            if time.monotonic() - asked >= _HEARTBEAT_SECONDS:
+                if not await is_known():
+                    return
+                asked = time.monotonic()
             if not next_.done():
                 yield heartbeat
                 continue

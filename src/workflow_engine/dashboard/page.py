@@ -19,7 +19,7 @@ from workflow_engine.dashboard.actions import Action, Field
 from workflow_engine.dashboard.formats import FILTERS, as_attribute
 from workflow_engine.dashboard.glance import Glance
 from workflow_engine.dashboard.visit import Visit, relative
-from workflow_engine.errors import EngineError, StoreUnavailable
+from workflow_engine.errors import EngineError, NotFound, StoreUnavailable
 from workflow_engine.observability.alerts import summary_of
 from workflow_engine.settings import VERSION
 
@@ -123,6 +123,8 @@ class Rendering:
         """A page as it is now; errors of ours are pages, too."""
         begun = time.thread_time()
         try:
+            if "\0" in request.scope["path"]:  # which no text in Postgres has
+                raise NotFound("There is no such page.")
             visit = await Visit.begin(request, self._glance)
             found = await page.read(visit)
         except EngineError as error:

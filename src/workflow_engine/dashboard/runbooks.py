@@ -26,15 +26,22 @@ def _directory() -> Path:
     return packaged if packaged.is_dir() else Path(__file__).parents[3] / "deploy" / "runbooks"
 
 
-@cache
 def runbook(name: str) -> Markup | None:
     """The page of an alert as HTML, without its title; None where there is none."""
-    file = _directory() / f"{name}.md"
-    if not name.isalnum() or not file.is_file():
-        return None
+    return _shown(name) if name in _names() else None
+
+
+@cache
+def _names() -> frozenset[str]:
+    """Of all pages: whatever else is asked for is no name of a file, and nothing is kept of it."""
+    return frozenset(file.stem for file in _directory().glob("*.md") if file.stem.isalnum())
+
+
+@cache
+def _shown(name: str) -> Markup:
     markdown = MarkdownIt("commonmark", {"html": False}).enable("table")
     markdown.add_render_rule("fence", _command)
-    tokens = markdown.parse(file.read_text())
+    tokens = markdown.parse((_directory() / f"{name}.md").read_text())
     for token in tokens:
         for child in token.children or ():
             if child.type == "link_open":

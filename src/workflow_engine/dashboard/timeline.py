@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 
 from workflow_engine.dashboard.formats import lasting
-from workflow_engine.records import Attempt
+from workflow_engine.records import Attempt, Task
+from workflow_engine.states import TaskStatus
 
 _LEAST = 0.25  # percent: what took no time is seen, too
 _TICKS = 5
@@ -56,8 +57,12 @@ class Timeline:
     ticks: Sequence[tuple[float, str]]
 
 
-def timeline(attempts: Iterable[Attempt], begun: datetime, ended: datetime) -> Timeline:
-    """The attempts of a workflow between two times; what still runs runs to the end."""
+def timeline(attempts: Iterable[Attempt], begun: datetime, ended: datetime, tasks: Iterable[Task] = ()) -> Timeline:
+    """The attempts of a workflow between two times; what still runs or waits does so to the end.
+
+    Args:
+        tasks: Those that may be waiting now.
+    """
     whole = max((ended - begun).total_seconds(), 0.001)
 
     def bar(kind: str, start: datetime, end: datetime, title: str) -> Bar:
@@ -86,6 +91,18 @@ def timeline(attempts: Iterable[Attempt], begun: datetime, ended: datetime) -> T
         row.waited += (attempt.started_at - pending).total_seconds()
         row.tries = attempt.attempt
         last[attempt.task_id] = end
+    for task in tasks:
+        before = last.get(task.id)
+        if task.status == TaskStatus.PENDING and task.pending_since is not None:
+            row = rows.setdefault(task.id, Row(task.id, task.path, task.type))
+            pending = min(max(task.pending_since, before or begun), ended)
+            if before and pending > before:
+                row.bars.append(bar("backoff", before, pending, f"not due for {_between(before, pending)}"))
+            row.bars.append(bar("wait", pending, ended, f"pending for {_between(pending, ended)} so far"))
+            row.waited += (ended - pending).total_seconds()
+        elif task.status in (TaskStatus.SCHEDULED, TaskStatus.WAITING) and before is not None and before < ended:
+            why = "not due" if task.status == TaskStatus.SCHEDULED else "waiting"
+            rows[task.id].bars.append(bar("backoff", before, ended, f"{why} for {_between(before, ended)} so far"))
     return Timeline([*rows.values()], _ticks(whole))
 
 

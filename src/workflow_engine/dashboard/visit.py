@@ -112,7 +112,10 @@ class Visit:
 
     def here(self, /, **query: object) -> str:
         """This page with some parameters of its query changed; None takes one away."""
-        kept = {name: value for name, value in self.request.query_params.multi_items() if name not in query}
+        kept: dict[str, list[str]] = {}
+        for name, value in self.request.query_params.multi_items():
+            if name not in query:
+                kept.setdefault(name, []).append(value)  # some may be given more than once
         return relative(self.request.url.path, self.request.url.path, {**kept, **query})
 
 

@@ -73,6 +73,14 @@ def test_times_say_how_long_ago_or_when_and_the_browser_remembers_it(
     assert "ago" in str(created.get_attribute("title"))
 
 
+def test_the_row_that_is_gone_to_is_not_behind_the_bar_at_the_top(visit: Visitor) -> None:
+    page = visit("/admin/alerts", height=400)
+    for key in ("j",) * 20 + ("k",) * 15:
+        page.keyboard.press(key)
+    top = page.evaluate("document.querySelector('tr.at').getBoundingClientRect().top")
+    assert top >= page.evaluate("document.querySelector('.top').getBoundingClientRect().bottom")
+
+
 def test_what_a_page_shows_and_what_its_buttons_do_is_there_as_commands(
     framed: tuple[httpx.Client, str], visit: Visitor
 ) -> None:

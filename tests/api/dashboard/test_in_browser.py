@@ -115,9 +115,11 @@ def test_the_engine_is_paused_and_resumed_from_the_banner(
     page.get_by_role("button", name="Pause intake").click()
     page.locator("#asking").get_by_role("button", name="Pause intake").click()
     expect(page.locator("#notes")).to_contain_text("The engine is paused")
+    expect(page.get_by_role("button", name="Pause intake")).to_have_count(0)
     assert api.post("/api/v1/workflows", json={"name": "late", "steps": STEPS}).status_code == 503
     page.locator("#notes").get_by_role("button", name="Resume").click()
     expect(page.locator("#notes")).not_to_contain_text("The engine is paused")
+    expect(page.get_by_role("button", name="Pause intake")).to_be_visible()
 
 
 def test_many_workflows_are_retried_by_filter_after_it_is_said_how_many(
@@ -263,6 +265,11 @@ def test_each_page_is_for_everybody_in_both_themes_and_no_wider_than_its_window(
         assert page.evaluate(ground) != light
         found += [(path, "dark", *each) for each in serious(page, "color-contrast")]
         page.emulate_media(color_scheme="light")
+        if (
+            "/definitions/" not in path
+        ):  # what is never brought up to date would say of old times that they were the last
+            stale = "[...document.querySelectorAll('time')].filter((each) => !each.closest('[data-live]')).length"
+            found += [(path, "times that stay as they are", count)] if (count := page.evaluate(stale)) else []
         for width in (390, 1280):
             page.set_viewport_size({"width": width, "height": 800})
             wide = page.evaluate("document.documentElement.scrollWidth")

@@ -15,7 +15,7 @@ from workflow_engine.api import parameters, schemas
 from workflow_engine.api.answers import API, MEDIA_TYPES, json_answer, next_link, text_answer
 from workflow_engine.api.bodies import read_document
 from workflow_engine.api.operations import Answer, Body, operation
-from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.parameters import LARGEST_VERSION, read_parameters
 from workflow_engine.api.problems import invalid_parameter
 from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
@@ -27,7 +27,6 @@ from workflow_engine.observability.logs import get_logger
 from workflow_engine.records import Definition
 
 _MAX_NAME = 128
-_LARGEST_VERSION = 2**31 - 1
 _PAGE = parameters.page(100, by_name=True)
 _VERSION_PAGE = parameters.page(100, of_tasks=True)
 _YAML = parameters.form({"yaml": "the document alone"})
@@ -198,7 +197,7 @@ async def list_versions(request: Request, name: Name) -> Response:
     values = read_parameters(request, [*_VERSION_PAGE, parameters.PRETTY])
     limit = values["limit"]
     found = await services(request).store.definitions.versions_of(
-        name, before=min(values["cursor"] or _LARGEST_VERSION, _LARGEST_VERSION), limit=limit + 1
+        name, before=min(values["cursor"] or LARGEST_VERSION, LARGEST_VERSION), limit=limit + 1
     )
     headers = next_link(request, found[limit - 1].version) if len(found) > limit else None
     return json_answer(request, [views.version(version) for version in found[:limit]], headers=headers)
@@ -222,11 +221,12 @@ async def get_version(
     """Versions never change."""
     _check_name(name)
     form = read_parameters(request, [_YAML, parameters.PRETTY])["format"]
-    if not (version.isascii() and version.isdecimal()) or not 1 <= int(version[:11]) <= _LARGEST_VERSION:
+    number = parameters.natural(version, LARGEST_VERSION)
+    if number is None:
         raise DefinitionNotFound(
             f"Workflow definition not found: {name}@{clipped(version)}", hint="A version is a number, 1 or more."
         )
-    return _shown(request, await services(request).store.definitions.get(name, int(version)), form)
+    return _shown(request, await services(request).store.definitions.get(name, number), form)
 
 
 @router.get(

@@ -13,7 +13,7 @@ from workflow_engine.api import trial_views as views
 from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_document
 from workflow_engine.api.operations import Answer, Body, operation
-from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.parameters import LARGEST_VERSION, read_parameters
 from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import Faults
@@ -21,8 +21,6 @@ from workflow_engine.definition.fields import Fields
 from workflow_engine.definition.scope import json_type
 from workflow_engine.errors import Fault, InputInvalid
 from workflow_engine.testing.reading import FIELDS
-
-_LARGEST_VERSION = 2**31 - 1
 
 router = routes_under(f"{API}/definitions")
 
@@ -61,7 +59,7 @@ async def _definition(request: Request, body: dict[str, Any]) -> tuple[dict[str,
     fields = Fields(body, "", Faults())
     fields.refuse_unknown(("definition", "name", "version", *FIELDS))
     document, name = fields.mapping("definition"), fields.text("name")
-    version = fields.integer("version", 1, _LARGEST_VERSION)
+    version = fields.integer("version", 1, LARGEST_VERSION)
     if (fields.get("definition") is None) == (fields.get("name") is None):
         fields.faults.add("", "validation-error", "needs either `definition` or `name`")
     if document is not None and version is not None:

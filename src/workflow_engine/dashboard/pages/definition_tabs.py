@@ -12,6 +12,7 @@ from markupsafe import Markup
 
 from workflow_engine.access import Scope
 from workflow_engine.api.dag import Dag
+from workflow_engine.api.parameters import LARGEST_VERSION, natural
 from workflow_engine.dashboard.actions import Action
 from workflow_engine.dashboard.forms import Unfit, entries_of
 from workflow_engine.dashboard.pages.workflow_tabs import MOST_DRAWN
@@ -30,7 +31,6 @@ MOST_OFFERED = 100
 _VERSIONS = 50  # of a page
 _ELSEWHERE = 20
 _MOST_TEXT = 200_000  # characters of a document that is turned into YAML while somebody waits
-_LARGEST_VERSION = 2**31 - 1
 _MOST_TYPES = 30  # told of a graph
 _MOST_NAMED = 200  # steps of one that is too large to be drawn
 
@@ -122,7 +122,7 @@ async def _graph(visit: Visit, latest: Definition, live: Live, ends: Ends) -> Ma
     step = None
     if asked:
         found = await visit.store.definitions.get(latest.name, version)
-        step = _step_at(found.document, [part.partition("#")[0] for part in asked.split(".") if part != "catch"])
+        step = _step_at(found.document, _ids(asked))
     return {
         "drawing": Markup(drawing),  # noqa: S704 (all texts in it are escaped)
         "large": len(picture.boxes) if is_large else None,
@@ -132,6 +132,12 @@ async def _graph(visit: Visit, latest: Definition, live: Live, ends: Ends) -> Ma
         "step_text": None if step is None else as_yaml(step),
         **_choice(latest, version),
     }
+
+
+def _ids(path: str) -> list[str]:
+    """Of a step and those around it. What is caught is below `catch`; a step may be called so, too."""
+    parts = [part.partition("#")[0] for part in path.split(".")]
+    return [part for n, part in enumerate(parts) if part != "catch" or n in (0, len(parts) - 1)]
 
 
 def _step_at(part: Any, path: Sequence[str]) -> Mapping[str, Any] | None:
@@ -237,9 +243,10 @@ def _number(visit: Visit, name: str) -> int | None:
     text = visit.asked(name)
     if not text:
         return None
-    if not (text.isascii() and text.isdecimal()) or not 1 <= int(text[:11]) <= _LARGEST_VERSION:
+    number = natural(text, LARGEST_VERSION)
+    if number is None:
         raise DefinitionNotFound(f"There is no version {clipped(text)}.", hint="A version is a number, 1 or more.")
-    return int(text)
+    return number
 
 
 TABS = (

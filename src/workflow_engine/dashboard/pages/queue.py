@@ -30,12 +30,12 @@ _WINDOW = parameters.window("1h")
 async def read(visit: Visit) -> Mapping[str, Any]:
     name = str(visit.request.path_params["queue"])
     fault: InputInvalid | None = None
-    seconds = float(_WINDOW.default)
+    seconds, window = float(_WINDOW.default), "1h"
     try:
         seconds = min(read_parameters(visit.request, [_WINDOW])["window"], 86_400.0)
+        window = visit.asked("window", "1h")  # what was read is kept for others by it: never with another time
     except InputInvalid as error:
         fault = error
-    window = visit.asked("window", "1h")
     workers = [worker for worker in await visit.store.workers.list() if name in worker.queues]
     found = next((queue for queue in visit.gauges.queues if queue.queue == name), None)
     past = await _history(visit, name, window, seconds)

@@ -7,7 +7,6 @@ from dataclasses import dataclass
 from typing import Any
 
 from workflow_engine.access import Scope
-from workflow_engine.api.parameters import read_parameters
 from workflow_engine.dashboard.page import Page
 from workflow_engine.dashboard.pages.task_types import (
     FAILING,
@@ -16,11 +15,11 @@ from workflow_engine.dashboard.pages.task_types import (
     kept_of,
     read_slow,
     read_stats,
+    read_values,
     row_of,
 )
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.definition.retries import DEFAULT_RETRY_POLICY
-from workflow_engine.errors import InputInvalid
 from workflow_engine.records import TaskFailures, TaskType, TypedStep
 
 _SLOW_SHOWN = 50
@@ -50,13 +49,7 @@ class Layer:
 async def read(visit: Visit) -> Mapping[str, Any]:
     store = visit.store
     known = await store.task_types.get(str(visit.request.path_params["task_type"]))
-    fault: InputInvalid | None = None
-    values: Mapping[str, Any] = {parameter.name: parameter.default for parameter in PARAMETERS}
-    try:
-        values = read_parameters(visit.request, PARAMETERS)
-    except InputInvalid as error:
-        fault = error
-    window, threshold = visit.asked("window", "1h"), visit.asked("threshold", "60s")
+    fault, values, window, threshold = read_values(visit, PARAMETERS)
     stats = await read_stats(visit, window, values["window"])
     slow = await read_slow(
         visit, window, values["window"], threshold, values["threshold"], type=known.name, most=_SLOW_SHOWN + 1

@@ -102,8 +102,7 @@ class TypeRow:
 
 
 async def read(visit: Visit) -> Mapping[str, Any]:
-    fault, values = _read_values(visit)
-    window, threshold = visit.asked("window", "1h"), visit.asked("threshold", "60s")
+    fault, values, window, threshold = read_values(visit, (*PARAMETERS, _SORT))
     stats = await read_stats(visit, window, values["window"])
     slow = await read_slow(visit, window, values["window"], threshold, values["threshold"])
     workers = await visit.store.workers.list()
@@ -130,6 +129,18 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "failing": FAILING,
         **choices(visit, window, threshold),
     }
+
+
+def read_values(visit: Visit, known: Sequence[Parameter]) -> tuple[InputInvalid | None, Mapping[str, Any], str, str]:
+    """What is wrong with the parameters; their values, and what the window and the threshold are called.
+
+    If anything is wrong all are the defaults: what was read is kept for others by what it is called.
+    """
+    try:
+        values = read_parameters(visit.request, known)
+    except InputInvalid as error:
+        return error, {parameter.name: parameter.default for parameter in known}, "1h", "60s"
+    return None, values, visit.asked("window", "1h"), visit.asked("threshold", "60s")
 
 
 def choices(visit: Visit, window: str, threshold: str) -> Mapping[str, Any]:
@@ -169,7 +180,11 @@ async def read_slow(
     async def look() -> Sequence[SlowAttempt]:
         return await visit.store.task_durations.slow(threshold=least, window=seconds, type=type, limit=most)
 
-    return await kept_of(visit, f"slow {type} {threshold}", window, look) if threshold in THRESHOLDS else await look()
+    return (
+        await kept_of(visit, f"slow {type or '*'} {threshold}", window, look)
+        if threshold in THRESHOLDS
+        else await look()
+    )
 
 
 async def kept_of(visit: Visit, name: str, window: str, look: Callable[[], Awaitable[T]]) -> T:
@@ -226,14 +241,6 @@ def _known_sort(text: str) -> str:
 
 
 _SORT = Parameter("sort", _known_sort, "slowest", {}, "The order of the rows.", "name")
-
-
-def _read_values(visit: Visit) -> tuple[InputInvalid | None, Mapping[str, Any]]:
-    known = (*PARAMETERS, _SORT)
-    try:
-        return None, read_parameters(visit.request, known)
-    except InputInvalid as error:
-        return error, {parameter.name: parameter.default for parameter in known}
 
 
 PAGE = Page("/admin/task-types", "task_types.html", read, Scope.ENGINE_READ, "Task types", "t", Group.CAPACITY)

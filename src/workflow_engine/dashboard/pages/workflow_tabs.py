@@ -86,8 +86,9 @@ async def _timeline(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
     attempts = await _attempts_of(visit, workflow, tasks)
     now = datetime.now(UTC)
     begun = min([workflow.created_at, *(a.pending_since or a.started_at for a in attempts[:1])])
+    drawn = timeline(attempts, begun, max(workflow.finished_at or now, begun), tasks)
     return {
-        "timeline": timeline(attempts, begun, max(workflow.finished_at or now, begun)) if attempts else None,
+        "timeline": drawn if drawn.rows else None,
         "unreached": sum(task.is_unreached for task in tasks),
         "more": more,
     }

@@ -112,11 +112,15 @@ def _elsewhere(visit: Visit, names: Sequence[str]) -> GoTo | None:
         return GoTo(visit.url(f"/admin/workflows/{sought}"))
     if sought:
         return GoTo(visit.url("/admin/workflows", name=sought if sought in names else f"{sought.rstrip('*')}*"))
-    kept = {name: value for name, value in given.multi_items() if value.strip() and name not in ("q", "label")}
+    kept: dict[str, str] = {}
+    for name, value in given.multi_items():
+        if value.strip() and name not in ("q", "label"):
+            # States may be given one by one; in one place they are the same for the list, its numbers and its buttons.
+            kept[name] = f"{kept[name]},{value}" if name == "status" and name in kept else value
     name, _, value = visit.asked("label").partition("=")
     if name.strip() and value.strip():
         kept[f"label.{name.strip()}"] = value.strip()
-    return None if kept.keys() == given.keys() else GoTo(visit.url("/admin/workflows", **kept))
+    return None if kept == dict(given.multi_items()) else GoTo(visit.url("/admin/workflows", **kept))
 
 
 async def _counts(visit: Visit, which: WorkflowFilter) -> Mapping[str, tuple[int, bool]]:

@@ -4,7 +4,7 @@ import { address } from "./dom.js";
 import { askFor } from "./asking.js";
 import { lookAnew } from "./live.js";
 import { toast } from "./notes.js";
-import { filled, requestOf, send, sendAll } from "./requests.js";
+import { filled, readJson, requestOf, send, sendAll } from "./requests.js";
 import { selected } from "./rows.js";
 
 // Whether it was done; what was done, or why not, has been said.
@@ -19,7 +19,8 @@ export async function perform(action, values, button = null) {
     } else {
       const { detail, hint, errors } = answer.content;
       const places = (errors || []).map((fault) => fault.message).filter((message) => message !== detail);
-      toast("bad", [detail || `The engine answered ${answer.status}.`, ...places, hint].filter(Boolean).join(" "), request);
+      const before = answer.before ? filled("It was done to {before} before, and not to all.", answer) : "";
+      toast("bad", [detail || `The engine answered ${answer.status}.`, ...places, hint, before].filter(Boolean).join(" "), request);
     }
     return answer.ok;
   } catch {
@@ -33,7 +34,7 @@ export async function perform(action, values, button = null) {
 
 // What a button is about; null, if it is about what is ticked and nothing is.
 export function actionOf(button) {
-  const action = JSON.parse(button.dataset.action ?? button.dataset.edit);
+  const action = readJson(button.dataset.action ?? button.dataset.edit);
   if (button.dataset.selected === undefined) return action;
   const ids = selected().map((box) => box.value);
   if (!ids.length) return null;

@@ -3,7 +3,7 @@
 import { $, make, remember, remembered } from "./dom.js";
 import { durationOf } from "./durations.js";
 import { code } from "./notes.js";
-import { curl, requestOf } from "./requests.js";
+import { curl, readJson, requestOf } from "./requests.js";
 import { countOf, trialOf } from "./trials.js";
 
 const PAUSE_MS = 300; // after which it is asked what would be done with what was put in
@@ -62,7 +62,7 @@ function valuesOf(inputs) {
   for (const [field, input] of inputs) {
     if (field.kind === "flag") values[field.name] = input.checked;
     else if (input.value === "") continue;
-    else if (field.kind === "json") values[field.name] = JSON.parse(input.value);
+    else if (field.kind === "json") values[field.name] = readJson(input.value);
     else if (field.kind === "number") values[field.name] = Number(input.value);
     else values[field.name] = field.kind === "duration" ? durationOf(input.value) : input.value;
   }

@@ -3,14 +3,14 @@
 import { $, $$, make } from "./dom.js";
 import { actionOf } from "./actions.js";
 import { code, copyText, toast } from "./notes.js";
-import { curl, requestOf } from "./requests.js";
+import { curl, readJson, requestOf } from "./requests.js";
 
 // What is asked for before stands there as it would be sent if nothing were changed.
 function lineOf(action) {
   const values = {};
   for (const field of action.fields || []) {
     if (!field.value) continue;
-    values[field.name] = field.kind === "json" ? JSON.parse(field.value) : field.kind === "number" ? Number(field.value) : field.value;
+    values[field.name] = field.kind === "json" ? readJson(field.value) : field.kind === "number" ? Number(field.value) : field.value;
   }
   return curl(requestOf(action, values));
 }
@@ -29,6 +29,6 @@ export function listCommands() {
   const list = $("#commands");
   if (!list) return;
   const buttons = $$("button[data-action]").filter((button) => !button.closest("tbody, li") && button.dataset.selected === undefined);
-  const actions = new Map(buttons.map((button) => JSON.parse(button.dataset.action)).map((action) => [action.label, action]));
+  const actions = new Map(buttons.map((button) => readJson(button.dataset.action)).map((action) => [action.label, action]));
   list.replaceChildren(...[...actions.values()].flatMap((action) => [make("p", {}, action.label), code(lineOf(action))]));
 }

@@ -3,17 +3,17 @@
 
 import { $, $$ } from "./dom.js";
 import { code, toast } from "./notes.js";
-import { curl, requestOf, send } from "./requests.js";
+import { curl, readJson, requestOf, send } from "./requests.js";
 
 const nonEmptyLines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
-const number = (text) => { try { return JSON.parse(text); } catch { return Number(text); } };
+const number = (text) => { try { return readJson(text); } catch { return Number(text); } };
 
 // What was put into a field; undefined when nothing was. It throws what is wrong with it.
 function valueOf(control) {
   const text = control.value;
   switch (control.dataset.kind) {
     case "flag": return control.checked;
-    case "choice": case "json": return text.trim() === "" ? undefined : JSON.parse(text);
+    case "choice": case "json": return text.trim() === "" ? undefined : readJson(text);
     case "number": return text.trim() === "" ? undefined : number(text);
     case "lines": {
       const lines = nonEmptyLines(text);
@@ -151,6 +151,9 @@ export function beginForm(form, { sent, away }) {
     } finally {
       for (const way of ways) way.disabled = false;
     }
+  });
+  form.addEventListener("keydown", (event) => { // in a field Enter would press the first of several buttons
+    if (event.key === "Enter" && ways.length > 1 && event.target.matches("input, select")) event.preventDefault();
   });
   form.addEventListener("input", (event) => {
     forget(event.target);

@@ -7,6 +7,7 @@ const LEAST_GAP = 250; // ms between two looks at the page: four a second at mos
 const SHARE = 0.006; // ... and no more of the server's processor than this: with the stream less than 1 % of a core,
 const AROUND = 2; // ms of it that a request takes beside the page
 const MOST_GAP = 5000; // without a hint from the stream it looks so often
+const PATIENCE = 15_000; // ms after which an engine that says nothing does not answer
 const GONE = [401, 403, 404]; // answers that say so of a page that was there
 
 let stream = null;
@@ -43,8 +44,10 @@ async function ask() {
   wanted = false;
   const cache = anew ? "reload" : "default";
   anew = false;
+  const leaving = new AbortController();
+  const late = setTimeout(() => leaving.abort(), PATIENCE);
   try {
-    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache });
+    const answer = await fetch(location.href, { headers: { Accept: "text/html" }, cache, signal: leaving.signal });
     const page = new DOMParser().parseFromString(await answer.text(), "text/html");
     const cost = /dur=([\d.]+)/.exec(answer.headers.get("Server-Timing") || "");
     gap = Math.min(MOST_GAP, Math.max(LEAST_GAP, cost ? (Number(cost[1]) + AROUND) / SHARE : MOST_GAP));
@@ -52,27 +55,30 @@ async function ask() {
     // Another page by now: it was found or let in, or is no longer. What a proxy says for a while is no page.
     if (answer.ok ? $("#error") : GONE.includes(answer.status) && !$("#error")) { location.reload(); return; }
     const shown = answer.ok || answer.status === 422; // that filters are wrong is said on a page, too
+    if (cache === "default" && !isLive()) return; // the page was to stay as it is meanwhile
     if (shown) swap(page);
     if (shown && !page.body.dataset.stream !== !document.body.dataset.stream) { // it has ended, or goes on again
       document.body.dataset.stream = page.body.dataset.stream;
       follow();
     }
-    told(shown);
+    told(shown, $("#error strong", page)?.textContent);
   } catch {
     told(false);
     gap = MOST_GAP;
   } finally {
+    clearTimeout(late);
     looking = false;
     lookedAt = Date.now();
+    clearTimeout(timer);
+    if (wanted) look();
+    else if (isLive()) timer = setTimeout(ask, MOST_GAP);
   }
-  clearTimeout(timer);
-  if (wanted) look();
-  else if (isLive()) timer = setTimeout(ask, MOST_GAP);
 }
 
-function told(well) {
+function told(well, why) {
   $("#live").classList.toggle("broken", !well);
-  $("#seen").textContent = well ? "" : "The engine does not answer: this is what it said last.";
+  const said = well ? "" : `${why || "The engine does not answer."} This page shows what it said last.`;
+  if ($("#seen").textContent !== said) $("#seen").textContent = said;
 }
 
 function swap(page) {
@@ -91,10 +97,15 @@ function swap(page) {
   tick();
 }
 
+// By what something that can have the focus is known again.
+const nameOf = (element) => element.id || element.getAttribute("href") || element.dataset.action || element.value
+  || element.getAttribute("aria-label") || (element.localName === "summary" && element.parentElement.id);
+const named = (part, name) => $$("a, button, input, summary, [tabindex]", part).filter((element) => nameOf(element) === name);
+
 function replace(part, fresh) {
   const focused = part.contains(document.activeElement) ? document.activeElement : null;
-  const name = (element) => element.id || element.getAttribute("href") || element.dataset.action || element.value;
-  const kept = focused && name(focused);
+  const kept = focused && nameOf(focused);
+  const which = kept && named(part, kept).indexOf(focused);
   const checked = new Set($$("input[type=checkbox]:checked", part).map((box) => box.value));
   const open = new Set($$("details[open][id]", part).map((details) => details.id));
   const at = $("tr.at a[href]", part)?.getAttribute("href");
@@ -104,7 +115,10 @@ function replace(part, fresh) {
   for (const details of $$("details[id]", part)) details.open ||= open.has(details.id);
   if (at) $$("tr", part).find((row) => $(`a[href="${CSS.escape(at)}"]`, row))?.classList.add("at");
   $$(".drawing, .wide, pre", part).forEach((box, n) => { if (scrolled[n]) [box.scrollLeft, box.scrollTop] = scrolled[n]; });
-  if (kept) $$("a, button, input, summary, [tabindex]", part).find((element) => name(element) === kept)?.focus({ preventScroll: true });
+  if (kept) {
+    const again = named(part, kept);
+    (again[which] ?? again.at(-1))?.focus({ preventScroll: true });
+  }
   decorate(part);
 }
 
@@ -114,7 +128,7 @@ function follow() {
   const where = document.body.dataset.stream;
   if (!where || !isLive() || document.hidden) return;
   const own = stream = new EventSource(new URL(where, location.href));
-  own.onopen = () => told(true);
+  own.onopen = () => { if ($("#live").classList.contains("broken")) look(true); };
   own.onerror = () => { if (own.readyState === EventSource.CLOSED) setTimeout(() => own === stream && follow(), MOST_GAP); };
   own.addEventListener("end", () => { own.close(); look(); });
   own.onmessage = () => look();
@@ -132,7 +146,7 @@ export function turnLive() {
 export function beginLive() {
   for (const part of $$("[data-live][id]")) served.set(part.id, withoutTimes(part.innerHTML));
   $("#live").onclick = turnLive;
-  document.addEventListener("pointerdown", () => { pressed = true; });
+  document.addEventListener("pointerdown", (event) => { pressed = event.button === 0; }); // of a menu nobody hears the end
   document.addEventListener("pointerup", () => { pressed = false; });
   document.addEventListener("pointercancel", () => { pressed = false; });
   document.addEventListener("visibilitychange", () => {

@@ -4,17 +4,22 @@ import { address } from "./dom.js";
 
 const quoted = (text) => `'${text.replaceAll("'", "'\\''")}'`;
 
+// JSON that somebody wrote. Its numbers are sent as they stand there: read and written again `1.0` would be another one, and
+// `1e999` would be null instead of refused.
+export const readJson = (text) => JSON.parse(text, (_, value, { source } = {}) =>
+  (typeof value === "number" && source !== undefined && source !== String(value) && JSON.rawJSON ? JSON.rawJSON(source) : value));
+
 // `action` is what `actions.py` made of an `Action`, or any {method, path, query, body}; `values` are those of its fields.
 export function requestOf(action, values = {}) {
   const query = new URLSearchParams(action.query || {});
-  let body = action.body ? structuredClone(action.body) : null;
+  let body = action.body ? { ...action.body } : null;
   for (const field of action.fields || []) {
     const value = values[field.name];
     if (value === undefined || value === "" || value === false) continue;
     if (field.place === "query") query.set(field.name, String(value));
     else if (field.place === "whole") body = value;
-    else if (field.within) ((body ??= {})[field.within] ??= {})[field.name] = value;
-    else (body ??= {})[field.name] = value;
+    else if (field.within) body = { ...body, [field.within]: { ...body?.[field.within], [field.name]: value } };
+    else body = { ...body, [field.name]: value };
   }
   const headers = action.if_match ? { "If-Match": `"${action.if_match}"` } : {};
   return { method: action.method, url: address(action.path) + (query.size ? `?${query}` : ""), body, headers };
@@ -47,12 +52,16 @@ function shown(value) {
   return day ? `${day} ${time} UTC` : value;
 }
 
-// A request of many things, page by page; the numbers of all pages together, or the first that was refused.
+// A request of many things, page by page; the numbers of all pages together. When a page is refused or not answered, that
+// answer, with the number of things that were done before as `before`.
 export async function sendAll(request) {
   const sum = { done: 0, unchanged: 0, refused: 0 };
   for (let next = request; next;) {
-    const answer = await send(next);
-    if (!answer.ok) return answer;
+    const answer = await send(next).catch((error) => {
+      if (!sum.done) throw error;
+      return { ok: false, content: { detail: "The engine does not answer any more." } };
+    });
+    if (!answer.ok) return { ...answer, before: sum.done };
     for (const name of Object.keys(sum)) sum[name] += answer.content[name];
     next = answer.content.next ? { ...request, url: address(answer.content.next) } : null;
   }

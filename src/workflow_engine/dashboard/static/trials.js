@@ -2,18 +2,20 @@
 
 import { filled, requestOf, send } from "./requests.js";
 
+const MOST = 1000; // of which the API says at once what would become of them
 const AWAY = { text: "The engine does not answer.", possible: false };
 
 // Of an action on many things: how many there are. Like the next one: {text, possible}.
 export async function countOf(action) {
-  const request = requestOf({ ...action, query: { ...action.query, dry_run: "true", limit: "1000" } });
+  const request = requestOf({ ...action, query: { ...action.query, dry_run: "true", limit: String(MOST) } });
   try {
     const { ok, content } = await send(request);
     if (!ok) return { text: content.detail, possible: false };
-    const some = content.next ? " of the newest 1,000, and more after those" : "";
+    const all = content.done + content.unchanged + content.refused;
+    const some = !content.next ? "" : all < MOST ? " so far, and not all were looked at" : " of the newest 1,000, and more after those";
     const refused = content.refused ? "; {refused} cannot be" : "";
     const text = filled(`{done} ${action.things[content.done === 1 ? 0 : 1]}${some}${refused}`, content);
-    return { text, possible: content.done > 0 };
+    return { text, possible: content.done > 0 || Boolean(content.next) };
   } catch { return AWAY; }
 }
 
