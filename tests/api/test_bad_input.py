@@ -201,7 +201,7 @@ def test_a_wrong_content_type_is_told_with_the_flag_to_add(shared_api: httpx.Cli
         "limit=0",
         "limit=1001",
         "limit=1000000000",
-        "limit=00000000019999",
+        "limit=0000000019999",
         "limit=abc",
         "limit=-1",
         "limit=1&limit=2",
