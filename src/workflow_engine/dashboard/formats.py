@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+import orjson
 from markupsafe import Markup, escape
 
 from workflow_engine.definition.drawing.picture import LOOKS, UNREACHED, said
@@ -143,8 +144,8 @@ def first_line(text: object) -> str:
 
 
 def pretty(value: Any) -> str:
-    """JSON for people."""
-    return json.dumps(value, indent=2, ensure_ascii=False, default=str)
+    """JSON for people. The standard library writes it a hundred times slower when it is indented."""
+    return orjson.dumps(value, default=str, option=orjson.OPT_INDENT_2).decode()
 
 
 def as_attribute(value: Any) -> Markup:

@@ -5,7 +5,7 @@ import { askFor } from "./asking.js";
 import { lookAnew } from "./live.js";
 import { toast } from "./notes.js";
 import { filled, readJson, requestOf, send, sendAll } from "./requests.js";
-import { selected } from "./rows.js";
+import { selected, untick } from "./rows.js";
 
 // Whether it was done; what was done, or why not, has been said.
 export async function perform(action, values, button = null) {
@@ -44,6 +44,9 @@ export function actionOf(button) {
 export function act(button) {
   const action = actionOf(button);
   if (!action) return;
-  if (action.ask) askFor(action, (values) => perform(action, values));
-  else perform(action, {}, button);
+  const go = async (values, pressed) => {
+    if (await perform(action, values, pressed) && button.dataset.selected !== undefined) untick();
+  };
+  if (action.ask) askFor(action, (values) => go(values));
+  else go({}, button);
 }

@@ -15,8 +15,10 @@ export function askFor(action, go) {
   const line = make("div", {});
   const wrong = make("p", { class: "note bad", role: "alert", hidden: true });
   const would = action.of_many || action.trial ? make("p", { class: "would", role: "status" }, action.of_many ? "Counting …" : "") : null;
-  let possible = true; // by what is said there
-  const yes = make("button", { class: `button main${action.destroys ? " danger" : ""}`, value: "go" }, action.label);
+  let possible = !action.of_many; // by what is said there: nothing is done to many before it is said to how many
+  const no = make("button", { type: "button", class: "button" }, "Leave it"); // none that Enter in a field would press
+  no.onclick = () => dialog.close();
+  const yes = make("button", { class: `button main${action.destroys ? " danger" : ""}` }, action.label);
   const show = () => {
     try { line.replaceChildren(code(curl(requestOf(action, valuesOf(inputs))))); wrong.hidden = true; yes.disabled = !possible; } catch (error) {
       wrong.textContent = `This is no JSON: ${error.message}`;
@@ -27,7 +29,7 @@ export function askFor(action, go) {
   const form = make("form", { method: "dialog" },
     make("h2", { id: "asking-title" }, action.label), make("p", { class: "question" }, action.ask), action.of_many ? would : null,
     ...[...inputs].map(([field, input]) => asked(field, input)), action.of_many ? null : would, wrong, line,
-    make("div", { class: "actions" }, make("button", { class: "button", value: "no", formnovalidate: true }, "Leave it"), yes));
+    make("div", { class: "actions" }, no, yes));
   let asking = 0;
   const tell = async (said) => {
     const own = (asking += 1);
@@ -43,7 +45,6 @@ export function askFor(action, go) {
     if (action.trial) timer = setTimeout(() => form.checkValidity() && tell(() => trialOf(action, valuesOf(inputs))), PAUSE_MS);
   });
   form.onsubmit = (event) => {
-    if (event.submitter?.value === "no") return;
     event.preventDefault();
     const values = valuesOf(inputs);
     for (const [field, input] of inputs) if (field.kept) remember(`asked-${field.name}`, input.value);
@@ -53,7 +54,7 @@ export function askFor(action, go) {
   dialog.replaceChildren(form);
   show();
   dialog.showModal();
-  ([...inputs.values()][0] || yes).focus();
+  ([...inputs.values()][0] || (possible ? yes : no)).focus();
   if (action.of_many) tell(() => countOf(action));
 }
 

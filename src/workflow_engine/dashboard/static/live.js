@@ -56,7 +56,7 @@ async function ask() {
     if (answer.ok ? $("#error") : GONE.includes(answer.status) && !$("#error")) { location.reload(); return; }
     const shown = answer.ok || answer.status === 422; // that filters are wrong is said on a page, too
     if (cache === "default" && !isLive()) return; // the page was to stay as it is meanwhile
-    if (shown) swap(page);
+    if (shown) swap(page, cache !== "default");
     if (shown && !page.body.dataset.stream !== !document.body.dataset.stream) { // it has ended, or goes on again
       document.body.dataset.stream = page.body.dataset.stream;
       follow();
@@ -81,7 +81,8 @@ function told(well, why) {
   if ($("#seen").textContent !== said) $("#seen").textContent = said;
 }
 
-function swap(page) {
+// `done`: something was done here, and what came of it is to be seen.
+function swap(page, done) {
   document.title = page.title;
   for (const part of $$("[data-live][id]")) {
     const fresh = page.getElementById(part.id);
@@ -89,6 +90,7 @@ function swap(page) {
     const html = withoutTimes(fresh.innerHTML);
     if (served.get(part.id) === html) continue;
     if ($(".editing", part)) continue; // somebody is about to change it
+    if (!done && $("input[name=id]:checked", part)) continue; // somebody chooses rows: they are not to move, or be gone
     const selection = getSelection();
     if (!selection.isCollapsed && part.contains(selection.anchorNode)) continue; // somebody is about to copy it
     served.set(part.id, html);

@@ -4,10 +4,15 @@ import { $, $$ } from "./dom.js";
 
 export const selected = () => $$("input[name=id]:checked");
 
+export function untick() {
+  for (const box of selected()) box.checked = false;
+  showSelection();
+}
+
 export function showSelection() {
   const count = selected().length;
   for (const element of $$("[data-selected]")) element.disabled = !count;
-  for (const element of $$("[data-selected-count]")) element.textContent = count ? `${count} selected` : "";
+  for (const element of $$("[data-selected-count]")) element.textContent = count ? `${count} selected; the list waits` : "";
   const all = $("#select-all");
   if (all) {
     all.checked = count > 0 && count === $$("input[name=id]").length;
