@@ -95,12 +95,20 @@ def test_a_line_ends_at_now_and_shows_a_limit_that_is_near() -> None:
     points = [(at(0), 0.0), (at(1800), 50.0), (at(3600), 100.0)]
     drawn = chart(points, timedelta(hours=1), at(3600), limit=100)
     assert drawn is not None
-    assert [float(point.split(",")[0]) for point in drawn.line.split()] == [0, 50, 100]
-    assert drawn.limit == pytest.approx(float(drawn.line.split()[-1].split(",")[1]))
+    assert [float(point.split(",")[0]) for point in drawn.lines[0].split()] == [0, 50, 100]
+    assert drawn.limit == pytest.approx(float(drawn.lines[0].split()[-1].split(",")[1]))
     assert (drawn.highest, drawn.last) == (100, 100)
     far = chart(points, timedelta(hours=1), at(3600), limit=1000)
     assert far is not None
     assert far.limit is None
+
+
+def test_a_time_when_nobody_looked_has_no_line() -> None:
+    points = [(at(second), 5.0) for second in (*range(0, 600, 30), *range(1800, 2400, 30))]
+    drawn = chart(points, timedelta(hours=1), at(2400))
+    assert drawn is not None
+    assert [len(line.split()) for line in drawn.lines] == [20, 20]
+    assert [area.split()[-1].split(",") for area in drawn.areas] == [["49.17", "100"], ["99.17", "100"]]
 
 
 def test_of_one_point_there_is_no_line() -> None:

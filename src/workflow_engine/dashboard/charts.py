@@ -5,22 +5,26 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
+from statistics import median
 
+_GAP = 3  # times the usual distance of two points: from so much on nobody looked between them,
+_LEAST_GAPS = 30  # but only if it is so large a part of the window
 _ROOM = 1.08  # so that the highest point does not touch the edge
 
 
 @dataclass(frozen=True, slots=True)
 class Chart:
     """Attributes:
-    line: Points of the line, as SVG has them.
-    area: Points of the area below it.
+    lines: Points of each part of the line, as SVG has them: for a time when nobody looked there is none.
+    areas: Points of the area below each.
     limit: Where the limit is, in percent from above; None: there is none, or it is far above.
     highest: The highest number of them.
     last: The last.
     """
 
-    line: str
-    area: str
+    lines: Sequence[str]
+    areas: Sequence[str]
     limit: float | None
     highest: float
     last: float
@@ -41,9 +45,15 @@ def chart(
     highest = max(value for _, value in known)
     shown_limit = limit if limit is not None and highest > limit / 2 else None
     top = max(highest, shown_limit or 0, 1) * _ROOM
-    drawn = [(round(100 - (now - at) / window * 100, 2), round(100 - value / top * 100, 2)) for at, value in known]
-    line = " ".join(f"{x},{y}" for x, y in drawn)
-    area = f"{drawn[0][0]},100 {line} {drawn[-1][0]},100"
-    return Chart(
-        line, area, None if shown_limit is None else round(100 - shown_limit / top * 100, 2), highest, known[-1][1]
-    )
+    gap = max(_GAP * median(later - at for (at, _), (later, _) in pairwise(known)), window / _LEAST_GAPS)
+    parts: list[list[tuple[float, float]]] = []
+    before: datetime | None = None
+    for at, value in known:
+        if before is None or at - before > gap:
+            parts.append([])
+        parts[-1].append((round(100 - (now - at) / window * 100, 2), round(100 - value / top * 100, 2)))
+        before = at
+    lines = [" ".join(f"{x},{y}" for x, y in part) for part in parts]
+    areas = [f"{part[0][0]},100 {line} {part[-1][0]},100" for part, line in zip(parts, lines, strict=True)]
+    shown_at = None if shown_limit is None else round(100 - shown_limit / top * 100, 2)
+    return Chart(lines, areas, shown_at, highest, known[-1][1])

@@ -112,6 +112,20 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(api: httpx.Client, worke
     eventually(lambda: "No worker is active: nothing is run." in text(api.get("/admin")))
 
 
+def test_the_overview_has_the_workers_that_live_and_the_last_that_died(
+    api: httpx.Client, worker: PlayedWorker, database_url: str
+) -> None:
+    for n in range(12):
+        PlayedWorker(database_url, f"gone-{n:02}").close()
+    worker.connection.execute(
+        "update workflow.workers set last_heartbeat_at = now() - interval '10 minutes' where name like 'gone-%'"
+    )
+    shown = text(api.get("/admin")).partition("Worker State")[2]
+    assert re.findall(r"gone-\d+|played|and 2 more", shown) == [
+        *(f"gone-{n:02}" for n in range(11, 1, -1)), "played", "and 2 more"
+    ]  # fmt: skip
+
+
 def test_the_queues_page_shows_each_queue_and_who_does_not_serve_it(api: httpx.Client, worker: PlayedWorker) -> None:
     start(api, steps=[{"id": "a", "type": "noop"}, {"id": "b", "type": "noop", "queue": "gpu"}])
     eventually(lambda: "No active worker serves queue gpu; 1 task of it is pending." in text(api.get("/admin/queues")))
@@ -191,6 +205,8 @@ def test_the_order_and_how_long_they_ran_stand_in_the_address_too(api: httpx.Cli
     assert rows(slow) == [ids[7]]
     assert '<option value="90m" selected>90m</option>' in slow.text
     (table,) = [link for link in links(slow) if "format=csv" in link]
+    assert ids[7] in api.get(urljoin(f"{api.base_url}/admin/workflows", table)).text
+    (table,) = [link for link in links(api.get("/admin/workflows?sort=longest&name=many")) if "format=csv" in link]
     assert ids[7] in api.get(urljoin(f"{api.base_url}/admin/workflows", table)).text
 
 

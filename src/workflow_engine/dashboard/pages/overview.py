@@ -30,6 +30,8 @@ STUCK_SECONDS = int(threshold("WorkflowStuckCritical"))
 
 _HOUR = 3600.0
 _LINES = 8
+_WORKERS = 50
+_DEAD = 10  # of them, the last that died: however many have, those that live are seen
 LOAD_SECONDS = 5.0
 
 
@@ -77,10 +79,11 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "failed": failed,
         "most": MOST,
         "oldest": [(workflow, reason_in_words(workflow.pending_reason)) for workflow in oldest],
-        "workers": [*dead, *workers],
+        "workers": [*reversed(dead[-_DEAD:]), *workers][:_WORKERS],
+        "all_workers": len(dead) + len(workers),
         "left": left,
         "slots": slots,
-        "busy": sum(len(worker.current_tasks) for worker in workers),
+        "busy": sum(len(worker.current_tasks) for worker in workers if worker.status == "active"),
         "pending": sum(queue.pending for queue in gauges.queues),
         "scheduled": sum(queue.scheduled for queue in gauges.queues),
         "wait": max((queue.oldest_pending_seconds for queue in gauges.queues if queue.pending), default=0.0),

@@ -34,7 +34,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "active": len(active),
         "draining": len(alive) - len(active),
         "slots": sum(worker.concurrency for worker in active),
-        "busy": sum(len(worker.current_tasks) for worker in alive),
+        "busy": sum(len(worker.current_tasks) for worker in active),
         "versions": sorted({worker.version for worker in alive}),
         "orphans": len({task.workflow_id for task in orphans}),
         "recover": RECOVER,

@@ -72,6 +72,7 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
     reasons = await visit.store.overview.reasons(explained) if explained else {}
     given = visit.request.query_params
     filters = _filters(given)
+    exported = {**filters, **{name: given[name] for name in ("parent", "sort") if given.get(name)}}
     return {
         "fault": fault,
         "status": 200 if fault is None else 422,
@@ -85,7 +86,9 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
         "without": [*_without(visit)],
         "hidden": [(name, value) for name, value in given.multi_items() if name not in (*_IN_FORM, "cursor", "label")],
         "filters": filters,
-        "exported": {**filters, **{name: given[name] for name in ("parent", "sort") if given.get(name)}},
+        "exported": exported,
+        # All that there are have no order by how long they ran: that is one of those that were looked at.
+        "as_table": {name: value for name, value in exported.items() if (name, value) != ("sort", "longest")},
         "newest": visit.here(cursor=None) if visit.asked("cursor") else None,
         "beginning": visit.here(name=f"{which.name}*", cursor=None)
         if which.name and not which.name.endswith("*")
