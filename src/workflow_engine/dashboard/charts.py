@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import pairwise
-from statistics import median
 
 _GAP = 3  # times the usual distance of two points: from so much on nobody looked between them,
 _LEAST_GAPS = 30  # but only if it is so large a part of the window
@@ -45,7 +44,8 @@ def chart(
     highest = max(value for _, value in known)
     shown_limit = limit if limit is not None and highest > limit / 2 else None
     top = max(highest, shown_limit or 0, 1) * _ROOM
-    gap = max(_GAP * median(later - at for (at, _), (later, _) in pairwise(known)), window / _LEAST_GAPS)
+    distances = sorted(later - at for (at, _), (later, _) in pairwise(known))
+    gap = max(_GAP * distances[len(distances) // 2], window / _LEAST_GAPS)
     parts: list[list[tuple[float, float]]] = []
     before: datetime | None = None
     for at, value in known:
