@@ -2,13 +2,15 @@
 -- here have successors too; then the workflows whose final steps have all ended, or which failed fast, are finished.
 --
 -- The caller holds the workflow rows. Returns the tasks that were cancelled inside scopes that failed: what they held is for
--- workflow.free_resources. Per edge it costs one counter, never a scan of the workflow's tasks.
+-- workflow.free_resources. Per edge it costs one counter, never a scan of the workflow's tasks. Not p_linked: no step that ended here
+-- has successors, as the caller knows.
 --
 -- How the plans are kept flat: a plan is kept for a session and may have been made while the tables were small. Lookups of
 -- single rows are lateral with `offset 0`, which can only be planned as one probe by key per row; updates name their rows
 -- by an array of keys and are matched with their new values by hash, as nested loops and merges are off (a merge
 -- would walk the whole index in order before PostgreSQL 17, the keys being a filter only).
-create or replace function workflow.advance(p_ended workflow.ended_task[], p_now timestamptz) returns bigint[]
+create or replace function workflow.advance(
+    p_ended workflow.ended_task[], p_now timestamptz, p_linked boolean default true) returns bigint[]
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -19,13 +21,14 @@ set plan_cache_mode = force_generic_plan  -- a wave must not be planned each tim
 set jit = off
 as $$
 declare
-    v_all       workflow.ended_task[] := p_ended;
+    v_all       workflow.ended_task[] := '{}';     -- that may concern their workflow or scope
     v_wave      workflow.ended_task[] := p_ended;
     v_next      workflow.successor[];
     v_tasks     bigint[];   -- of v_next, in its order
     v_ready     workflow.ready_task[];
     v_jobs      bigint[];
     v_goes_on   boolean;    -- some end here: there is another wave
+    v_followed  bigint;     -- so many of the wave have not failed and have a follower that has just been blocked
     v_timed     bigint[];
     v_failing   uuid[];
     v_ending    uuid[];     -- done with their steps, not with what their version does at the end
@@ -34,7 +37,10 @@ declare
     v_scopes    workflow.scope_fact[];
     v_cancelled bigint[] := '{}';
 begin
-    loop
+    if not p_linked then
+        v_all := p_ended;
+    end if;
+    while p_linked loop
         with edge as materialized (
             -- One row per successor; a dependency that only orders is counted as ended and as nothing else.
             select e.task_id - e.step_index + x.successor as task_id,
@@ -44,10 +50,13 @@ begin
                    count(*) filter (where f.counts = 'succeeded')::integer as succeeded,
                    count(*) filter (where f.counts = 'failed')::integer as failed,
                    count(*) filter (where f.counts = 'skipped')::integer as skipped,
-                   count(*) filter (where f.counts = 'unmet')::integer as unmet
+                   count(*) filter (where f.counts = 'unmet')::integer as unmet,
+                   -- By its first successor alone, so that each counts once.
+                   count(*) filter (where x.successor = s.successors[1] and s.followers is null and s.kind = 'step'
+                                      and e.status <> 'failed')::integer as followed
             from unnest(v_wave) e
             cross join lateral (
-                select s.successors, s.tolerated from workflow.definition_steps s
+                select s.successors, s.followers, s.kind, s.tolerated from workflow.definition_steps s
                 where s.version_id = e.version_id and s.step_index = e.step_index offset 0) s
             cross join lateral unnest(s.successors) x(successor)
             cross join lateral (
@@ -68,10 +77,11 @@ begin
                array_agg(x.task_id),
                array_agg(row(x.task_id, x.queue, x.type, x.priority, null)::workflow.ready_task) filter (where x.status = 'pending'),
                array_agg(x.task_id) filter (where x.timed and x.status = 'pending'),
-               bool_or(x.status in ('failed', 'skipped'))
-        into v_next, v_tasks, v_ready, v_timed, v_goes_on
+               bool_or(x.status in ('failed', 'skipped')),
+               sum(x.followed)
+        into v_next, v_tasks, v_ready, v_timed, v_goes_on, v_followed
         from (
-        select e.task_id, o.workflow_id, e.version_id, e.step_index, o.open - e.ended as open,
+        select e.followed, e.task_id, o.workflow_id, e.version_id, e.step_index, o.open - e.ended as open,
                o.succeeded + e.succeeded as succeeded, o.failed + e.failed as failed, o.skipped + e.skipped as skipped,
                o.unmet + e.unmet as unmet, v.status, n.queue, n.type, n.timed, o.priority
         from edge e
@@ -93,6 +103,9 @@ begin
             select workflow.verdict(n.rule, c.open, o.open - e.ended - c.open, n.total, o.succeeded + e.succeeded,
                                     o.failed + e.failed, o.unmet + e.unmet) as status offset 0) v
         order by v.status <> 'pending', e.task_id) x;  -- the pending ones first, in the order of their jobs
+        if v_followed is distinct from cardinality(v_wave) then
+            v_all := v_all || v_wave;
+        end if;
         exit when v_next is null;
 
         v_jobs := case when v_ready is not null then workflow.enqueue(v_ready) end;
@@ -127,8 +140,10 @@ begin
             select row(n.task_id, n.workflow_id, n.version_id, n.step_index, n.status,
                        case when n.status = 'failed' then workflow.upstream_failed() end)::workflow.ended_task
             from unnest(v_next) n where n.status in ('failed', 'skipped'));
-        v_all := v_all || v_wave;
     end loop;
+    if v_all = '{}' then
+        return '{}';  -- the middle of a chain
+    end if;
 
     -- Count down the tasks that nothing open waits for and note the first failure, per workflow and per scope inside one; both
     -- only where there is something to note. They are the final steps, and after a retry also steps whose followers have all

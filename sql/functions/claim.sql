@@ -19,7 +19,7 @@ set jit = off
 as $$
 declare
     v_now       timestamptz := workflow.clock();
-    v_names     text[] := array(select 'workflow:' || t from unnest(p_types) t);
+    v_names     text[];
     v_tasks     bigint[];
     v_workflows uuid[];
     v_starting  uuid[];
@@ -28,9 +28,11 @@ declare
     v_drained   boolean;    -- by an operator: it stays, and claims nothing
     v_paused    boolean;
     v_limited   boolean;    -- some definition names a lock or limit
+    v_unstarted boolean;
 begin
     -- procrastinate's own tools may have pruned its row of a worker that stalled.
-    select p.id, k.drained_at is not null into v_queue_worker_id, v_drained
+    select p.id, k.drained_at is not null, array(select 'workflow:' || t from unnest(p_types) t)
+    into v_queue_worker_id, v_drained, v_names
     from workflow.workers k join procrastinate_workers p on p.id = k.queue_worker_id
     where k.id = p_worker_id and (k.status = 'active' or k.status = 'draining' and k.drained_at is not null);
     registered := found;
@@ -52,24 +54,31 @@ begin
                   select (j.args ->> 'task_id')::bigint from workflow.jobs j where j.id = any(jobs)))
           and t.job_id = any(jobs) and t.status = 'pending'
         for no key update skip locked) t;
-    v_workflows := array(select distinct w from unnest(v_workflows) w);
-    select workflow.is_paused(), exists (select 1 from workflow.resources) into v_paused, v_limited;
+    -- As workflow.is_paused, which is a statement more.
+    select exists (
+               select 1 from workflow.engine e
+               where e.only_row and e.paused_at is not null and (e.paused_until is null or e.paused_until > v_now)),
+           exists (select 1 from workflow.resources),
+           exists (select 1 from workflow.workflows w where w.id = any(v_workflows) and w.status = 'pending')
+    into v_paused, v_limited, v_unstarted;
     if v_limited then
         v_tasks := workflow.take_resources(v_tasks, jobs, v_paused, v_now);
     end if;
 
     -- The first claim of a workflow starts it, unless the engine is paused; one that is being cancelled or started right
     -- now is left for later.
-    v_starting := array(
-        select w.id from workflow.workflows w
-        where w.id = any(case when v_limited then array(
-                  select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)) else v_workflows end)
-          and w.status = 'pending' and w.paused_at is null and w.queued_at is null and not v_paused
-        for no key update skip locked);
-    if v_starting <> '{}' then
-        update workflow.workflows w set status = 'running', started_at = v_now where w.id = any(v_starting);
-        insert into workflow.events (workflow_id, type, at)
-        select s, 'workflow.started', v_now from unnest(v_starting) s;
+    if v_unstarted and not v_paused then
+        v_starting := array(
+            select w.id from workflow.workflows w
+            where w.id = any(case when v_limited then array(
+                      select t.workflow_id from workflow.tasks t where t.id = any(v_tasks)) else v_workflows end)
+              and w.status = 'pending' and w.paused_at is null and w.queued_at is null
+            for no key update skip locked);
+        if v_starting <> '{}' then
+            update workflow.workflows w set status = 'running', started_at = v_now where w.id = any(v_starting);
+            insert into workflow.events (workflow_id, type, at)
+            select s, 'workflow.started', v_now from unnest(v_starting) s;
+        end if;
     end if;
 
     with claimed as (

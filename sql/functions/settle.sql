@@ -25,6 +25,7 @@ declare
     v_ended     workflow.ended_task[];
     v_waiting   workflow.waiting_task[];
     v_left      bigint[];   -- tasks that were resumed and now go on without what they waited for
+    v_linked    boolean;    -- some that ended have successors
     v_raised    bigint[];   -- lost once too often: their steps may catch that
     v_effects   workflow.effect[];
     v_given     workflow.completion[];  -- where some were refused: as they came
@@ -107,12 +108,13 @@ begin
            array_agg(row(d.id, d.workflow_id, d.version_id, d.step_index, d.effects)::workflow.effect)
                filter (where d.effects is not null),
            array_agg(d.id) filter (where s.timeouts is not null and d.status in ('pending', 'scheduled')),
-           array_agg(d.id) filter (where d.outcome = 'lost' and d.wanted is not null)
-    into v_settled, v_again, v_ended, v_waiting, v_left, v_effects, v_timed, v_raised
+           array_agg(d.id) filter (where d.outcome = 'lost' and d.wanted is not null),
+           bool_or(d.terminal and s.successors <> '{}')
+    into v_settled, v_again, v_ended, v_waiting, v_left, v_effects, v_timed, v_raised, v_linked
     from done d
     left join lateral (
-        select s.queue, s.type, s.timeouts from workflow.definition_steps s
-        where not d.terminal and s.version_id = d.version_id and s.step_index = d.step_index offset 0) s on true;
+        select s.queue, s.type, s.timeouts, s.successors from workflow.definition_steps s
+        where s.version_id = d.version_id and s.step_index = d.step_index offset 0) s on true;
 
     if v_again is not null then
         update workflow.tasks t set
@@ -150,7 +152,7 @@ begin
         perform workflow.take_effects(v_effects, v_now);
     end if;
     if v_ended is not null then
-        v_tasks := v_tasks || workflow.advance(v_ended, v_now);
+        v_tasks := v_tasks || workflow.advance(v_ended, v_now, v_linked);
     end if;
     select exists (select 1 from workflow.budgets),
            exists (select 1 from workflow.resources) or exists (select 1 from workflow.concurrency_keys)

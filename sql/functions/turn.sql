@@ -17,19 +17,23 @@ as $$
 declare
     v_stale     integer[] := '{}';
     v_claimed   record;
+    v_claims    text;
+    v_jobs      bigint[] := '{}';
+    v_again     boolean := false;
+    v_registered boolean := true;
     v_made      bigint[];   -- jobs
     v_due       timestamptz;
+    v_told      text;       -- what nobody asks for: an assignment costs a fifth of a `perform`
 begin
-    select null::text as claims, '{}'::bigint[] as jobs, false as again, true as registered into v_claimed;
     if p_completions is not null then
-        perform set_config('workflow.made', '{}', true);
+        v_told := set_config('workflow.made', '{}', true);
         v_stale := workflow.settle(array(
             select c from jsonb_populate_recordset(null::workflow.completion, p_completions) c));
         if p_completions @? '$[*].logs' then
             perform workflow.keep_logs(p_completions, v_stale);
         end if;
         v_made := current_setting('workflow.made');
-        perform set_config('workflow.made', '', true);
+        v_told := set_config('workflow.made', '', true);
     end if;
     if p_want > 0 then
         v_due := workflow.next_due(p_queues);
@@ -37,15 +41,19 @@ begin
             perform workflow.wake_due(p_queues, 1000);
             v_due := workflow.next_due(p_queues);
         end if;
-        select c.* into v_claimed from workflow.claim(p_worker_id, p_queues, p_types, p_want, p_lease_seconds) c;
+        v_claimed := workflow.claim(p_worker_id, p_queues, p_types, p_want, p_lease_seconds);
+        v_claims := v_claimed.claims;
+        v_again := v_claimed.again;
+        v_registered := v_claimed.registered;
+        v_jobs := case when not v_again then v_claimed.jobs end;
     end if;
-    if v_made <> '{}' then
-        perform workflow.wake_others(v_made, case when not v_claimed.again then v_claimed.jobs end);
+    if v_made <> '{}' and v_made is distinct from v_jobs then
+        perform workflow.wake_others(v_made, v_jobs);
     end if;
     return concat(
-        '{"claims":[', v_claimed.claims,
-        '],"again":', to_json(v_claimed.again),
-        ',"registered":', to_json(v_claimed.registered),
+        '{"claims":[', v_claims,
+        '],"again":', to_json(v_again),
+        ',"registered":', to_json(v_registered),
         ',"stale":', to_json(v_stale),
         -- Not `greatest` alone: it passes over nulls, and 0 for "nothing is scheduled" has idle workers ask without end.
         ',"next_due":', coalesce(case when v_due is not null
