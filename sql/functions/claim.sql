@@ -33,7 +33,8 @@ begin
     -- procrastinate's own tools may have pruned its row of a worker that stalled.
     select p.id, k.drained_at is not null, array(select 'workflow:' || t from unnest(p_types) t)
     into v_queue_worker_id, v_drained, v_names
-    from workflow.workers k join procrastinate_workers p on p.id = k.queue_worker_id
+    from workflow.workers k
+    cross join lateral (select p.id from procrastinate_workers p where p.id = k.queue_worker_id offset 0) p
     where k.id = p_worker_id and (k.status = 'active' or k.status = 'draining' and k.drained_at is not null);
     registered := found;
     again := false;

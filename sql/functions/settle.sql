@@ -109,7 +109,7 @@ begin
                filter (where d.effects is not null),
            array_agg(d.id) filter (where s.timeouts is not null and d.status in ('pending', 'scheduled')),
            array_agg(d.id) filter (where d.outcome = 'lost' and d.wanted is not null),
-           bool_or(d.terminal and s.successors <> '{}')
+           bool_or(d.terminal and s.successors is distinct from '{}')
     into v_settled, v_again, v_ended, v_waiting, v_left, v_effects, v_timed, v_raised, v_linked
     from done d
     left join lateral (

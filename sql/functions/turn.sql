@@ -23,7 +23,7 @@ declare
     v_registered boolean := true;
     v_made      bigint[];   -- jobs
     v_due       timestamptz;
-    v_told      text;       -- what nobody asks for: an assignment costs a fifth of a `perform`
+    v_told      text;       -- what nobody asks for: an assignment is no statement, as `perform` is
 begin
     if p_completions is not null then
         v_told := set_config('workflow.made', '{}', true);

@@ -110,6 +110,35 @@ def test_turns_visit_rows_in_proportion_to_their_batch(grown: Engine) -> None:
     grown.finish(*(c.released() for c in claims))
 
 
+def chain(length: int) -> dict[str, list[str]]:
+    return {f"s{n}": [f"s{n - 1}"] if n else [] for n in range(length)}
+
+
+def test_a_turn_looks_at_a_handful_of_steps_of_a_version_that_was_not_analysed_yet(engine: Engine) -> None:
+    """In the middle of a chain at the step that ended, to know how it ends and where it leads, at its successor, and at what is
+    claimed, but not at whether the workflow ends; at its end not at what comes after it."""
+    engine.leave_unanalysed("definition_steps")
+
+    def turns(count: int, most: int, want: int = 1) -> None:
+        for _ in range(count):
+            (claim,) = claims
+            with rows_visited(engine, most, ("definition_steps",)):
+                turn = engine.turn([claim.succeeded()], want=want)
+            claims[:] = engine.claims_of(turn)
+
+    engine.define(chain(3))
+    for _ in range(8):  # plans are made where there is next to nothing
+        engine.start()
+        claims = engine.claim()
+        turns(2, most=5)
+        turns(1, most=2, want=0)
+    engine.define(chain(300), name="long")
+    workflow = engine.start("long")
+    claims = engine.claim()
+    turns(8, most=5)
+    engine.cancel(workflow)
+
+
 def test_heartbeat_visits_the_tasks_it_names(grown: Engine) -> None:
     claims = grown.claim(BATCH)
     with rows_visited(grown, 4 * BATCH):
