@@ -115,8 +115,8 @@ def chain(length: int) -> dict[str, list[str]]:
 
 
 def test_a_turn_looks_at_a_handful_of_steps_of_a_version_that_was_not_analysed_yet(engine: Engine) -> None:
-    """In the middle of a chain at the step that ended, to know how it ends and where it leads, at its successor, and at what is
-    claimed, but not at whether the workflow ends; at its end not at what comes after it."""
+    """In the middle of a chain at the step that ended, to know how it ends and where it leads, at its successor, and at
+    what is claimed, but not at whether the workflow ends; at its end not at what comes after it."""
     engine.leave_unanalysed("definition_steps")
 
     def turns(count: int, most: int, want: int = 1) -> None:
