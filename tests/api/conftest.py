@@ -60,7 +60,7 @@ def engine_settings(database_url: str, redis_url: str, **more: Any) -> Settings:
             "HOST": "127.0.0.1",
             "AGENT_MESH_URL": NOWHERE,
             "AGENT_BRAIN_URL": NOWHERE,
-            "WORKFLOW_SWEEP_SECONDS": 0.2,
+            "WORKFLOW_SWEEP_SECONDS": 0.5,
             **more,
         },
     )
@@ -83,7 +83,9 @@ def shared_database_url(server_url: str, template_database: str) -> Iterator[str
 @pytest.fixture(scope="session")
 def shared_api(shared_database_url: str, redis_server_url: str) -> Iterator[httpx.Client]:
     """A client of an engine for the tests whose requests change nothing."""
-    with running_engine(engine_settings(shared_database_url, redis_server_url)) as client:
+    # It is there to the end of the run, and nothing happens that it would have to sweep.
+    settings = engine_settings(shared_database_url, redis_server_url, WORKFLOW_SWEEP_SECONDS=5)
+    with running_engine(settings) as client:
         yield client
 
 

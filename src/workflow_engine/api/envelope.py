@@ -145,6 +145,8 @@ class _Exchange:
         counted = self._answered - self._begun if self._answered and self.scope.get(IS_STREAM) else seconds
         metrics.http_request_duration.labels(route, _known(self.method), str(status)).observe(counted)
         if status >= 500:
+            if status != 503:
+                metrics.internal_errors.inc()
             log = _log.error
         elif status < 400 and self.method in ("GET", "HEAD", "OPTIONS"):
             log = _log.debug

@@ -6,12 +6,12 @@ import asyncio
 import os
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from prometheus_client import REGISTRY, CollectorRegistry
-from prometheus_client.samples import Sample
+from prometheus_client.registry import Collector
 
 from workflow_engine.errors import StoreUnavailable
 from workflow_engine.observability import metrics
@@ -87,27 +87,17 @@ class Presence:
         return facts
 
 
-def _samples(registry: CollectorRegistry, name: str) -> Iterator[Sample]:
-    """What whoever scrapes this process would see of one metric."""
-    for metric in registry.restricted_registry([name]).collect():
-        yield from metric.samples
-
-
 def _one(registry: CollectorRegistry, name: str) -> float:
-    return sum(sample.value for sample in _samples(registry, name))
+    """What whoever scrapes this process would see of one metric, all its series together."""
+    return _sum(registry.restricted_registry([name]))
 
 
-def _api_errors() -> float:
-    """Requests that were answered with an internal error; 503 has causes with alerts of their own."""
-    return sum(
-        sample.value
-        for sample in _samples(metrics.ENGINE, "http_request_duration_seconds_count")
-        if (status := sample.labels["status"]).startswith("5") and status != "503"
-    )
+def _sum(collector: Collector) -> float:
+    return sum(sample.value for metric in collector.collect() for sample in metric.samples)
 
 
 _COUNTS: Mapping[str, Callable[[], float]] = {
-    "api_errors": _api_errors,
+    "api_errors": lambda: _sum(metrics.internal_errors),
     "pool_timeouts": lambda: _one(REGISTRY, "workflow_postgres_pool_timeouts_total"),
     "audit_rows_lost": lambda: _one(metrics.ENGINE, "workflow_audit_rows_lost_total"),
     "deadlocks": lambda: _one(metrics.ENGINE, "workflow_deadlocks_detected_total"),

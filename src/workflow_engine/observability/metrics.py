@@ -54,6 +54,11 @@ http_request_duration = Histogram(
     registry=ENGINE,
 )
 
+internal_errors = Counter(
+    "http_internal_errors_total",
+    "Requests that failed in the engine: answered with 5xx, but for 503, whose causes have alerts of their own",
+    registry=None,  # for this process itself: Prometheus has it from the histogram, which is dear to add up
+)
 requests_in_flight = Gauge("http_requests_in_flight", "Requests that are being answered", registry=ENGINE)
 open_streams = Gauge(
     "http_streams_open", "Answers that go on: events and logs that are followed, pages that are open", registry=ENGINE

@@ -262,7 +262,7 @@ def test_settings_are_shown_with_where_they_came_from_and_without_secrets(databa
         assert "reports (postgresql://me@db/x, read only)" in shown
         assert "hooks (https://hooks.example.com)" in shown
         assert "WORKFLOW_POLL_SECONDS 1 default" in shown
-        assert re.search(r"WORKFLOW_SWEEP_SECONDS 0.2 command line", shown)
+        assert re.search(r"WORKFLOW_SWEEP_SECONDS 0.5 command line", shown)
         only = text(api.get("/admin/settings?only=set&q=sweep"))
         assert "WORKFLOW_SWEEP_SECONDS" in only
         assert "WORKFLOW_POLL_SECONDS" not in only
