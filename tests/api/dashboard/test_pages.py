@@ -75,14 +75,16 @@ def test_each_page_and_tab_is_html_that_may_load_and_run_nothing_but_files_of_ou
 
 def test_pages_hold_under_any_prefix_that_a_proxy_gives_them(api: httpx.Client, worker: PlayedWorker) -> None:
     workflow = start(api)
+    leads_to = set()
     for path in (*PAGES, *OF_DEFINITION, f"/admin/workflows/{workflow}?tab=tasks", "/admin/no/such/page"):
         found = links(api.get(path))
         assert len(found) > 8
         for link in found:
             assert urljoin(f"http://proxy/tools/engine{path}", link).startswith("http://proxy/tools/engine/"), link
-            inside = urljoin(f"{api.base_url}{path}", link)
-            if "/events" not in link and "/changes" not in link:
-                assert api.get(inside, follow_redirects=True).status_code in (200, 404), link
+            leads_to.add(urljoin(f"{api.base_url}{path}", link))
+    for address in leads_to:
+        if "/events" not in address and "/changes" not in address:
+            assert api.get(address, follow_redirects=True).status_code in (200, 404), address
     assert api.get("/").headers["location"] == "admin"
 
 
