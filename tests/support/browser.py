@@ -20,7 +20,7 @@ def browser() -> Iterator[Browser]:
     """A real Chromium, that of the system. No longer than a file: where Playwright runs, no other event loop can."""
     found = next((path for name in _CHROMIUM if (path := shutil.which(name))), None)
     if found is None:
-        raise RuntimeError("Pages are tried in a real browser, and there is none: apt-get install chromium-headless-shell")
+        raise RuntimeError("Pages are tried in a real browser: apt-get install chromium-headless-shell")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=found, args=["--no-sandbox", "--disable-dev-shm-usage"])
         yield browser

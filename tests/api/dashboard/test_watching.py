@@ -60,8 +60,8 @@ def test_each_alert_has_its_page_with_what_to_do_and_leads_to_others(api: httpx.
                 assert "/-/blob/main/docs/" in link
             elif "/changes" not in link:
                 leads_to.add(urljoin(f"{api.base_url}{PATH}/{name}", link))
-    for address in leads_to:
-        assert api.get(address, follow_redirects=True).status_code == 200, address
+    for url in leads_to:
+        assert api.get(url, follow_redirects=True).status_code == 200, url
     unknown = api.get(f"{PATH}/NoSuch")
     assert (unknown.status_code, "There is no such alert" in text(unknown)) == (404, True)
     assert api.get(f"{PATH}/..%2F..%2Fpyproject").status_code == 404
