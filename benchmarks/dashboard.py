@@ -52,7 +52,13 @@ _ONES = (
     "/admin/definitions/order-fulfilment", "/admin/definitions/order-fulfilment?tab=diff",
     "/admin/definitions/large-graph?tab=graph", "/admin/definitions/large-graph?tab=document",
     "/admin/definitions/refund?tab=start", "/admin/queues/default", "/admin/queues/gpu", "/admin/task-types/http",
-    "/admin/approvals?status=answered", "/admin/audit?operation=workflows_cancel", "/admin/outbox?status=delivered",
+    "/admin/approvals?status=answered", "/admin/outbox?status=delivered",
+)  # fmt: skip
+_ASKED = (
+    "operation=workflows_cancel", "operation=engine_pause", "principal=shop", "principal=eve", "principal=nobody",
+    "principal=ann&operation=engine_pause", "principal=shop&operation=engine_pause",
+    "principal=eve&operation=engine_pause", "principal=shop&operation=definitions_delete", "status=403&since=7d",
+    "principal=bob&status=403",
 )  # fmt: skip
 
 
@@ -98,6 +104,8 @@ def pages(url: str) -> Iterator[Look]:
         yield Look(path, path)
     for query in _FILTERS[1:]:
         yield Look(f"workflows ?{query}", f"/admin/workflows?{query}")
+    for query in _ASKED:
+        yield Look(f"audit ?{query}", f"/admin/audit?{query}")
     for kind, id_ in _examples(url).items():
         goal = _LARGE_GOAL_MS if kind.startswith("large") else _GOAL_MS
         for tab in TABS:
@@ -115,7 +123,7 @@ def lists(url: str) -> Iterator[Look]:
         "workflows/running", "workflows/orphaned", "workflows/versions", "definitions",
         "definitions/order-fulfilment/versions", "task-types", "tasks/stats", "tasks/stats?window=24h", "tasks/slow",
         "tasks/slow?window=7d&type=http", "workers", "workers/dead", "approvals", "approvals?status=answered", "outbox",
-        "schedules", "locks", "audit", "autoscaling/load", "health",
+        "schedules", "locks", "autoscaling/load", "health", "audit", *(f"audit?{query}" for query in _ASKED),
     ):  # fmt: skip
         # One is never cut short, however many run.
         yield Look(path, f"{_API}/{path}", _LARGE_GOAL_MS if path == "workflows/running" else _GOAL_MS)

@@ -1,5 +1,6 @@
 """A database such as one has after a month: a million workflows, most of which have ended, 20,000 live ones that wait
-in all the ways there are, 5,000 that failed, versions, labels, children, and workflows of 2,000 tasks.
+in all the ways there are, 5,000 that failed, versions, labels, children, workflows of 2,000 tasks, and as many rows of
+the audit log.
 
 What has ended is inserted, set by set; what lives is started, and run by real workers until it waits.
 
@@ -253,6 +254,23 @@ select gen_random_uuid(), t.id, t.task_id, 1, 'Pay?', '{finance}', '{approved,re
 from seed_tasks t where t.type = 'approval' and t.status = 'succeeded'
 """
 
+# Programs ask most and people little; what is asked seldom has a filter look through all that its principal asked.
+_AUDIT = """
+insert into workflow.audit (at, principal, key_id, address, request_id, method, path, operation, workflow_id, status)
+select now() - %(days)s * interval '1 day' * (1 - a.n / %(count)s::float), a.principal, 'k-' || a.principal, '10.0.0.7',
+       md5(a.n::text), 'POST', '/api/v1/workflows' || a.path, a.operation, gen_random_uuid(), a.status
+from (select g as n, p.principal, o.operation, o.path,
+             case when g %% 5000 = 7 then 403 when o.path = '' then 201 else 202 end as status
+      from (select g, random() as who, random() as what from generate_series(1, %(count)s) g) g
+      join (values ('shop', 0, 0.6), ('ci', 0.6, 0.9), ('ann', 0.9, 0.97), ('bob', 0.97, 0.9999), ('eve', 0.9999, 1))
+          as p(principal, low, high) on p.low <= g.who and g.who < p.high
+      join (values ('workflows_start', '', 0, 0.9), ('workflows_signal', '/1/signal/paid', 0.9, 0.98),
+                   ('workflows_cancel', '/1/cancel', 0.98, 0.999), ('workflows_retry', '/1/retry', 0.999, 0.9999),
+                   ('engine_pause', '/pause', 0.9999, 1))
+          as o(operation, path, low, high) on o.low <= g.what and g.what < o.high) a
+order by a.n
+"""
+
 _INSERTS = (_WORKFLOWS, _ROWS, _ATTEMPTS, _EVENTS, _APPROVALS)
 
 _PARTITIONS = """
@@ -330,6 +348,7 @@ def fill(url: str, total: int = 1_000_000) -> None:
                     connection.execute(text.encode(), parameters if "%(" in text else None)
             say(f"{start + count:,} have ended")
         connection.execute(_DAILY_ENDS)
+        connection.execute(_AUDIT, {"count": total, "days": DAYS})
         connection.execute("update workflow.counted_events set seq = pg_sequence_last_value('workflow.event_seq')")
         connection.execute("vacuum (analyze)")
         say("vacuumed")

@@ -16,7 +16,7 @@ end
 $$;
 comment on function workflow.is_paused is 'Whether the engine is paused';
 
--- {"paused", "since", "until", "by", "running"}: `running` counts what a drain waits for (workflow.is_moving).
+-- {"paused", "since", "until", "by", "running"}: `running` counts what a drain waits for (workflow.moving).
 create or replace function workflow.engine_state() returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -30,17 +30,35 @@ begin
             'since', case when v_paused then e.paused_at end,
             'until', case when v_paused then e.paused_until end,
             'by', case when v_paused then e.paused_by end,
-            'running', (
-                select count(*) from workflow.workflows w
-                where w.finished_at is null and w.status = 'running' and workflow.is_moving(w.id, w.paused_at)))
+            'running', (select count(*) from workflow.moving()))
         from workflow.engine e);
 end
 $$;
 comment on function workflow.engine_state is 'Whether the engine is paused, since and until when, and how many workflows run';
 
--- Whether something of a live workflow runs, or goes on by itself: a task that runs, that a worker or a lock is about to
+-- The workflows of which something runs, or goes on by itself: a task that runs, that a worker or a lock is about to
 -- get, or that waits for the end of a backoff. A workflow whose open tasks all wait for the world outside does not move;
 -- of a paused one only what runs already counts.
+create or replace function workflow.moving() returns setof uuid
+language plpgsql stable
+set search_path = public, pg_temp
+set enable_seqscan = off
+set jit = off
+as $$
+begin
+    return query
+    select w.id from workflow.workflows w
+    where w.finished_at is null and w.status = 'running'
+      and exists (
+          select 1 from workflow.tasks t
+          where t.workflow_id = w.id
+            and (t.status = 'running' or w.paused_at is null and t.status in ('pending', 'scheduled'))
+          offset 0);  -- a look at each; as a join it may be one at all tasks
+end
+$$;
+comment on function workflow.moving is 'The workflows of which something runs or goes on by itself';
+
+-- The same of one, as engines of the version before ask.
 create or replace function workflow.is_moving(p_workflow_id uuid, p_paused_at timestamptz) returns boolean
 language plpgsql stable
 set search_path = public, pg_temp
@@ -53,7 +71,7 @@ begin
           and (t.status = 'running' or p_paused_at is null and t.status in ('pending', 'scheduled')));
 end
 $$;
-comment on function workflow.is_moving is 'Whether something of a live workflow runs or goes on by itself';
+comment on function workflow.is_moving is 'Internal: whether something of a live workflow runs or goes on by itself';
 
 -- Stops the intake: until resumed, or for p_ttl, nothing new can be started (WF503), and workflows of which nothing was
 -- claimed yet wait. Those that run go on to their end; reading, cancelling and retrying work as ever. Paused again it

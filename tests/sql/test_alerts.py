@@ -10,7 +10,7 @@ import pytest
 from psycopg.types.json import Jsonb
 
 from .engine import Engine
-from .test_plans import OF_ALL_PARTITIONS
+from .visits import OF_ALL_PARTITIONS
 
 
 def measures(engine: Engine) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from .roles import Onlooker, connection_as, role_with
 from .scenes import set_scene
 from .test_access import create
 from .test_outbox import webhook
-from .test_plans import rows_visited
+from .visits import rows_visited
 
 PAGE = (Path(__file__).parents[2] / "docs" / "sql.md").read_text()
 EXAMPLE = "0198c2f4-5a3e-7c41-9d3b-0f6b1f0e2a77"

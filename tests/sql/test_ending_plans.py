@@ -6,7 +6,7 @@ import pytest
 
 from .engine import Claim, Engine
 from .nested import child, define, step
-from .test_plans import BATCH, BIG_TABLES, rows_visited
+from .visits import BATCH, BIG_TABLES, rows_visited
 
 TABLES = (*BIG_TABLES, "endings", "compensations", "deadlines", "scopes")
 OTHERS = 1000

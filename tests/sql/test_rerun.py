@@ -11,8 +11,8 @@ from psycopg.types.json import Jsonb
 from .engine import Engine, Spec, step
 from .test_cancel_retry import refused
 from .test_graph import play
-from .test_plans import rows_visited
 from .test_retry_task import run_all, task_id
+from .visits import rows_visited
 
 DIAMOND: Spec = {"a": [], "b": ["a"], "c": ["a"], "d": step(["b", "c"], refs=["b", "c"])}
 

@@ -7,7 +7,7 @@ from typing import Any
 from support.invariants import assert_sound
 
 from sql.engine import Claim, Engine, step
-from sql.test_plans import rows_visited
+from sql.visits import rows_visited
 
 
 def define_map(engine: Engine, *, name: str = "mapping", fail_fast: bool = True) -> None:

@@ -5,7 +5,7 @@ from typing import Any
 import pytest
 
 from .engine import Engine
-from .test_plans import rows_visited
+from .visits import rows_visited
 
 
 @pytest.fixture

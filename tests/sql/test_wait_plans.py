@@ -13,8 +13,8 @@ from uuid import UUID
 import pytest
 
 from .engine import Claim, Engine
-from .test_plans import BIG_TABLES, rows_visited
 from .test_signals import take
+from .visits import BIG_TABLES, rows_visited
 
 TABLES = (*BIG_TABLES, "signals", "signal_waits", "approvals", "outbox", "scopes", "groups")
 PARKED = 900  # a third of them of each kind

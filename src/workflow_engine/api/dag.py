@@ -11,6 +11,9 @@ from workflow_engine.definition.drawing.picture import UNREACHED, Box, Picture, 
 from workflow_engine.definition.graph import critical_path
 from workflow_engine.records import GraphNode
 
+AT_ONCE = 60
+"""Steps up to which working out a graph keeps nobody waiting; with more it is to be done in a thread."""
+
 
 class Dag:
     """A graph to be shown as data or as a picture.

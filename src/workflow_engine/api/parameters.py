@@ -16,7 +16,7 @@ from workflow_engine.definition.durations import parse_duration
 from workflow_engine.definition.faults import clipped, did_you_mean
 from workflow_engine.definition.limits import MAX_TIMEOUT
 from workflow_engine.errors import InputInvalid
-from workflow_engine.records import WorkflowFilter
+from workflow_engine.records import AuditFilter, WorkflowFilter
 from workflow_engine.states import ApprovalStatus, DeliveryStatus, WorkflowStatus
 
 MAX_LIMIT = 1000
@@ -476,6 +476,15 @@ def workflow_filter(values: Mapping[str, Any], **more: Any) -> WorkflowFilter:
             **more,
         }
     )
+
+
+AUDIT_FILTERS = (PRINCIPAL, OPERATION, WORKFLOW_ID, ANSWERED_WITH, ASKED_SINCE, ASKED_UNTIL)
+"""Which rows of the audit log are meant."""
+
+
+def audit_filter(values: Mapping[str, Any]) -> AuditFilter:
+    """What the values of `AUDIT_FILTERS` mean."""
+    return AuditFilter(**{parameter.name: values[parameter.name] for parameter in AUDIT_FILTERS})
 
 
 def limit(default: int) -> Parameter:

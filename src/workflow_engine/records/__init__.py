@@ -1,6 +1,6 @@
 """Rows of the database as Python reads them: plain, immutable, one class per noun."""
 
-from workflow_engine.records.access import ApiKey, AuditRow, ListedKey
+from workflow_engine.records.access import ApiKey, AuditFilter, AuditRow, ListedKey
 from workflow_engine.records.alerts import Alert, EngineProcess, Holding, Measures, Watched
 from workflow_engine.records.definitions import (
     Definition,
@@ -90,6 +90,7 @@ __all__ = [
     "ApiKey",
     "Approval",
     "Attempt",
+    "AuditFilter",
     "AuditRow",
     "BackfilledStart",
     "Claim",

@@ -53,3 +53,19 @@ class AuditRow:
     workflow_id: UUID | None
     status: int | None
     times: int
+
+
+@dataclass(frozen=True, slots=True)
+class AuditFilter:
+    """Which rows are meant; each that is given leaves less of them.
+
+    Attributes:
+        operation: Ending in `*`: any that begins so.
+    """
+
+    principal: str | None = None
+    operation: str | None = None
+    workflow_id: UUID | None = None
+    status: int | None = None
+    since: datetime | None = None
+    until: datetime | None = None

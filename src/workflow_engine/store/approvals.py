@@ -112,6 +112,7 @@ class Approvals:
                 "among": among,
                 "limit": limit,
             },
+            walks=True,
         )
 
     async def count_open(self, *, names: Collection[str], among: int) -> int:
@@ -123,6 +124,7 @@ class Approvals:
             " and (o.assignees = '{}' or o.assignees && %s::text[])",
             [among, list(names)],
             repeatable=True,
+            walks=True,
         )
         return count
 
@@ -155,7 +157,7 @@ class Approvals:
                 "select x.id from unnest(%(stored)s::text[]) s(status) cross join lateral ("
                 f" select a.id from (select a.id, a.status, a.expires_at from workflow.approvals a"
                 f"   where {_OF_STATUS.format('s.status')} and {older}{_NEWEST} limit {_AMONG}) a"
-                f" where {meant} order by a.id desc limit %(limit)s) x order by x.id desc limit %(limit)s"
+                f" where {meant}{_NEWEST} limit %(limit)s) x order by x.id desc limit %(limit)s"
             )
         wanted = status or [each.value for each in ApprovalStatus]
         return await self._pool.rows(
@@ -169,4 +171,5 @@ class Approvals:
                 "before": before,
                 "limit": limit,
             },
+            walks=True,
         )

@@ -1,17 +1,17 @@
-"""The audit log: add to it, read it."""
+"""The audit log: add to it, read it. However many rows there are, one look reads no more than it is told to."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
+from dataclasses import asdict
 from typing import Any
-from uuid import UUID
 
 from psycopg.types.json import Jsonb
 
-from workflow_engine.records import AuditRow
+from workflow_engine.records import AuditFilter, AuditRow
 from workflow_engine.store.pool import Pool
 
+_COLUMNS = "id, at, principal, key_id, address, request_id, method, path, operation, workflow_id, status, times"
 _LAST = 2**62  # no id is as high
 
 
@@ -28,122 +28,85 @@ class Audit:
         await self._pool.value("select workflow.add_audit(%s)", [Jsonb(list(rows))])
 
     async def page(
-        self,
-        *,
-        principal: str | None = None,
-        operation: str | None = None,
-        workflow_id: UUID | None = None,
-        status: int | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        before: int | None = None,
-        among: int,
-        limit: int,
+        self, which: AuditFilter, *, before: int | None = None, among: int, limit: int
     ) -> tuple[list[AuditRow], int | None, bool]:
-        """One page of those among so many rows, latest first; arguments are those of `list`.
+        """One page of those among so many rows, latest first.
+
+        Args:
+            before: Only those with a lower id: the last one of the page before.
+            among: So many rows are looked through: of the workflow or principal that is meant, else of all.
+            limit: At most so many.
 
         Returns:
             The rows; before which id the next page begins, None: there is none; and whether it is there because not all
             were looked at.
         """
-        low, high, further = await self._look_from(
-            principal, workflow_id=workflow_id, since=since, until=until, before=before, among=among
-        )
-        found = await self.list(
-            principal=principal,
-            operation=operation,
-            workflow_id=workflow_id,
-            status=status,
-            since=since,
-            until=until,
-            before=high,
-            from_id=low,
-            limit=limit + 1,
-        )
+        low, high = await self._bounds(which, before)
+        query, parameters = list_query(which, low=low, high=high, among=among, limit=limit + 1)
+        found = await self._pool.rows(AuditRow, query, parameters, walks=True)
         if len(found) > limit:
             return found[:limit], found[limit - 1].id, False
+        further: int | None = await self._pool.value(
+            f"select id from ({_looked_at(which)}) a {_in_order(which)} offset %(among)s - 1 limit 1",
+            parameters,
+            repeatable=True,
+            walks=True,
+        )
         return found, further, further is not None
 
-    async def _look_from(
-        self,
-        principal: str | None,
-        *,
-        workflow_id: UUID | None,
-        since: datetime | None,
-        until: datetime | None,
-        before: int | None,
-        among: int,
-    ) -> tuple[int, int, int | None]:
-        """From which id on and before which a page of `list` looks, and before which the next one has to look.
-
-        None: there is nothing that was not looked at. What has an index, and the time, bound what is looked at; other
-        filters may have to go through all of it, a part at a time.
-        """
-        found = await self._pool.value(
-            "with bounds as materialized ("
-            "  select coalesce(workflow.audit_id_at(%(since)s::timestamptz), 0) as low,"
-            "         least(%(before)s, workflow.audit_id_at(%(until)s::timestamptz + interval '2 minutes')) as high)"
-            " select jsonb_build_array(b.low, b.high, ("
-            "  select a.id from workflow.audit a where a.id >= b.low and a.id < b.high"
-            f"  and {_of_index(principal, workflow_id)}"
-            "   order by a.id desc offset %(among)s - 1 limit 1))"
-            " from bounds b",
-            {
-                "principal": principal,
-                "workflow_id": workflow_id,
-                "since": since,
-                "until": until,
-                "before": _LAST if before is None else before,
-                "among": among,
-            },
+    async def _bounds(self, which: AuditFilter, before: int | None) -> tuple[int, int]:
+        """From which id on and before which there may be rows of these times."""
+        high = _LAST if before is None else before
+        if which.since is None and which.until is None:
+            return 0, high
+        low, later = await self._pool.value(
+            "select jsonb_build_array(coalesce(workflow.audit_id_at(%s::timestamptz), 0),"
+            " workflow.audit_id_at(%s::timestamptz + interval '2 minutes'))",
+            [which.since, which.until],
             repeatable=True,
         )
-        low, high, floor = found
-        return (low, high, None) if floor is None else (floor, high, floor)
-
-    async def list(
-        self,
-        *,
-        principal: str | None = None,
-        operation: str | None = None,
-        workflow_id: UUID | None = None,
-        status: int | None = None,
-        since: datetime | None = None,
-        until: datetime | None = None,
-        before: int | None = None,
-        from_id: int | None = None,
-        limit: int = 100,
-    ) -> list[AuditRow]:
-        """What was asked, latest first; each argument leaves less of it.
-
-        Args:
-            operation: Ending in `*`: any that begins so.
-        """
-        beginning: str | None = None
-        if operation is not None and operation.endswith("*"):
-            beginning, operation = operation[:-1], None
-        wanted: dict[str, tuple[str, Any]] = {
-            "principal": ("principal = %(principal)s", principal),
-            "operation": ("operation = %(operation)s", operation),
-            "beginning": ("starts_with(operation, %(beginning)s)", beginning),
-            "workflow_id": ("workflow_id = %(workflow_id)s", workflow_id),
-            "status": ("status = %(status)s", status),
-            "since": ("at >= %(since)s", since),
-            "until": ("at < %(until)s", until),
-            "before": ("id < %(before)s", before),
-            "from_id": ("id >= %(from_id)s", from_id),
-        }
-        given = {name: value for name, (_, value) in wanted.items() if value is not None}
-        where = " and ".join(wanted[name][0] for name in given) or "true"
-        return await self._pool.rows(
-            AuditRow,
-            "select id, at, principal, key_id, address, request_id, method, path, operation, workflow_id, status, times"
-            f" from workflow.audit_list where {where} order by id desc limit %(limit)s",
-            {**given, "limit": limit},
-        )
+        return low, high if later is None else min(high, later)
 
 
-def _of_index(principal: str | None, workflow_id: UUID | None) -> str:
-    if workflow_id is not None:
-        return "a.workflow_id = %(workflow_id)s::uuid"
-    return "a.principal = %(principal)s::text" if principal is not None else "true"
+def list_query(which: AuditFilter, *, low: int, high: int, among: int, limit: int) -> tuple[str, dict[str, Any]]:
+    """The statement for rows with ids from `low` to below `high`, and its parameters."""
+    meets = {
+        "a.principal = %(principal)s": which.principal is not None,
+        "a.operation = %(operation)s": which.operation is not None and not which.operation.endswith("*"),
+        "starts_with(a.operation, %(operation)s)": which.operation is not None and which.operation.endswith("*"),
+        "a.status = %(status)s": which.status is not None,
+        "a.at >= %(since)s": which.since is not None,
+        "a.at < %(until)s": which.until is not None,
+    }
+    where = " and ".join(condition for condition, asked in meets.items() if asked) or "true"
+    # First the few columns by which they are chosen, which the index of principals has.
+    query = (
+        f"select {_COLUMNS} from workflow.audit_list where id = any(array("
+        f" select a.id from ({_looked_at(which)}) a where {where} {_in_order(which)} limit %(limit)s)) order by id desc"
+    )
+    operation = which.operation and which.operation.removesuffix("*")
+    bounds = {"low": low, "high": high, "among": among, "limit": limit}
+    return query, {**asdict(which), "operation": operation, **bounds}
+
+
+def _looked_at(which: AuditFilter) -> str:
+    """So many rows, by the index that has those of the workflow or principal, else by the ids."""
+    column = _indexed(which)
+    # Not by `=`: then the order would be by the id alone, and Postgres may walk through all rows to find few.
+    those = f" and a.{column} between %({column})s and %({column})s" if column else ""
+    return (
+        f"select a.* from workflow.audit_list a where a.id >= %(low)s and a.id < %(high)s{those}"
+        f" {_in_order(which)} limit %(among)s"
+    )
+
+
+def _in_order(which: AuditFilter) -> str:
+    """Latest first, as the index has it that is walked."""
+    column = _indexed(which)
+    return f"order by a.{column} desc, a.id desc" if column else "order by a.id desc"
+
+
+def _indexed(which: AuditFilter) -> str | None:
+    if which.workflow_id is not None:
+        return "workflow_id"
+    return "principal" if which.principal is not None else None

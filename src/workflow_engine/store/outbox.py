@@ -131,6 +131,7 @@ class Outbox:
             " where o.status = 'dead' or o.error is not null"
             " group by 1, 2 order by count(*) desc, 1, 2 limit %s",
             [limit],
+            walks=True,
         )
 
     # Last, since `list` in the annotations above means the built-in one.
@@ -167,9 +168,9 @@ class Outbox:
         else:  # the newest of each status, by their index
             ids = (
                 "select x.id from unnest(%(status)s::text[]) s(status) cross join lateral ("
-                f" select o.id from (select o.id, o.origin, o.error from workflow.outbox o"
+                f" select o.id from (select o.id, o.status, o.origin, o.error from workflow.outbox o"
                 f"   where {_OF_STATUS} and {older}{_NEWEST} limit {_AMONG}) o"
-                f" where {meant} order by o.id desc limit %(limit)s) x order by x.id desc limit %(limit)s"
+                f" where {meant}{_NEWEST} limit %(limit)s) x order by x.id desc limit %(limit)s"
             )
         return await self._pool.rows(
             Delivery,
@@ -183,4 +184,5 @@ class Outbox:
                 "before": before,
                 "limit": limit,
             },
+            walks=True,
         )

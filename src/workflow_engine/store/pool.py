@@ -9,8 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, TypeVar
 from uuid import UUID
 
@@ -202,12 +202,25 @@ class Pool:
         await self._pool.close()
 
     async def rows(
-        self, kind: type[T], query: str, params: Sequence[Any] | Mapping[str, Any] = (), *, repeatable: bool = True
+        self,
+        kind: type[T],
+        query: str,
+        params: Sequence[Any] | Mapping[str, Any] = (),
+        *,
+        repeatable: bool = True,
+        walks: bool = False,
     ) -> list[T]:
-        """Run one statement and return its rows as objects of `kind`, built from columns by name."""
+        """Run one statement and return its rows as objects of `kind`, built from columns by name.
+
+        Args:
+            walks: It looks through so many rows in the order of an index, whatever Postgres thinks there are.
+        """
 
         async def run(connection: psycopg.AsyncConnection[Any]) -> list[T]:
-            async with connection.cursor(row_factory=class_row(kind)) as cursor:
+            async with AsyncExitStack() as stack:
+                if walks:
+                    await stack.enter_async_context(_walking(connection))
+                cursor = await stack.enter_async_context(connection.cursor(row_factory=class_row(kind)))
                 await cursor.execute(query.encode(), params)
                 return await cursor.fetchall()
 
@@ -220,11 +233,15 @@ class Pool:
         *,
         repeatable: bool = False,
         unlimited: bool = False,
+        walks: bool = False,
     ) -> Any:
-        """Run one statement, `unlimited` for however long, and return the first column of its first row, or None."""
+        """Run one statement, `unlimited` for however long, and return the first column of its first row, or None.
+        `walks` as for `rows`."""
 
         async def run(connection: psycopg.AsyncConnection[Any]) -> Any:
             async with AsyncExitStack() as stack:
+                if walks:
+                    await stack.enter_async_context(_walking(connection))
                 if unlimited:
                     await stack.enter_async_context(connection.transaction())
                     await connection.execute("set local statement_timeout = 0")
@@ -268,6 +285,18 @@ class Pool:
                     )
                 raise ours from error
         raise AssertionError("unreachable: the last try returns or raises")
+
+
+@asynccontextmanager
+async def _walking(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[None]:
+    """A transaction in which rows are found by walks through indexes. By its costs Postgres may read a whole table and
+    sort it sooner than walk through some thousand rows, and it guesses how many there are."""
+    async with connection.transaction():
+        await connection.execute(
+            "select set_config(name, 'off', true)"
+            " from unnest(array['enable_seqscan', 'enable_bitmapscan', 'enable_sort']) name"
+        )
+        yield
 
 
 def connection_options(name: str) -> dict[str, Any]:

@@ -211,4 +211,5 @@ class Schedules:
             " and starts_with(s.name, %(prefix)s) and (not %(paused)s or s.paused_at is not null)"
             f" and (not %(failed)s or {_FAILED}) order by s.name limit %(limit)s)) order by s.name, s.position",
             {"paused": paused, "failed": failed, "prefix": prefix, "after": after, "limit": limit},
+            walks=True,
         )

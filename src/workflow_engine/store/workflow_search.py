@@ -69,7 +69,10 @@ class WorkflowSearch:
     ) -> UUID | None:
         """Before which id the next `list` with `among` has to look; None: there is nothing that was not looked at."""
         edge: UUID | None = await self._pool.value(
-            f"select ({_edge(which, before, order)})", _parameters(which, before=before, among=among), repeatable=True
+            f"select ({_edge(which, before, order)})",
+            _parameters(which, before=before, among=among),
+            repeatable=True,
+            walks=True,
         )
         return edge
 
@@ -90,6 +93,7 @@ class WorkflowSearch:
                 f"       from ({_looked_at(_walk(which, None, 'newest', those))}) w group by w.status) c",
                 _parameters(which, among=among),
                 repeatable=True,
+                walks=True,
             )
             found |= {status.value: (counted.get(status.value, 0), cut) for status in statuses}
         return found
@@ -114,7 +118,7 @@ class WorkflowSearch:
             order: `newest`, `oldest`: by their creation; `longest`: by how long they ran.
         """
         query, parameters = list_query(which, before=before, among=among, limit=limit, order=order)
-        return await self._pool.rows(WorkflowSummary, query, parameters)
+        return await self._pool.rows(WorkflowSummary, query, parameters, walks=True)
 
 
 def list_query(

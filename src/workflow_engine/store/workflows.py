@@ -160,10 +160,9 @@ class Workflows:
         """
         return await self._pool.rows(
             WorkflowSummary,
-            f"select {SUMMARY} from workflow.workflow_list"
-            " where finished_at is null and status = 'running' and (%s or workflow.is_moving(id, paused_at))"
-            " order by id",
-            [waiting],
+            f"select {SUMMARY} from workflow.workflow_list where finished_at is null and status = 'running'"
+            + ("" if waiting else " and id = any(array(select workflow.moving()))")
+            + " order by id",
         )
 
     async def statuses(self, ids: Sequence[UUID]) -> dict[UUID, str]:

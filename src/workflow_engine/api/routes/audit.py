@@ -15,15 +15,7 @@ from workflow_engine.api.services import services
 
 _AMONG = 100_000  # rows are looked through for one page
 _PAGE = parameters.page(100, of_tasks=True)
-_PARAMETERS = (
-    parameters.PRINCIPAL,
-    parameters.OPERATION,
-    parameters.WORKFLOW_ID,
-    parameters.ANSWERED_WITH,
-    parameters.ASKED_SINCE,
-    parameters.ASKED_UNTIL,
-    *_PAGE,
-)
+_PARAMETERS = (*parameters.AUDIT_FILTERS, *_PAGE)
 
 router = routes_under(f"{API}/audit")
 
@@ -43,9 +35,9 @@ async def list_audit(request: Request) -> Response:
     """Every request that may change something, whatever came of it, and every one that was answered 401 or 403.
     A page is filled from 100,000 rows: with filters that few meet it may be short, and a next one follows."""
     values = read_parameters(request, [*_PARAMETERS, parameters.PRETTY])
-    filters = ("principal", "operation", "workflow_id", "status", "since", "until")
+    which = parameters.audit_filter(values)
     found, position, _ = await services(request).store.audit.page(
-        **{name: values[name] for name in filters}, before=values["cursor"], among=_AMONG, limit=values["limit"]
+        which, before=values["cursor"], among=_AMONG, limit=values["limit"]
     )
     headers = None if position is None else next_link(request, position)
     return json_answer(request, [views.audit_row(row) for row in found], headers=headers)

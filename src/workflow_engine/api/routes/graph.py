@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Annotated
 from uuid import UUID
 
@@ -12,7 +12,7 @@ from fastapi import Path, Request, Response
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas
 from workflow_engine.api.answers import API, MEDIA_TYPES, json_answer, text_answer
-from workflow_engine.api.dag import Dag
+from workflow_engine.api.dag import AT_ONCE, Dag
 from workflow_engine.api.operations import Answer, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
@@ -23,6 +23,7 @@ from workflow_engine.definition.drawing.picture import Picture
 from workflow_engine.definition.drawing.svg import draw_svg
 from workflow_engine.definition.drawing.text import dot, mermaid
 from workflow_engine.errors import DefinitionNotFound
+from workflow_engine.records import GraphNode
 from workflow_engine.store.pool import as_uuid
 
 _FORM = parameters.form({"mermaid": "a flowchart as text", "dot": "for Graphviz", "svg": "a drawing"})
@@ -49,18 +50,23 @@ async def get_dag(
 ) -> Response:
     """Nodes, edges, the critical path by the times known so far, and what each step that waits is waiting for."""
     form = read_parameters(request, [_FORM, parameters.PRETTY])["format"]
-    dag = await _dag_of(request, workflow_id)
-    if form == "json":
-        return json_answer(request, dag.data())
-    try:
-        drawn = await asyncio.to_thread(_DRAW[form], dag.picture())
-    except ValueError as error:
-        raise invalid_parameter("format", f"{error}; mermaid and dot have no such limit") from error
-    return text_answer(drawn, MEDIA_TYPES[form])
+    title, nodes, cycles = await _read(request, workflow_id)
+
+    def work_out() -> Response:
+        dag = Dag(title, nodes, cycles)
+        if form == "json":
+            return json_answer(request, dag.data())
+        try:
+            drawn = _DRAW[form](dag.picture())
+        except ValueError as error:
+            raise invalid_parameter("format", f"{error}; mermaid and dot have no such limit") from error
+        return text_answer(drawn, MEDIA_TYPES[form])
+
+    return work_out() if len(nodes) <= AT_ONCE else await asyncio.to_thread(work_out)
 
 
-async def _dag_of(request: Request, given: str) -> Dag:
-    """Of a workflow; or of a definition's pinned or latest version.
+async def _read(request: Request, given: str) -> tuple[str, Sequence[GraphNode], Sequence[Sequence[str]]]:
+    """Title, steps and cycles of the graph of a workflow; or of a definition's pinned or latest version.
 
     Raises:
         WorkflowNotFound: It is neither.
@@ -72,10 +78,10 @@ async def _dag_of(request: Request, given: str) -> Dag:
         except DefinitionNotFound:
             pass
         else:
-            return Dag(f"{given}@{version}", nodes)
+            return f"{given}@{version}", nodes, []
     workflow_id = await read_workflow_id(request, given)
     nodes = await store.workflows.graph(workflow_id)
     # Only what waits for a lock can be on a circle, so that most graphs do not ask.
     is_waiting = any("lock:" in (node.waits or "") for node in nodes)
     found = await store.locks.deadlocks(UUID(workflow_id)) if is_waiting else []
-    return Dag(f"workflow {workflow_id}", nodes, [[str(id_) for id_ in deadlock.workflows] for deadlock in found])
+    return f"workflow {workflow_id}", nodes, [[str(id_) for id_ in deadlock.workflows] for deadlock in found]

@@ -20,16 +20,7 @@ AMONG = 20_000
 """So many rows are looked through for one page; what is rarer is found by going on."""
 
 _ROWS = 50
-_KNOWN = (
-    parameters.PRINCIPAL,
-    parameters.OPERATION,
-    parameters.WORKFLOW_ID,
-    parameters.ANSWERED_WITH,
-    parameters.ASKED_SINCE,
-    parameters.ASKED_UNTIL,
-    *parameters.page(_ROWS, of_tasks=True),
-)
-_FILTERS = ("principal", "operation", "workflow_id", "status", "since", "until")
+_KNOWN = (*parameters.AUDIT_FILTERS, *parameters.page(_ROWS, of_tasks=True))
 _SINCE = (("", "any time"), ("1h", "an hour"), ("24h", "a day"), ("7d", "a week"), ("30d", "a month"))
 _CHIPS: Sequence[tuple[str, Mapping[str, str]]] = (
     ("All", {}),
@@ -61,9 +52,8 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
     except InputInvalid as error:
         fault = error
     else:
-        found, more, searched = await visit.store.audit.page(
-            **{name: values[name] for name in _FILTERS}, before=values["cursor"], among=AMONG, limit=_ROWS
-        )
+        which = parameters.audit_filter(values)
+        found, more, searched = await visit.store.audit.page(which, before=values["cursor"], among=AMONG, limit=_ROWS)
     words = _words(visit)
     chosen = {name: kept[name] for name in ("operation", "status") if name in kept}
     return {

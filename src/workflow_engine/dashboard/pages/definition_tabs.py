@@ -11,14 +11,14 @@ from typing import Any
 from markupsafe import Markup
 
 from workflow_engine.access import Scope
-from workflow_engine.api.dag import Dag
+from workflow_engine.api.dag import AT_ONCE, Dag
 from workflow_engine.api.parameters import LARGEST_VERSION, natural
 from workflow_engine.dashboard.actions import Action
 from workflow_engine.dashboard.forms import Unfit, entries_of
 from workflow_engine.dashboard.pages.workflow_tabs import MOST_DRAWN
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.definition.diff import as_yaml, in_order
-from workflow_engine.definition.drawing.picture import Box
+from workflow_engine.definition.drawing.picture import Box, Picture
 from workflow_engine.definition.drawing.svg import draw_in_page
 from workflow_engine.definition.faults import clipped
 from workflow_engine.definition.side_by_side import side_by_side
@@ -111,14 +111,16 @@ def _pin(workflow: PinnableWorkflow, version: int) -> list[Action]:
 async def _graph(visit: Visit, latest: Definition, live: Live, ends: Ends) -> Mapping[str, Any]:
     version, nodes = await visit.store.definitions.graph(latest.name, _number(visit, "version"))
     asked = visit.asked("step")
-    dag = Dag(f"{latest.name} v{version}", nodes)
-    picture = dag.picture()
-    is_large = len(picture.boxes) > MOST_DRAWN
+
+    def work_out() -> tuple[Picture, str]:
+        picture = Dag(f"{latest.name} v{version}", nodes).picture()
+        return picture, "" if len(picture.boxes) > MOST_DRAWN else draw_in_page(picture, link, asked)
 
     def link(box: Box) -> str:
         return visit.here(tab="graph", version=version, step=box.id)
 
-    drawing = "" if is_large else await visit.in_thread(lambda: draw_in_page(picture, link, asked))
+    picture, drawing = work_out() if len(nodes) <= AT_ONCE else await visit.in_thread(work_out)
+    is_large = len(picture.boxes) > MOST_DRAWN
     step = None
     if asked:
         found = await visit.store.definitions.get(latest.name, version)
@@ -153,7 +155,7 @@ def _step_at(part: Any, path: Sequence[str]) -> Mapping[str, Any] | None:
 async def _document(visit: Visit, latest: Definition, live: Live, ends: Ends) -> Mapping[str, Any]:
     version = _number(visit, "version") or latest.pinned_version or latest.latest_version
     found = await visit.store.definitions.get(latest.name, version)
-    text = json.dumps(in_order(found.document), indent=2, ensure_ascii=False)
+    text = await visit.in_thread(lambda: json.dumps(in_order(found.document), indent=2, ensure_ascii=False))
     is_long = len(text) > _MOST_TEXT
     form = "json" if is_long or visit.asked("form") == "json" else "yaml"
     return {

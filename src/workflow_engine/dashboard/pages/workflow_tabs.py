@@ -15,7 +15,7 @@ from markupsafe import Markup
 from workflow_engine.access import Scope
 from workflow_engine.api import views
 from workflow_engine.api.answers import cursor_of, read_cursor
-from workflow_engine.api.dag import Dag
+from workflow_engine.api.dag import AT_ONCE, Dag
 from workflow_engine.api.log_lines import log_lines
 from workflow_engine.dashboard.actions import Action, Field
 from workflow_engine.dashboard.answers import answers
@@ -24,7 +24,7 @@ from workflow_engine.dashboard.visit import Visit
 from workflow_engine.definition.drawing.picture import UNREACHED, Box, Picture
 from workflow_engine.definition.drawing.svg import draw_in_page
 from workflow_engine.errors import InputInvalid
-from workflow_engine.records import Attempt, LockPlace, Reason, Task, Workflow
+from workflow_engine.records import Attempt, AuditFilter, LockPlace, Reason, Task, Workflow
 from workflow_engine.states import TaskStatus
 
 MOST_DRAWN = 300
@@ -36,7 +36,7 @@ _ATTEMPTS_OF_EACH = 10
 _ATTEMPTS_OF_ONE = 200
 _EVENTS = 300
 _REASONS = 200
-_AT_ONCE = 60  # steps up to which working out a graph keeps nobody waiting
+_ASKED_FOR = 100
 _FAILED_FIRST = (
     "failed", "running", "pending", "scheduled", "waiting", "blocked", UNREACHED, "cancelled", "skipped", "succeeded",
 )  # fmt: skip
@@ -62,7 +62,7 @@ async def _graph(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
     def link(box: Box) -> str:
         return visit.here(tab="graph", step=box.id)
 
-    small = len(steps) <= _AT_ONCE
+    small = len(steps) <= AT_ONCE
     data, picture, drawing = work_out() if small else await visit.in_thread(work_out)
     node = next((node for node in data["nodes"] if node["id"] == asked), None)
     by_state: dict[str, list[Mapping[str, Any]]] = {status: [] for status in _FAILED_FIRST}
@@ -252,7 +252,9 @@ def _helping(reason: Reason) -> Sequence[Action]:
 
 
 async def _people(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
-    return {"asked_for": await visit.store.audit.list(workflow_id=UUID(str(workflow.id)), limit=100)}
+    which = AuditFilter(workflow_id=UUID(str(workflow.id)))
+    found, _, _ = await visit.store.audit.page(which, among=_ASKED_FOR, limit=_ASKED_FOR)
+    return {"asked_for": found}
 
 
 TABS = (
