@@ -67,6 +67,11 @@ def test_what_waits_now_waits_to_the_end() -> None:
     assert drawn.rows[2].bars[0].title == "pending for 10 s so far"
 
 
+def test_between_a_failure_and_a_retry_nothing_waited() -> None:
+    drawn = timeline([attempt(1, 1, 0, 0, 20, "failed"), attempt(1, 2, 50, 50, 60, "succeeded")], BEGUN, at(100))
+    assert [(bar.kind, bar.x, bar.width) for bar in drawn.rows[0].bars] == [("failed", 0, 20), ("succeeded", 50, 10)]
+
+
 def test_times_are_marked_at_round_distances() -> None:
     drawn = timeline([attempt(1, 1, 0, 0, 100, "succeeded")], begun=BEGUN, ended=at(100))
     assert drawn.ticks == [(0, "0 s"), (30, "30 s"), (60, "1 m"), (90, "1 m 30 s")]

@@ -14,6 +14,7 @@ _LEAST = 0.25  # percent: what took no time is seen, too
 _TICKS = 5
 _STEPS = (0.001, 0.01, 0.1, 1, 5, 15, 30, 60, 300, 900, 1800, 3600, 10_800, 21_600, 43_200, 86_400, 604_800)
 _FAILED = ("failed", "retried", "lost")
+_FINAL = ("succeeded", "failed", "skipped", "cancelled")  # what comes after was asked for by somebody
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,7 @@ def timeline(attempts: Iterable[Attempt], begun: datetime, ended: datetime, task
         return Bar(kind, round(x, 3), round(min(max(width, _LEAST), 100.0 - x), 3), title)
 
     rows: dict[int, Row] = {}
-    last: dict[int, datetime] = {}
+    last: dict[int, datetime] = {}  # when what went on by itself ended
     for attempt in attempts:
         row = rows.setdefault(attempt.task_id, Row(attempt.task_id, attempt.path, attempt.type))
         pending = min(attempt.pending_since or attempt.started_at, attempt.started_at)
@@ -90,7 +91,10 @@ def timeline(attempts: Iterable[Attempt], begun: datetime, ended: datetime, task
         row.ran += (end - attempt.started_at).total_seconds()
         row.waited += (attempt.started_at - pending).total_seconds()
         row.tries = attempt.attempt
-        last[attempt.task_id] = end
+        if outcome in _FINAL:
+            last.pop(attempt.task_id, None)
+        else:
+            last[attempt.task_id] = end
     for task in tasks:
         before = last.get(task.id)
         if task.status == TaskStatus.PENDING and task.pending_since is not None:
