@@ -18,7 +18,7 @@ export function askFor(action, go) {
   let possible = !action.of_many; // by what is said there: nothing is done to many before it is said to how many
   const no = make("button", { type: "button", class: "button" }, "Leave it"); // none that Enter in a field would press
   no.onclick = () => dialog.close();
-  const yes = make("button", { class: `button main${action.destroys ? " danger" : ""}` }, action.label);
+  const yes = make("button", { class: `button main${action.destroys ? " danger" : ""}`, value: "go" }, action.label);
   const show = () => {
     try { line.replaceChildren(code(curl(requestOf(action, valuesOf(inputs))))); wrong.hidden = true; yes.disabled = !possible; } catch (error) {
       wrong.textContent = `This is no JSON: ${error.message}`;
