@@ -16,6 +16,8 @@ comment on column workflow.workflows.retried_at is 'When a retry had it go on la
 comment on column workflow.workflows.created_at is 'When it was accepted';
 comment on column workflow.workflows.started_at is 'When the first of its tasks was claimed';
 comment on column workflow.workflows.finished_at is 'When it ended; null = it lives';
+comment on column workflow.workflows.paused_by is 'Who paused it; null = it is not known, or its budget did';
+comment on column workflow.workflows.paused_reason is 'Why, as whoever paused it said';
 comment on column workflow.workflows.pinned_version is 'Retries and reruns of it use this version';
 comment on column workflow.workflows.unpinned_version is 'Its version before it was pinned';
 comment on column workflow.workflows.parent_task_id is 'The task that waits for it, or started it';

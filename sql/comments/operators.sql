@@ -24,6 +24,7 @@ comment on column workflow.engine.only_row is 'There is one row';
 comment on column workflow.engine.paused_at is 'It accepts and starts nothing new since then';
 comment on column workflow.engine.paused_until is 'By itself resumed from then on; null = until somebody resumes it';
 comment on column workflow.engine.paused_by is 'Who paused it';
+comment on column workflow.engine.paused_reason is 'Why, as whoever paused it said';
 
 comment on column workflow.api_keys.id is 'Part of the key''s text; no secret';
 comment on column workflow.api_keys.name is 'Of the principal; several keys may have it';
@@ -47,6 +48,7 @@ comment on column workflow.audit.operation is 'operationId of the OpenAPI docume
 comment on column workflow.audit.workflow_id is 'The workflow it was about';
 comment on column workflow.audit.status is 'Of the answer; 499 = nobody waited for it';
 comment on column workflow.audit.times is 'How often the like of it was refused within seconds';
+comment on column workflow.audit.reason is 'Why, as who asked said';
 
 comment on table workflow.migrations is 'What workflow-engine migrate has applied';
 comment on column workflow.migrations.name is 'Of the migration; `functions and views` is their present text';

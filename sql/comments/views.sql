@@ -76,6 +76,7 @@ comment on column workflow.lock_list.holding is 'How many hold some';
 comment on column workflow.lock_list.waiting is 'How many wait';
 comment on column workflow.lock_list.holders is 'Who holds how much and since when, the first 100';
 comment on column workflow.lock_list.waiters is 'Who waits for how much and since when, the next 100';
+comment on column workflow.lock_list.capacity is 'Of a limit: units in all, as the steps say that name it; null = any number, or a lock';
 
 comment on column workflow.why.workflow_id is 'The workflow';
 comment on column workflow.why.task_id is 'The task';

@@ -9,13 +9,13 @@ declare
     v_now timestamptz := workflow.clock();
 begin
     insert into workflow.audit (
-        at, principal, key_id, address, request_id, method, path, operation, workflow_id, status, times)
+        at, principal, key_id, address, request_id, method, path, operation, workflow_id, status, times, reason)
     select v_now - make_interval(secs => r.age), r.principal, r.key_id, r.address, r.request_id, r.method, r.path,
-           r.operation, r.workflow_id, r.status, r.times
+           r.operation, r.workflow_id, r.status, r.times, r.reason
     from rows from (jsonb_to_recordset(p_rows) as (
         age double precision, principal text, key_id text, address text, request_id text, method text, path text,
-        operation text, workflow_id uuid, status integer, times integer)) with ordinality
-        as r(age, principal, key_id, address, request_id, method, path, operation, workflow_id, status, times, ord)
+        operation text, workflow_id uuid, status integer, times integer, reason text)) with ordinality
+        as r(age, principal, key_id, address, request_id, method, path, operation, workflow_id, status, times, reason, ord)
     order by r.ord;
 end
 $$;

@@ -173,7 +173,8 @@ begin
         foreach v_workflow in array v_locked loop
             continue when v_workflow.paused_at is not null or v_workflow.finished_at is not null or v_workflow.ending is not null;
             -- Its places in lines for locks and limits stay: the caller may not lock these lines and then others.
-            update workflow.workflows w set paused_at = p_now where w.id = v_workflow.id;
+            update workflow.workflows w set paused_at = p_now, paused_by = null, paused_reason = null
+            where w.id = v_workflow.id;
             insert into workflow.events (workflow_id, type, at) values (v_workflow.id, 'workflow.paused', p_now);
             update workflow.jobs j set scheduled_at = workflow.never()
             where j.status <> 'doing' and j.id = any(array(

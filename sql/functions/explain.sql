@@ -23,10 +23,11 @@ declare
 begin
     return query
     with flow as materialized (
-        select w.id, w.status, w.paused_at, w.queued_at,
+        select w.id, w.status, w.paused_at, w.paused_by, w.paused_reason, w.queued_at,
                case when w.paused_at is not null and w.budgets is not null then workflow.exceeded_budget(w.id) end as budget,
                coalesce(w.started_at, w.created_at) as begun,
                e.paused_at as engine_paused_at, e.paused_until as engine_paused_until, e.paused_by as engine_paused_by,
+               e.paused_reason as engine_paused_reason,
                w.status = 'pending' and e.paused_at is not null
                    and (e.paused_until is null or e.paused_until > v_now) as is_held_by_engine
         from workflow.workflows w cross join workflow.engine e
@@ -252,9 +253,11 @@ begin
                            'type', m.error ->> 'type', 'message', left(m.error ->> 'message', 200)) end,
                        'tries', m.tries, 'max_attempts', coalesce(p.tries, y.max_attempts, y.handler_max_attempts, 3))
                    when f.budget is not null then f.budget
-                   when f.paused_at is not null then '{}'
+                   when f.paused_at is not null then jsonb_strip_nulls(
+                       jsonb_build_object('by', f.paused_by, 'reason', f.paused_reason))
                    when f.queued_at is not null then workflow.place_in_line(f.id)
                    when f.is_held_by_engine then jsonb_build_object('by', f.engine_paused_by)
+                       || jsonb_strip_nulls(jsonb_build_object('reason', f.engine_paused_reason))
                    else coalesce(r.details, c.details, jsonb_build_object('job_id', m.job_id::text))
                end as details
         from mine m cross join flow f

@@ -17,9 +17,10 @@ begin
                     then format(' and %s more', (p_details ->> 'open')::bigint - 10) else '' end);
         when 'engine_paused' then return format(
             'The engine was paused %s ago%s, and nothing of this workflow was claimed before%s.',
-            workflow.in_words(p_now - p_since), coalesce(' by ' || (p_details ->> 'by'), ''),
+            workflow.in_words(p_now - p_since), workflow.by_whom_in_words(p_details),
             coalesce('; it resumes by itself in ' || workflow.in_words(p_until - p_now), ''));
-        when 'workflow_paused' then return format('The workflow was paused %s ago.', workflow.in_words(p_now - p_since));
+        when 'workflow_paused' then return format(
+            'The workflow was paused %s ago%s.', workflow.in_words(p_now - p_since), workflow.by_whom_in_words(p_details));
         when 'budget_exceeded' then return format(
             'Paused %s ago, as the budget of workflow %s is used up: %s.', workflow.in_words(p_now - p_since),
             p_details ->> 'workflow_id', workflow.budget_in_words(p_details));
@@ -164,7 +165,7 @@ begin
         when 'waiting_signal' then return workflow.curl(
             'POST', format('workflows/%s/signal/%s', p_workflow_id, p_details ->> 'name'));
         when 'waiting_approval' then return workflow.curl('GET', format('approvals/%s', p_details ->> 'approval_id'));
-        when 'waiting_until' then return workflow.curl('GET', format('workflows/%s', p_workflow_id));
+        when 'waiting_until' then return workflow.curl('POST', format('tasks/%s/skip', p_task_id));
         when 'waiting_child' then return workflow.curl('GET', format('workflows/%s/why', p_details ->> 'workflow_id'));
         when 'waiting' then return workflow.curl('GET', format('workflows/%s/tasks', p_workflow_id));
         else return null;
@@ -172,6 +173,14 @@ begin
 end
 $$;
 comment on function workflow.helping_command is 'Internal: the command that helps with a reason of workflow.explain';
+
+-- Who paused it, and why: ' by ann ("deploy")'.
+create or replace function workflow.by_whom_in_words(p_details jsonb) returns text
+language sql immutable parallel safe
+as $$
+    select coalesce(' by ' || (p_details ->> 'by'), '') || coalesce(' ("' || (p_details ->> 'reason') || '")', '')
+$$;
+comment on function workflow.by_whom_in_words is 'Internal: who paused something, and why';
 
 create or replace function workflow.budget_in_words(p_budget jsonb) returns text
 language sql immutable parallel safe

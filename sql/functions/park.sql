@@ -158,7 +158,8 @@ declare
     v_resumed   integer;
     v_parked    integer := 0;
 begin
-    update workflow.engine e set paused_at = null, paused_until = null, paused_by = null where e.paused_until <= v_now;
+    update workflow.engine e set paused_at = null, paused_until = null, paused_by = null, paused_reason = null
+    where e.paused_until <= v_now;
     get diagnostics v_resumed = row_count;
     if workflow.is_paused() then
         v_parked := workflow.park_unstarted(p_limit);

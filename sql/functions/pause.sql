@@ -16,7 +16,7 @@ end
 $$;
 comment on function workflow.is_paused is 'Whether the engine is paused';
 
--- {"paused", "since", "until", "by", "running"}: `running` counts what a drain waits for (workflow.moving).
+-- {"paused", "since", "until", "by", "reason", "running"}: `running` counts what a drain waits for (workflow.moving).
 create or replace function workflow.engine_state() returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -30,6 +30,7 @@ begin
             'since', case when v_paused then e.paused_at end,
             'until', case when v_paused then e.paused_until end,
             'by', case when v_paused then e.paused_by end,
+            'reason', case when v_paused then e.paused_reason end,
             'running', (select count(*) from workflow.moving()))
         from workflow.engine e);
 end
@@ -75,10 +76,11 @@ comment on function workflow.is_moving is 'Internal: whether something of a live
 
 -- Stops the intake: until resumed, or for p_ttl, nothing new can be started (WF503), and workflows of which nothing was
 -- claimed yet wait. Those that run go on to their end; reading, cancelling and retrying work as ever. Paused again it
--- stays paused since the first time; p_ttl and p_by are those of the last call.
+-- stays paused since the first time; p_ttl, p_by and p_reason are those of the last call.
 --
 -- Returns workflow.engine_state().
-create or replace function workflow.pause(p_ttl interval default null, p_by text default null) returns jsonb
+create or replace function workflow.pause(
+    p_ttl interval default null, p_by text default null, p_reason text default null) returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
 as $$
@@ -91,7 +93,8 @@ begin
     update workflow.engine e set
         paused_at = case when e.paused_at is null or e.paused_until <= v_now then v_now else e.paused_at end,
         paused_until = v_now + p_ttl,
-        paused_by = p_by;
+        paused_by = p_by,
+        paused_reason = p_reason;
     perform workflow.park_unstarted();
     return workflow.engine_state();
 end
@@ -111,7 +114,7 @@ declare
     v_count integer := 0;
 begin
     -- Waits for the claims that are parking jobs right now (see park_paused), so that none is overlooked.
-    update workflow.engine e set paused_at = null, paused_until = null, paused_by = null;
+    update workflow.engine e set paused_at = null, paused_until = null, paused_by = null, paused_reason = null;
     for n in 1 .. 10 loop
         v_batch := workflow.unpark((v_batch ->> 'last')::bigint);
         v_count := v_count + (v_batch ->> 'unparked')::integer;
@@ -123,10 +126,11 @@ $$;
 comment on function workflow.resume is 'End a pause of the engine; returns its state';
 
 -- Holds one workflow back: nothing of it is claimed until it is resumed. What runs may end, and can be cancelled.
--- Without effect on one that is paused.
+-- Without effect on one that is paused: who paused it first, and why, stays.
 --
--- Returns {"id", "status", "paused_at"}. Errors: WF404; WF409 it has ended.
-create or replace function workflow.pause_workflow(p_workflow_id uuid) returns jsonb
+-- Returns {"id", "status", "paused_at", "by", "reason"}. Errors: WF404; WF409 it has ended.
+create or replace function workflow.pause_workflow(
+    p_workflow_id uuid, p_by text default null, p_reason text default null) returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
 set enable_seqscan = off
@@ -136,9 +140,12 @@ declare
     v_lines     text[];
 begin
     if v_workflow.paused_at is null then
-        update workflow.workflows w set paused_at = workflow.clock() where w.id = p_workflow_id
+        update workflow.workflows w set paused_at = workflow.clock(), paused_by = p_by, paused_reason = p_reason
+        where w.id = p_workflow_id
         returning * into v_workflow;
-        insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.paused', v_workflow.paused_at);
+        insert into workflow.events (workflow_id, type, at, data)
+        values (p_workflow_id, 'workflow.paused', v_workflow.paused_at,
+                nullif(jsonb_strip_nulls(jsonb_build_object('by', p_by, 'reason', p_reason)), '{}'));
         -- Its place in the lines for locks and limits is kept by the time since which each task is pending.
         v_lines := array(
             select distinct x.kind || ' ' || x.key from workflow.waits x where x.workflow_id = p_workflow_id);
@@ -149,14 +156,16 @@ begin
             select t.job_id from workflow.tasks t where t.workflow_id = p_workflow_id and t.status = 'pending'));
         perform workflow.wake_waiters(v_lines, workflow.clock());  -- who was woken passes it on
     end if;
-    return jsonb_build_object('id', v_workflow.id, 'status', v_workflow.status, 'paused_at', v_workflow.paused_at);
+    return jsonb_build_object(
+        'id', v_workflow.id, 'status', v_workflow.status, 'paused_at', v_workflow.paused_at, 'by', v_workflow.paused_by,
+        'reason', v_workflow.paused_reason);
 end
 $$;
 comment on function workflow.pause_workflow is 'Claim nothing more of a workflow until it is resumed';
 
 -- Lets a paused workflow go on. Without effect on one that is not paused.
 --
--- Returns {"id", "status", "paused_at"}. Errors: WF404; WF409 it has ended.
+-- Returns {"id", "status", "paused_at", "by", "reason"}, the last three null. Errors: WF404; WF409 it has ended.
 create or replace function workflow.resume_workflow(p_workflow_id uuid) returns jsonb
 language plpgsql volatile
 set search_path = public, pg_temp
@@ -177,7 +186,7 @@ begin
                 hint = format('Raise it: POST /api/v1/workflows/%s/budget; then it goes on by itself.',
                               workflow.exceeded_budget(p_workflow_id) ->> 'workflow_id');
         end if;
-        update workflow.workflows w set paused_at = null where w.id = p_workflow_id;
+        update workflow.workflows w set paused_at = null, paused_by = null, paused_reason = null where w.id = p_workflow_id;
         insert into workflow.events (workflow_id, type, at) values (p_workflow_id, 'workflow.resumed', workflow.clock());
         if v_workflow.queued_at is not null then
             perform workflow.lock_concurrency_keys(v_keys);
@@ -189,7 +198,7 @@ begin
             perform workflow.wake_queues_of(p_workflow_id);
         end if;
     end if;
-    return jsonb_build_object('id', v_workflow.id, 'status', v_workflow.status, 'paused_at', null);
+    return jsonb_build_object('id', v_workflow.id, 'status', v_workflow.status, 'paused_at', null, 'by', null, 'reason', null);
 end
 $$;
 comment on function workflow.resume_workflow is 'Let a paused workflow go on';

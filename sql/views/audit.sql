@@ -10,6 +10,6 @@ comment on view workflow.api_key_list is 'Keys of the API';
 
 create or replace view workflow.audit_list as
 select a.id, a.at, a.principal, a.key_id, a.address, a.request_id, a.method, a.path, a.operation, a.workflow_id, a.status,
-       a.times
+       a.times, a.reason
 from workflow.audit a;
 comment on view workflow.audit_list is 'What was asked of the API and changed something or was refused';

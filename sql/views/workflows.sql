@@ -15,6 +15,8 @@ select w.id, w.name, w.version, w.status, w.input, w.labels, w.priority, w.error
        case when w.finished_at is null then w.paused_at end as paused_at,
        w.pinned_version, (select d.latest_version from workflow.definitions d where d.name = w.name) as latest_version,
        w.ending, w.deadline, w.parent_id, w.parent_task_id, w.root_id, w.rerun_of, w.created_by, w.traceparent,
-       workflow.trace_id(w.id, w.traceparent) as trace_id, w.idle, w.retried_at
+       workflow.trace_id(w.id, w.traceparent) as trace_id, w.idle, w.retried_at,
+       case when w.finished_at is null and w.paused_at is not null then w.paused_by end as paused_by,
+       case when w.finished_at is null and w.paused_at is not null then w.paused_reason end as paused_reason
 from workflow.workflows w;
 comment on view workflow.workflow_list is 'Workflows with their output';

@@ -448,13 +448,36 @@ def test_what_was_done_to_many_workflows_is_found_with_each_of_them(keyed: Keyed
     keyed.api.post(f"{WORKFLOWS}/{ids[0]}/cancel", headers=ann)
     many = {"ids": [*ids, NOBODY]}
     keyed.api.post(f"{WORKFLOWS}/bulk/cancel?dry_run=true", json=many, headers=ann)
-    keyed.api.post(f"{WORKFLOWS}/bulk/cancel", json=many, headers=ann)
+    keyed.api.post(f"{WORKFLOWS}/bulk/cancel", json={**many, "reason": "swept away"}, headers=ann)
     rows = keyed.audit(principal="sweeping", operation="workflows_cancel_many")
     assert sorted(str(row["workflow_id"]) for row in rows) == sorted(
         ["None", "None", ids[1]]
     )  # two requests, one change
     found = keyed.api.get(f"/api/v1/audit?operation=workflows_cancel*&workflow_id={ids[1]}", headers=ann).json()
-    assert [(row["principal"], row["operation"]) for row in found] == [("sweeping", "workflows_cancel_many")]
+    assert [(row["principal"], row["operation"], row["reason"]) for row in found] == [
+        ("sweeping", "workflows_cancel_many", "swept away")
+    ]
+    error = keyed.api.get(f"{WORKFLOWS}/{ids[1]}", headers=ann).json()["error"]
+    assert (error["message"], error["details"]) == ("swept away", {"by": "sweeping"})
+
+
+def test_who_paused_it_and_why_is_told_to_whoever_finds_it_paused(keyed: Keyed) -> None:
+    ann = keyed.key("pausing", "admin")
+    workflow = keyed.api.post(WORKFLOWS, json={"name": "held", "steps": ONE_STEP}, headers=ann).json()["links"]["self"]
+    reason = {"reason": "new release"}
+    for path in ("/api/v1/pause", f"{workflow}/pause"):
+        paused = keyed.api.post(path, json=reason, headers=ann).json()
+        assert (paused["by"], paused["reason"]) == ("pausing", "new release")
+    shown = keyed.api.get(workflow, headers=ann).json()
+    assert (shown["paused_by"], shown["paused_reason"]) == ("pausing", "new release")
+    assert [row["reason"] for row in keyed.audit(principal="pausing")] == ["new release", "new release", None]
+    for path in ("/api/v1/resume", f"{workflow}/resume"):
+        resumed = keyed.api.post(path, headers=ann).json()
+        assert (resumed["paused"], resumed["by"], resumed["reason"]) == (False, None, None)
+    assert keyed.api.get(workflow, headers=ann).json()["paused_reason"] is None
+    for path in ("/api/v1/pause", f"{workflow}/pause"):
+        assert keyed.api.post(path, json={"reason": "x" * 501}, headers=ann).status_code == 422
+        assert keyed.api.post(path, json={"because": "x"}, headers=ann).status_code == 422
 
 
 def test_each_start_has_one_row_whatever_came_of_it(keyed: Keyed) -> None:

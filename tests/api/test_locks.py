@@ -26,7 +26,8 @@ def test_locks_are_shown_with_holders_and_the_line(api: httpx.Client, worker: Pl
     assert (lock["kind"], lock["key"], lock["used"], lock["waiting"]) == ("lock", "ledger", 1, 1)
     assert [h["workflow_id"] for h in lock["holders"]] == [holder]
     assert [(w["workflow_id"], w["step"]) for w in lock["waiters"]] == [(waiter, "post")]
-    assert (limit["kind"], limit["used"], limit["holding"]) == ("limit", 2, 1)
+    assert (limit["kind"], limit["used"], limit["capacity"], limit["holding"]) == ("limit", 2, 8, 1)
+    assert lock["capacity"] is None
     worker.end(claim)
     worker.run_all()
     assert api.get("/api/v1/locks").json() == []
@@ -43,6 +44,8 @@ def test_locks_and_limits_come_in_pages_locks_first(api: httpx.Client, worker: P
         found.append([f"{lock['kind']} {lock['key']}" for lock in page.json()])
         path = page.links["next"]["url"] if "next" in page.links else ""
     assert found == [["lock l0", "lock l1"], ["lock l2", "limit k0"], ["limit k1", "limit k2"]]
+    assert [lock["key"] for lock in api.get("/api/v1/locks?prefix=k").json()] == ["k0", "k1", "k2"]
+    assert [lock["key"] for lock in api.get("/api/v1/locks?prefix=l2").json()] == ["l2"]
 
 
 def test_released_locks_go_to_who_waits(api: httpx.Client, worker: PlayedWorker) -> None:

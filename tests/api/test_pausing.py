@@ -38,7 +38,7 @@ def test_pause_drain_restart_and_resume_as_in_a_graceful_restart(
         resumed = api.post("/api/v1/resume")
         assert (resumed.status_code, resumed.json()) == (
             200,
-            {"paused": False, "since": None, "until": None, "running": 0},
+            {"paused": False, "since": None, "until": None, "by": None, "reason": None, "running": 0},
         )
         health = api.get("/health").json()
         assert (health["accepting"], health["paused"]) == (True, False)

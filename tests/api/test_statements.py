@@ -85,6 +85,18 @@ def test_starting_and_reading_take_one_statement_each(
     assert len(sent(lambda: api.get(f"{path}?label.a=b"))) == 2, "whether all were looked at that might meet it, too"
 
 
+def test_what_is_done_to_many_is_written_to_the_audit_log_in_one_statement(api: httpx.Client, wire: Wire) -> None:
+    path = "/api/v1/workflows"
+    api.post(f"{path}/batch", json=[{"name": "one"}] * 30).raise_for_status()
+    before = len(wire.statements)
+    api.post(f"{path}/bulk/cancel?name=one").raise_for_status()
+    statements = [text for _, text in wire.statements[before:]]
+    assert sum("workflow.cancel(" in text for text in statements) > 30
+    assert sum("workflow.add_audit(" in text for text in statements) == 1
+    rows = api.get("/api/v1/audit?operation=workflows_cancel_many").json()
+    assert len({row["workflow_id"] for row in rows}) == len(rows) > 30
+
+
 def test_waiting_takes_one_to_start_one_to_read_and_looks_ever_more_rarely(
     api: httpx.Client, worker: PlayedWorker, sent: Callable[[Callable[[], httpx.Response]], list[str]]
 ) -> None:

@@ -248,8 +248,8 @@ class Engine:
         )
         return answer
 
-    def cancel(self, workflow: UUID, reason: str | None = None) -> str:
-        before: str = self.value("select workflow.cancel(%s, %s)", workflow, reason)
+    def cancel(self, workflow: UUID, reason: str | None = None, by: str | None = None) -> str:
+        before: str = self.value("select workflow.cancel(%s, %s, %s)", workflow, reason, by)
         return before
 
     def retry(self, workflow: UUID, *, force: bool = False) -> int:
@@ -260,16 +260,16 @@ class Engine:
         count: int = self.value("select workflow.retry_task(%s, %s, %s)", task_id, timeout, force)
         return count
 
-    def pause(self, ttl: str | None = None, by: str | None = None) -> dict[str, Any]:
-        state: dict[str, Any] = self.value("select workflow.pause(%s::interval, %s)", ttl, by)
+    def pause(self, ttl: str | None = None, by: str | None = None, reason: str | None = None) -> dict[str, Any]:
+        state: dict[str, Any] = self.value("select workflow.pause(%s::interval, %s, %s)", ttl, by, reason)
         return state
 
     def resume(self) -> dict[str, Any]:
         state: dict[str, Any] = self.value("select workflow.resume()")
         return state
 
-    def pause_workflow(self, workflow: UUID) -> dict[str, Any]:
-        state: dict[str, Any] = self.value("select workflow.pause_workflow(%s)", workflow)
+    def pause_workflow(self, workflow: UUID, by: str | None = None, reason: str | None = None) -> dict[str, Any]:
+        state: dict[str, Any] = self.value("select workflow.pause_workflow(%s, %s, %s)", workflow, by, reason)
         return state
 
     def resume_workflow(self, workflow: UUID) -> dict[str, Any]:

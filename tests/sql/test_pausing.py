@@ -156,6 +156,38 @@ def test_a_paused_workflow_is_not_claimed_and_its_running_tasks_may_end(engine: 
     ]
 
 
+def test_who_paused_or_cancelled_it_and_why_is_kept_until_it_is_resumed(engine: Engine) -> None:
+    state = engine.pause("15 minutes", "ann", "deploy")
+    assert (state["by"], state["reason"]) == ("ann", "deploy")
+    assert engine.pause(by="bob")["reason"] is None
+    engine.pause("15 minutes", "ann", "deploy")
+    engine.set_clock("16 minutes")
+    engine.sweep_held()
+    assert engine.value("select paused_reason from workflow.engine") is None
+    engine.set_clock("0")
+    engine.define(CHAIN)
+    workflow = engine.start()
+    state = engine.pause_workflow(workflow, "ann", "the shop is closed")
+    assert engine.pause_workflow(workflow, "bob", "me too") == state
+    assert (state["by"], state["reason"]) == ("ann", "the shop is closed")
+    shown = "select array[paused_by, paused_reason] from workflow.workflow_list where id = %s"
+    assert engine.value(shown, workflow) == ["ann", "the shop is closed"]
+    told = "select data from workflow.events where workflow_id = %s and type = %s"
+    assert engine.value(told, workflow, "workflow.paused") == {"by": "ann", "reason": "the shop is closed"}
+    engine.resume_workflow(workflow)
+    assert engine.value(shown, workflow) == [None, None]
+    engine.pause_workflow(workflow, "ann", "once more")
+    engine.cancel(workflow, "refunded", "bob")
+    assert engine.value(shown, workflow) == [None, None]
+    error = engine.value(told, workflow, "workflow.cancelled")["error"]
+    assert (error["message"], error["details"]) == ("refunded", {"by": "bob"})
+    # As engines of the version before ask for it.
+    other = engine.start()
+    assert engine.value("select workflow.pause_workflow(%s)", other)["reason"] is None
+    assert engine.value("select workflow.cancel(%s, %s)", other, None) == "pending"
+    assert engine.value("select error -> 'details' from workflow.workflows where id = %s", other) == {}
+
+
 def test_a_paused_workflow_can_be_cancelled_and_run_again(engine: Engine) -> None:
     engine.define(CHAIN)
     workflow = engine.start()

@@ -133,8 +133,9 @@ def test_a_paused_engine_holds_back_what_has_not_started(engine: Engine) -> None
     assert pending_reason(engine, workflow) == "paused"
     engine.set_clock("0")
     assert why(engine, running)["reason"] == "running"
-    engine.value("select workflow.pause(interval '1 h', 'kay')")
+    engine.value("select workflow.pause(interval '1 h', 'kay', 'new release')")
     row = why(engine, workflow)
+    assert ' ago by kay ("new release"), and nothing of' in row["explanation"]
     assert row["explanation"].endswith("; it resumes by itself in 1 h.")
     assert row["until"] is not None
     engine.value("select workflow.resume()")
@@ -152,6 +153,9 @@ def test_a_paused_workflow_says_how_to_resume_it(engine: Engine) -> None:
     assert (row["reason"], row["explanation"]) == ("workflow_paused", "The workflow was paused 1 min 35 s ago.")
     assert row["command"] == f"curl -X POST {BASE}/workflows/{workflow}/resume"
     assert pending_reason(engine, workflow) == "paused"
+    engine.value("select workflow.resume_workflow(%s)", workflow)
+    engine.value("select workflow.pause_workflow(%s, 'kay', 'the shop is closed')", workflow)
+    assert why(engine, workflow)["explanation"].endswith(' ago by kay ("the shop is closed").')
     engine.value("select workflow.resume_workflow(%s)", workflow)
     engine.set_clock("0")
     assert why(engine, workflow)["reason"] == "claimable"
@@ -478,6 +482,7 @@ def test_a_task_that_waits_for_a_time_says_until_when(engine: Engine) -> None:
     row = why(engine, workflow)
     assert (row["reason"], row["until"] is None) == ("waiting_until", False)
     assert row["explanation"].endswith("for 1 min more.")
+    assert row["command"] == f"curl -X POST {BASE}/tasks/{row['task_id']}/skip"
     assert pending_reason(engine, workflow).startswith("scheduled_until:")
     engine.set_clock("70 seconds")
     assert "came 10 s ago" in why(engine, workflow)["explanation"]

@@ -29,6 +29,7 @@ AUDIT_ROW: dict[str, Any] = {
     "workflow_id": "0198c2f4-5a3e-7c41-9d3b-0f6b1f0e2a77",
     "status": 202,
     "times": 1,
+    "reason": "No longer needed.",
 }
 
 
@@ -58,4 +59,5 @@ def audit_row(row: AuditRow) -> dict[str, Any]:
         "workflow_id": None if row.workflow_id is None else str(row.workflow_id),
         "status": row.status,
         "times": row.times,
+        "reason": row.reason,
     }

@@ -51,6 +51,7 @@ class Entry:
     status: int
     at: float  # of time.monotonic()
     times: int = 1
+    reason: str | None = None  # as who asked said
 
     def as_row(self) -> dict[str, Any]:
         row = asdict(self)
@@ -70,13 +71,14 @@ class AuditLog:
         self._writing: set[asyncio.Task[None]] = set()
         self._tending = asyncio.create_task(self._tend())
 
-    async def add(self, entry: Entry) -> None:
-        """Write a row; returns when it is written, or Postgres is not there to do it.
+    async def add(self, entry: Entry, *more: Entry) -> None:
+        """Write a row, or all of what was done to many in one statement; returns when that is done, or Postgres is not
+        there to do it.
 
         Being cancelled ends the wait and no more: the server is stopping, and what was done is still to be answered
         for.
         """
-        writing = asyncio.create_task(self._rides.take(entry))
+        writing = asyncio.create_task(self._write_all((entry, *more)) if more else self._rides.take(entry))
         self._writing.add(writing)
         writing.add_done_callback(self._writing.discard)
         with contextlib.suppress(asyncio.CancelledError):
@@ -113,12 +115,15 @@ class AuditLog:
             metrics.audit_rows_lost.inc(len(self._kept))
 
     async def _write(self, entries: Sequence[Entry]) -> Sequence[None]:
+        await self._write_all(entries)
+        return [None] * len(entries)
+
+    async def _write_all(self, entries: Sequence[Entry]) -> None:
         try:
             await self._audit.add([entry.as_row() for entry in entries])
         except Exception as error:  # whatever it is, what was asked has been done and is to be answered
             _log.warning("audit rows delayed", rows=len(entries), error=str(error))
             self._keep(entries)
-        return [None] * len(entries)
 
     def _keep(self, entries: Sequence[Entry]) -> None:
         lost = max(0, len(self._kept) + len(entries) - _MOST_KEPT)

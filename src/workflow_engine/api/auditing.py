@@ -5,7 +5,6 @@ Starts, of which there are many, write their rows themselves, in the commit of w
 
 from __future__ import annotations
 
-import asyncio
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
@@ -64,8 +63,7 @@ async def _record(scope: Scope, status: int) -> None:
     if status in _REFUSED:
         await log.add_refused(entry)
         return
-    each = [replace(entry, workflow_id=workflow_id) for workflow_id in scope.get("changed_workflows", ())]
-    await asyncio.gather(*map(log.add, (entry, *each)))
+    await log.add(entry, *(replace(entry, workflow_id=id_) for id_ in scope.get("changed_workflows", ())))
 
 
 def row_of(scope: Scope, status: int) -> Mapping[str, Any]:
@@ -76,6 +74,11 @@ def row_of(scope: Scope, status: int) -> Mapping[str, Any]:
 def changed_workflows(scope: Scope, workflow_ids: Sequence[UUID]) -> None:
     """Note that a request changed all of these: each has a row of its own, by which it is found with its workflow."""
     scope["changed_workflows"] = workflow_ids
+
+
+def told_why(scope: Scope, reason: str | None) -> None:
+    """Note why who asks does it, as they say."""
+    scope["reason"] = None if reason is None else hide_keys(reason)
 
 
 def was_audited(scope: Scope) -> None:
@@ -98,4 +101,5 @@ def _entry(scope: Scope, status: int) -> Entry:
         workflow_id=as_uuid(str(scope.get("workflow_id", ""))),
         status=status,
         at=time.monotonic(),
+        reason=scope.get("reason"),
     )

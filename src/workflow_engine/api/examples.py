@@ -24,6 +24,8 @@ CREATE_WORKFLOW: dict[str, Any] = {
 START_BY_NAME: dict[str, Any] = {"name": "data-pipeline", "input": {"day": "2026-01-31"}, "labels": {"team": "data"}}
 BATCH: list[dict[str, Any]] = [START_BY_NAME, {"name": "data-pipeline", "version": 1}]
 CANCEL: dict[str, Any] = {"reason": "No longer needed."}
+PAUSE: dict[str, Any] = {"reason": "New release."}
+PAUSE_WORKFLOW: dict[str, Any] = {"reason": "Until the shop is open again."}
 
 STARTED_BRIEFLY: dict[str, Any] = {
     "id": _ID,
@@ -62,6 +64,8 @@ WORKFLOW: dict[str, Any] = {
     **SUMMARY,
     "input": {"day": "2026-01-31"},
     "output": {"store": {"record_id": "1"}},
+    "paused_by": None,
+    "paused_reason": None,
     "latest_version": 2,
     "pinned_version": None,
     "pending_reason": None,
@@ -239,23 +243,35 @@ ENGINE_PAUSED: dict[str, Any] = {
     "paused": True,
     "since": _CREATED,
     "until": "2026-01-31T12:15:00Z",
+    "by": "ann",
+    "reason": "New release.",
     "running": 3,
 }
-ENGINE_RESUMED: dict[str, Any] = {"paused": False, "since": None, "until": None, "running": 3}
+ENGINE_RESUMED: dict[str, Any] = {
+    "paused": False,
+    "since": None,
+    "until": None,
+    "by": None,
+    "reason": None,
+    "running": 3,
+}
 WORKFLOW_PAUSED: dict[str, Any] = {
     "id": _ID,
     "status": "running",
     "paused": True,
     "since": _STARTED,
+    "by": "ann",
+    "reason": "Until the shop is open again.",
     "links": _LINKS,
 }
-WORKFLOW_RESUMED: dict[str, Any] = {**WORKFLOW_PAUSED, "paused": False, "since": None}
+WORKFLOW_RESUMED: dict[str, Any] = {**WORKFLOW_PAUSED, "paused": False, "since": None, "by": None, "reason": None}
 LOCK: dict[str, Any] = {
     "kind": "lock",
     "key": "ledger",
     "used": 1,
     "holding": 1,
     "waiting": 1,
+    "capacity": None,
     "holders": [
         {
             "workflow_id": _ID,

@@ -134,7 +134,7 @@ def document(app: FastAPI) -> dict[str, Any]:
             schemas.StartRequest,
             schemas.DefinitionDocument,
             schemas.TrialRequest,
-            schemas.CancelRequest,
+            schemas.ReasonRequest,
             schemas.RerunRequest,
             schemas.SkipRequest,
             schemas.BudgetRequest,

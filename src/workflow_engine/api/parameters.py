@@ -412,6 +412,7 @@ LABEL = Parameter("label.*", _text, {}, {"type": "string"}, "Only workflows with
 
 
 PRINCIPAL = Parameter("principal", _text, None, {"type": "string"}, "Only of this principal.", "ann")
+KEY_PREFIX = Parameter("prefix", _text, "", {"type": "string"}, "Only those whose keys begin so.", "ledger")
 OPERATION = Parameter(
     "operation",
     _text,

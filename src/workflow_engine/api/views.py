@@ -103,6 +103,8 @@ def workflow(workflow: Workflow) -> dict[str, Any]:
         **summary(workflow),
         "input": workflow.input,
         "output": workflow.output,
+        "paused_by": workflow.paused_by,
+        "paused_reason": workflow.paused_reason,
         "latest_version": workflow.latest_version,
         "pinned_version": workflow.pinned_version,
         "pending_reason": workflow.pending_reason,
@@ -115,7 +117,14 @@ def workflow(workflow: Workflow) -> dict[str, Any]:
 
 
 def engine_state(state: EngineState) -> dict[str, Any]:
-    return {"paused": state.paused, "since": state.since, "until": state.until, "running": state.running}
+    return {
+        "paused": state.paused,
+        "since": state.since,
+        "until": state.until,
+        "by": state.by,
+        "reason": state.reason,
+        "running": state.running,
+    }
 
 
 def load(gauges: Gauges, queue: str | None) -> dict[str, Any]:
@@ -141,6 +150,8 @@ def paused_workflow(workflow: PausedWorkflow) -> dict[str, Any]:
         "status": workflow.status,
         "paused": workflow.paused_at is not None,
         "since": workflow.paused_at,
+        "by": workflow.by,
+        "reason": workflow.reason,
         "links": links(workflow.id),
     }
 
@@ -199,6 +210,7 @@ def lock(lock: LockInUse) -> dict[str, Any]:
         "used": lock.used,
         "holding": lock.holding,
         "waiting": lock.waiting,
+        "capacity": lock.capacity,
         "holders": [_lock_place(place) for place in lock.holders],
         "waiters": [_lock_place(place) for place in lock.waiters],
     }

@@ -6,7 +6,7 @@ from workflow_engine.access import Principal, Scope
 from workflow_engine.dashboard.actions import Action, Field
 from workflow_engine.records import Approval
 
-SIGNED = Field("by", "Signed", help="Your name, which is kept with the answer.", kept=True)
+SIGNED = Field("by", "Your name", help="Kept with the answer.", kept=True)
 _COMMENT = Field("comment", "Comment", kind="lines", within="data", help="Kept with the answer, as data.comment.")
 _VERBS = {"approved": "Approve", "rejected": "Reject"}
 _LONGEST_QUESTION = 600
@@ -22,7 +22,7 @@ def answers(approval: Approval, principal: Principal) -> list[Action]:
     """A button for each outcome; none where it has a form, which is on its own page, or is not to be answered."""
     if approval.form_schema is not None or not may_answer(approval, principal):
         return []
-    question = (approval.prompt or "").strip() or "Nothing is said about what is asked."
+    question = (approval.prompt or "").strip() or "The question has no text."
     if len(question) > _LONGEST_QUESTION:
         question = f"{question[:_LONGEST_QUESTION]}…"
     return [

@@ -13,13 +13,13 @@ from fastapi.responses import RedirectResponse
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from workflow_engine.access import Scope
+from workflow_engine.access import NOBODY, Principal, Scope
 from workflow_engine.api.problem_types import PROBLEM_TYPES
 from workflow_engine.dashboard.actions import Action, Field
 from workflow_engine.dashboard.formats import FILTERS, as_attribute
 from workflow_engine.dashboard.glance import Glance
 from workflow_engine.dashboard.visit import Visit, relative
-from workflow_engine.errors import EngineError, NotFound, StoreUnavailable
+from workflow_engine.errors import EngineError, NotFound
 from workflow_engine.observability.alerts import summary_of
 from workflow_engine.settings import VERSION
 
@@ -31,21 +31,23 @@ _HEADERS = {
         " base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
     ),
 }
-RESUME = Action("Resume", "/resume", Scope.ENGINE_CONTROL, "The engine accepts and starts workflows again.")
+RESUME = Action("Resume", "/resume", Scope.ENGINE_CONTROL, "Resumed: the engine accepts and starts workflows again.")
 PAUSE = Action(
     "Pause intake",
     "/pause",
     Scope.ENGINE_CONTROL,
-    "The engine is paused. {running} workflows run on.",
-    ask="Nothing new is accepted or started until somebody resumes; what runs goes on. Workers stay.",
+    "Paused: no new workflow is accepted or started. Still running: {running}.",
+    ask="No new workflow is accepted or started until somebody resumes the engine. What runs goes on, and workers"
+    " stay.",
     fields=(
+        Field("reason", "Reason", hint="new release", help="Shown to everybody who finds the engine paused."),
         Field(
             "ttl",
-            "Resume by itself after",
+            "Resume automatically after",
             "query",
             "duration",
             hint="15m",
-            help="15m, 2h, 1h30m; empty: not before asked to.",
+            help="15m, 2h, 1h30m. Empty: when somebody resumes it.",
         ),
     ),
 )
@@ -132,25 +134,29 @@ class Rendering:
         if isinstance(found, GoTo):
             return RedirectResponse(found.url, status_code=303, headers=_HEADERS)
         whole = visit.url("/admin/changes", after=visit.last_event)
-        content = self._render(request, page.template, page, visit=visit, **{"stream": whole, **found})
+        status = found.get("status", 200)
+        # What is wrong with the address stays wrong: nothing is gained by asking again.
+        content = self._render(
+            request, page.template, page, visit=visit, asks=status == 200, **{"stream": whole, **found}
+        )
         # By this the script knows how often it may ask again. What the process did meanwhile for others is in it: so
         # pages ask less of an engine that has much to do.
         spent = time.thread_time() - begun + sum(visit.beside)
         timing = {"Server-Timing": f"page;dur={spent * 1000:.1f}"}
-        return Response(content, found.get("status", 200), {**_HEADERS, **timing}, media_type="text/html")
+        return Response(content, status, {**_HEADERS, **timing}, media_type="text/html")
 
     def failure(self, request: Request, error: EngineError, page: Page | None = None) -> Response:
         """The page that says what is wrong, and what to do."""
         status = PROBLEM_TYPES[error.code].status if error.code in PROBLEM_TYPES else 500
         content = self._render(
-            request, "error.html", page, visit=None, stream="", error=error, status=status,
-            passes=isinstance(error, StoreUnavailable),
+            request, "error.html", page, visit=None, stream="", error=error, status=status, asks=status == 503
         )  # fmt: skip
         return Response(content, status, _HEADERS, media_type="text/html")
 
-    def _navigation(self, visit: Visit | None) -> list[tuple[Group, list[tuple[Page, int]]]]:
+    def _navigation(self, request: Request, visit: Visit | None) -> list[tuple[Group, list[tuple[Page, int]]]]:
         """The pages that who looks may see, by group, each with how many things wait there."""
-        seen = [page for page in self._pages if visit is None or visit.may(page.scope)]
+        principal: Principal = request.scope.get("principal", NOBODY)
+        seen = [page for page in self._pages if principal.may(page.scope)]
 
         def entry(page: Page) -> tuple[Page, int]:
             return page, page.waiting(visit) if visit is not None and page.waiting is not None else 0
@@ -162,7 +168,7 @@ class Rendering:
         path = request.url.path
         return self._templates.get_template(template).render(
             page=page,
-            navigation=self._navigation(variables["visit"]),
+            navigation=self._navigation(request, variables["visit"]),
             url=lambda to, /, **query: relative(path, to, query),
             summary_of=summary_of,
             act=lambda action, **looks: _button(variables["visit"], action, **looks),

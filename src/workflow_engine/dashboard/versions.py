@@ -38,7 +38,7 @@ async def live_versions(visit: Visit) -> LiveVersions:
             by_name.setdefault(version.name, []).append(version)
         return LiveVersions(by_name, sum(version.live for each in by_name.values() for version in each))
 
-    return await visit.glance.kept("live versions", _LIVE_SECONDS, look)
+    return await visit.kept("live versions", _LIVE_SECONDS, look)
 
 
 async def recent_ends(visit: Visit, names: Sequence[str]) -> Mapping[tuple[str, int | None], RecentEnds]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 from urllib.parse import quote, urlencode
@@ -38,6 +38,7 @@ class Visit:
         last_event: The number of the last event there was, before anything was read.
         watched: What was found when the conditions of alerts were looked at last.
         beside: Seconds of processor time that were spent in other threads.
+        anew: Who looks has just done something, and wants to see what came of it.
     """
 
     request: Request
@@ -46,6 +47,7 @@ class Visit:
     last_event: int
     watched: Watched
     beside: list[float] = field(default_factory=list)
+    anew: bool = False
 
     @classmethod
     async def begin(cls, request: Request, glance: Glance) -> Visit:
@@ -56,7 +58,7 @@ class Visit:
         last = await glance.kept("last event", _JUST_NOW_SECONDS, store.overview.last_event)
         anew = "no-cache" in request.headers.get("cache-control", "")  # somebody has just done something
         watched = await glance.kept("alerts", -1 if anew else _ALERTS_SECONDS, store.alerts.watched)
-        return cls(request, await glance.gauges(store, anew=anew), glance, last, watched)
+        return cls(request, await glance.gauges(store, anew=anew), glance, last, watched, anew=anew)
 
     @property
     def store(self) -> Store:
@@ -78,6 +80,10 @@ class Visit:
     def alerts(self) -> Sequence[Alert]:
         """Those that fire and ask for somebody; what only follows from another is left out."""
         return [alert for alert in told(at_present(self.watched)) if alert.severity != "info"]
+
+    async def kept(self, name: str, seconds: float, read: Callable[[], Awaitable[T]]) -> T:
+        """What is shared with other pages for some seconds; read anew for whoever has just done something to it."""
+        return await self.glance.kept(name, -1 if self.anew else seconds, read)
 
     async def in_thread(self, work: Callable[[], T]) -> T:
         """Do what takes some time so that nobody else waits for it."""

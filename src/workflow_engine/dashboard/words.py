@@ -15,11 +15,11 @@ _WORDS = {
     "lock_held_by": ("warn", "A lock is held by {}"),
     "queued_behind": ("", "Queued behind {}"),
     "rate_limited": ("", "Waits for a limit"),
-    "waiting_dependency": ("", "Waits for steps before"),
+    "waiting_dependency": ("", "Waits for earlier steps"),
     "waiting_signal": ("", "Waits for signal {}"),
     "waiting_approval": ("", "Waits for an approval"),
-    "waiting_child": ("", "Waits for child {}"),
-    "lost_wakeup": ("bad", "Lost its wake-up"),
+    "waiting_child": ("", "Waits for child workflow {}"),
+    "lost_wakeup": ("bad", "Lost its place in the queue"),
 }
 
 
@@ -30,14 +30,15 @@ class Why:
     level: str  # `bad` and `warn` ask for somebody
     text: str
     until: datetime | None = None  # when it ends by itself
+    kind: str = ""  # the word before the colon
 
 
 def reason_in_words(reason: str | None) -> Why:
     """`pending_reason` for people; nothing of it says that the workflow goes on."""
     if reason is None:
-        return Why("", "Goes on")
+        return Why("", "In progress")
     kind, _, about = reason.partition(":")
     if kind == "scheduled_until":
-        return Why("", "Goes on by itself", datetime.fromisoformat(about))
+        return Why("", "Continues", datetime.fromisoformat(about))
     level, text = _WORDS.get(kind, ("", kind.replace("_", " ").capitalize()))
-    return Why(level, text.format(about[-12:] if len(about) == 36 else about))
+    return Why(level, text.format(about[-12:] if len(about) == 36 else about), kind=kind)

@@ -33,6 +33,7 @@ def describe(
         "outcome": None if begins else outcome,
         "seconds": None if begins or seconds is None else round(seconds, 6),
         "error_type": error.get("type"),
+        "by": (error.get("details") or {}).get("by"),
         "timeout": (error.get("details") or {}).get("timeout"),
         "error": None if of_task else error.get("message"),
         **{key: value for key, value in known.items() if key not in _OURS and isinstance(value, str | int | float)},

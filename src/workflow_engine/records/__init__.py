@@ -14,6 +14,7 @@ from workflow_engine.records.definitions import (
     Version,
 )
 from workflow_engine.records.engine import (
+    EnginePause,
     EngineState,
     EventCounts,
     Gauges,
@@ -103,6 +104,7 @@ __all__ = [
     "DeliveryTarget",
     "DueSchedule",
     "EndOfEvents",
+    "EnginePause",
     "EngineProcess",
     "EngineState",
     "EventCounts",

@@ -53,6 +53,7 @@ class AuditRow:
     workflow_id: UUID | None
     status: int | None
     times: int
+    reason: str | None  # as who asked said
 
 
 @dataclass(frozen=True, slots=True)

@@ -18,6 +18,8 @@ class EngineState:
     since: datetime | None
     until: datetime | None  # None: until someone resumes it
     running: int
+    by: str | None = None
+    reason: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +96,16 @@ class QueueGauges:
 
 
 @dataclass(frozen=True, slots=True)
+class EnginePause:
+    """A pause of the engine."""
+
+    since: datetime
+    until: datetime | None  # None: until someone resumes it
+    by: str | None
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
 class Gauges:
     """Where the engine stands: the same on every replica."""
 
@@ -109,6 +121,7 @@ class Gauges:
     outbox_pending_seconds: float  # age of the oldest that is pending; 0 if there is none
     oldest_transaction_seconds: float  # of those that keep Postgres from cleaning up; 0 if there is none
     slots: int  # of all active workers
+    pause: EnginePause | None = None  # None: it is not paused
 
 
 @dataclass(frozen=True, slots=True)

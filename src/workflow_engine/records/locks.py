@@ -28,6 +28,7 @@ class LockInUse:
     used: int
     holding: int
     waiting: int
+    capacity: int | None  # of a limit: units in all, as the steps say that name it; None: any number, or a lock
     holders: list[LockPlace]  # at most 100
     waiters: list[LockPlace]  # in order, at most 100
 

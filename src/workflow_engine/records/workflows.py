@@ -83,6 +83,8 @@ class Workflow(WorkflowSummary):
     root_id: UUID | None  # of a child: the workflow at the top
     budget: dict[str, Any] | None  # what it counts against, and what is used up of it
     rerun_of: UUID | None  # the workflow with whose results it began
+    paused_by: str | None  # None: it is not paused, its budget did, or it is not known who
+    paused_reason: str | None  # as whoever paused it said
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +130,8 @@ class PausedWorkflow:
     id: UUID
     status: str
     paused_at: datetime | None  # None: it is not held back
+    by: str | None
+    reason: str | None
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ from psycopg.types.json import Jsonb
 from workflow_engine.records import AuditFilter, AuditRow
 from workflow_engine.store.pool import Pool
 
-_COLUMNS = "id, at, principal, key_id, address, request_id, method, path, operation, workflow_id, status, times"
+_COLUMNS = "id, at, principal, key_id, address, request_id, method, path, operation, workflow_id, status, times, reason"
 _LAST = 2**62  # no id is as high
 
 

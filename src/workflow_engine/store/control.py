@@ -18,8 +18,13 @@ class Control:
     def __init__(self, pool: Pool) -> None:
         self._pool = pool
 
-    async def cancel(self, workflow_id: str, *, reason: str | None = None) -> tuple[str, str, str | None]:
+    async def cancel(
+        self, workflow_id: str, *, reason: str | None = None, by: str | None = None
+    ) -> tuple[str, str, str | None]:
         """End a workflow now. One that has handlers, or something to undo, has its ending first.
+
+        Args:
+            reason: Why; with `by`, who asks for it, it is in the error of the workflow.
 
         Returns:
             Its status before, where `cancelled` says that nothing was left to do; its status now; and during an ending
@@ -30,7 +35,7 @@ class Control:
             InvalidTransition: It has succeeded or failed.
         """
         id_ = workflow_key(workflow_id)
-        before: str = await self._pool.value("select workflow.cancel(%s, %s)", [id_, reason], repeatable=True)
+        before: str = await self._pool.value("select workflow.cancel(%s, %s, %s)", [id_, reason, by], repeatable=True)
         status, ending = await self._pool.value(
             "select jsonb_build_array(status, ending) from workflow.workflows where id = %s", [id_], repeatable=True
         )
@@ -68,15 +73,21 @@ class Control:
         """
         await self._pool.value("select workflow.unpin(%s)", [workflow_key(workflow_id)], repeatable=True)
 
-    async def pause(self, workflow_id: str) -> PausedWorkflow:
+    async def pause(self, workflow_id: str, *, by: str | None = None, reason: str | None = None) -> PausedWorkflow:
         """Claim nothing more of a workflow until it is resumed; what runs may end.
+
+        Args:
+            by: Who asks for it.
+            reason: Why; both are shown to whoever finds it paused.
 
         Raises:
             WorkflowNotFound: There is no such workflow.
             InvalidTransition: It has ended.
         """
         return _paused(
-            await self._pool.value("select workflow.pause_workflow(%s)", [workflow_key(workflow_id)], repeatable=True)
+            await self._pool.value(
+                "select workflow.pause_workflow(%s, %s, %s)", [workflow_key(workflow_id), by, reason], repeatable=True
+            )
         )
 
     async def resume(self, workflow_id: str) -> PausedWorkflow:
@@ -113,4 +124,10 @@ class Control:
 
 def _paused(answer: dict[str, Any]) -> PausedWorkflow:
     since = answer["paused_at"]
-    return PausedWorkflow(UUID(answer["id"]), answer["status"], datetime.fromisoformat(since) if since else None)
+    return PausedWorkflow(
+        UUID(answer["id"]),
+        answer["status"],
+        datetime.fromisoformat(since) if since else None,
+        answer["by"],
+        answer["reason"],
+    )

@@ -33,10 +33,19 @@ class Engine:
         count: int = await self._pool.value("select workflow.count_pending(%s)", [most], repeatable=True)
         return count
 
-    async def pause(self, *, seconds: float | None = None, by: str | None = None) -> EngineState:
-        """Accept and start nothing new until resumed, or for some seconds; running workflows go on."""
+    async def pause(
+        self, *, seconds: float | None = None, by: str | None = None, reason: str | None = None
+    ) -> EngineState:
+        """Accept and start nothing new until resumed, or for some seconds; running workflows go on.
+
+        Args:
+            by: Who asks for it.
+            reason: Why; both are shown to whoever finds it paused.
+        """
         answer = await self._pool.value(
-            "select workflow.pause(make_interval(secs => %s::double precision), %s)", [seconds, by], repeatable=True
+            "select workflow.pause(make_interval(secs => %s::double precision), %s, %s)",
+            [seconds, by, reason],
+            repeatable=True,
         )
         return _state(answer)
 
@@ -47,4 +56,4 @@ class Engine:
 
 def _state(answer: dict[str, Any]) -> EngineState:
     since, until = (datetime.fromisoformat(text) if (text := answer[key]) else None for key in ("since", "until"))
-    return EngineState(answer["paused"], since, until, answer["running"])
+    return EngineState(answer["paused"], since, until, answer["running"], answer["by"], answer["reason"])

@@ -68,15 +68,37 @@ class Locks:
         return await self._read(_OF_WORKFLOW, {"workflow": workflow_id})
 
     # Its annotation is a sequence, since `list` in it would mean this one.
-    async def list(self, *, after: str = "lock:", limit: int = MOST) -> Sequence[LockInUse]:
+    async def list(
+        self,
+        *,
+        after: str = "lock:",
+        kind: str | None = None,
+        prefix: str = "",
+        waited: bool = False,
+        limit: int = MOST,
+    ) -> Sequence[LockInUse]:
         """What somebody holds or waits for, locks first, by key; at most 100 holders and waiters of each.
 
         Args:
             after: `kind:key` of the one before.
+            kind: Only `lock` or `limit`.
+            prefix: Only those whose keys begin so.
+            waited: Only those that somebody waits for.
             limit: At most so many.
         """
-        kind, _, key = after.partition(":")
-        return await self._read(_ALL, {"kind": kind, "key": key, "limit": limit})
+        place, _, key = after.partition(":")
+        values = {"place": place, "key": key, "kind": kind, "prefix": prefix, "waited": waited, "limit": limit}
+        return await self._read(_ALL, values)
+
+    async def count_waiting(self, *, most: int) -> int:
+        """How many tasks are in line for locks and limits; not counted further than `most`."""
+        count: int = await self._pool.value(
+            "select count(distinct x.task_id) from ("
+            "  select x.task_id from workflow.waits x where x.woken_at is null limit %s) x",
+            [most],
+            repeatable=True,
+        )
+        return count
 
     async def _read(self, those: str, values: Mapping[str, Any]) -> Sequence[LockInUse]:
         rows = await self._pool.value(
@@ -93,6 +115,7 @@ class Locks:
                 used=row["used"],
                 holding=row["holding"],
                 waiting=row["waiting"],
+                capacity=row["capacity"],
                 holders=[_place(place) for place in row["holders"]],
                 waiters=[_place(place) for place in row["waiters"]],
             )
@@ -102,16 +125,19 @@ class Locks:
 
 _ALL = """
     (select 'lock' as kind, n.key from (
-        select h.key from workflow.holds h where h.kind = 'lock' and h.key > %(key)s
+        select h.key from workflow.holds h where h.kind = 'lock' and h.key > %(key)s and not %(waited)s
         union all
         select x.key from workflow.waits x where x.kind = 'lock' and x.woken_at is null and x.key > %(key)s) n
-     where %(kind)s = 'lock' group by n.key order by n.key limit %(limit)s)
+     where %(place)s = 'lock' and coalesce(%(kind)s, 'lock') = 'lock' and starts_with(n.key, %(prefix)s)
+     group by n.key order by n.key limit %(limit)s)
     union all
     (select 'limit' as kind, n.key from (
-        select h.key from workflow.holds h where h.kind = 'limit' and (%(kind)s = 'lock' or h.key > %(key)s)
+        select h.key from workflow.holds h
+        where h.kind = 'limit' and (%(place)s = 'lock' or h.key > %(key)s) and not %(waited)s
         union all
         select x.key from workflow.waits x
-        where x.kind = 'limit' and x.woken_at is null and (%(kind)s = 'lock' or x.key > %(key)s)) n
+        where x.kind = 'limit' and x.woken_at is null and (%(place)s = 'lock' or x.key > %(key)s)) n
+     where coalesce(%(kind)s, 'limit') = 'limit' and starts_with(n.key, %(prefix)s)
      group by n.key order by n.key limit %(limit)s)
     limit %(limit)s
 """

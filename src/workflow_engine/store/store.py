@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
-from workflow_engine.records import Gauges, QueueGauges, WorkflowGauges
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from workflow_engine.records import EnginePause, Gauges, QueueGauges, WorkflowGauges
 from workflow_engine.store.alerts import Alerts
 from workflow_engine.store.api_keys import ApiKeys
 from workflow_engine.store.approvals import Approvals
@@ -92,10 +96,13 @@ class Store:
         found = await self.pool.value(
             "select workflow.gauges() || jsonb_build_object("
             "'oldest_transaction_seconds', workflow.oldest_transaction_seconds(),"
-            "'slots', (select coalesce(sum(w.concurrency), 0) from workflow.worker_list w where w.status = 'active'))",
+            "'slots', (select coalesce(sum(w.concurrency), 0) from workflow.worker_list w where w.status = 'active'),"
+            "'pause', (select jsonb_build_object('since', e.paused_at, 'until', e.paused_until, 'by', e.paused_by,"
+            " 'reason', e.paused_reason) from workflow.engine e where e.paused_at is not null))",
             repeatable=True,
         )
-        return Gauges(**{**found, "queues": [QueueGauges(**queue) for queue in found["queues"]]})
+        queues = [QueueGauges(**queue) for queue in found["queues"]]
+        return Gauges(**{**found, "queues": queues, "pause": _pause(found["pause"]) if found["paused"] else None})
 
     async def workflow_gauges(self, *, grace_seconds: float) -> WorkflowGauges:
         """Where the live workflows stand; one round trip, whose cost grows with their number.
@@ -105,3 +112,9 @@ class Store:
         """
         found = await self.pool.value("select workflow.workflow_gauges(%s)", [grace_seconds], repeatable=True)
         return WorkflowGauges(**found)
+
+
+def _pause(found: Mapping[str, Any]) -> EnginePause:
+    since, until = (None if at is None else datetime.fromisoformat(at) for at in (found["since"], found["until"]))
+    assert since is not None  # it is paused
+    return EnginePause(since, until, found["by"], found["reason"])

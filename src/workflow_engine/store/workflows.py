@@ -25,7 +25,7 @@ from workflow_engine.store.workflow_search import SUMMARY
 _COLUMNS = (
     "id, name, version, status, input, output, error, labels, priority, created_at, started_at, finished_at, paused_at,"
     " latest_version, pinned_version, ending, deadline, parent_id, parent_task_id, root_id, rerun_of, created_by,"
-    " traceparent, idle, retried_at"
+    " traceparent, idle, retried_at, paused_by, paused_reason"
 )
 # All look rows up by key, in proportion to the workflow: see "Plans" in sql/README.md.
 #

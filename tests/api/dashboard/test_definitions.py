@@ -77,7 +77,7 @@ def test_a_deleted_definition_is_found_and_says_that_it_starts_nothing(api: http
     assert "gone ⊘ deleted" in text(api.get("/admin/definitions?show=deleted"))
     assert "there" not in text(api.get("/admin/definitions?show=deleted"))
     assert "No definition has “xyz” in its name" in text(api.get("/admin/definitions?name=xyz"))
-    assert "It was deleted, and starts nothing" in text(api.get("/admin/definitions/gone?tab=start"))
+    assert "This definition is deleted and cannot be started" in text(api.get("/admin/definitions/gone?tab=start"))
 
 
 def test_many_definitions_come_in_pages(api: httpx.Client) -> None:
@@ -132,14 +132,14 @@ def test_each_version_has_its_graph_its_document_and_what_it_changed(api: httpx.
     assert "+ added c" in changed
     assert "− removed b" in changed
     assert '+ timeout: "5m"' in changed
-    assert "The same: a ." in changed
-    assert "This is one version" in text(api.get("/admin/definitions/flow?tab=diff&from=2&to=2"))
+    assert "Unchanged: a ." in changed
+    assert "These are the same version" in text(api.get("/admin/definitions/flow?tab=diff&from=2&to=2"))
 
 
 def test_a_definition_of_too_many_steps_to_draw_says_so(api: httpx.Client) -> None:
     register(api, "large", *(f"s{n}" for n in range(301)))
     page = text(api.get("/admin/definitions/large?tab=graph&step=s7"))
-    assert "301 steps are too many for a drawing" in page
+    assert "301 steps are too many to be drawn" in page
     assert "s199 and 101 more" in page
     assert "id: s7 type: noop" in page
 
@@ -176,10 +176,10 @@ def test_a_workflow_is_started_by_the_form_and_what_is_wrong_is_said_at_the_fiel
     go = page.get_by_role("button", name="Start shipping")
     go.click()
     wrong = page.locator(".wrong:visible")
-    expect(wrong).to_contain_text("This is no JSON")
+    expect(wrong).to_contain_text("This is not JSON")
     page.locator("[data-pointer='/input/lines']").fill('[{"sku": "A7"}]')
     go.click()
-    expect(wrong).to_contain_text("“team” is no label; write name=value")
+    expect(wrong).to_contain_text("“team” is not a label: write name=value")
     page.get_by_label("Labels").fill("team=payments")
     go.click()
     expect(wrong).to_contain_text(["0 is less than the minimum of 1", "'a@b' is too short"])
@@ -227,10 +227,10 @@ def test_new_starts_and_workflows_are_pinned_and_unpinned(
     def press(name: str, within: str = "#tab-versions") -> None:
         page.locator(within).get_by_role("button", name=name).first.click()
         if dialog.is_visible():
-            dialog.locator("button[value=go]").click()
+            dialog.locator("button.main").click()
 
     press("Pin to v2")
-    expect(page.locator(".toast.good")).to_contain_text("It is pinned to version 2.")
+    expect(page.locator(".toast.good")).to_contain_text("Pinned to version 2.")
     assert (one(api, old)["version"], one(api, old)["pinned_version"]) == (2, 2)
     expect(page.locator("#tab-versions")).to_contain_text("pinned to")
     press("Unpin")
@@ -240,10 +240,10 @@ def test_new_starts_and_workflows_are_pinned_and_unpinned(
     page.locator("#about").get_by_role("button", name="Pin a version").click()
     dialog.get_by_label("Version").select_option("1")
     dialog.get_by_role("button", name="Pin a version").click()
-    expect(page.locator("#about")).to_contain_text("v1, to which it is pinned")
+    expect(page.locator("#about")).to_contain_text("v1 (pinned)")
     assert api.post("/api/v1/workflows", json={"name": "shipping"}).json()["version"] == 1
     press("Unpin", "#about")
-    expect(page.locator("#about")).to_contain_text("v2, the latest")
+    expect(page.locator("#about")).to_contain_text("v2 (latest)")
     assert api.post("/api/v1/workflows", json={"name": "shipping"}).json()["version"] == 2
 
     page.goto(f"/admin/workflows/{old}")
@@ -268,13 +268,13 @@ def test_two_versions_are_compared_and_one_is_deleted_and_taken_back(api: httpx.
     expect(page.locator("#tab-diff")).to_contain_text("0 steps added, 1 removed, 1 changed")
     page.get_by_label("From").select_option("1")
     expect(page.locator("#tab-diff")).to_contain_text("1 step added, 1 removed, 0 changed")
-    page.get_by_role("link", name="The other way round").click()
+    page.get_by_role("link", name="Swap").click()
     expect(page.locator("select[name=to]")).to_have_value("1")
     page.get_by_role("button", name="Delete").click()
     page.locator("#asking").get_by_role("button", name="Delete").click()
     expect(page.locator("#about")).to_contain_text("deleted")
     assert api.post("/api/v1/workflows", json={"name": "flow"}).status_code == 409
-    page.get_by_role("button", name="Take the deletion back").click()
-    page.locator("#asking").get_by_role("button", name="Take the deletion back").click()
+    page.get_by_role("button", name="Restore").click()
+    page.locator("#asking").get_by_role("button", name="Restore").click()
     expect(page.locator("#about")).not_to_contain_text("deleted")
     assert api.post("/api/v1/workflows", json={"name": "flow"}).json()["version"] == 3

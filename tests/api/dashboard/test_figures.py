@@ -59,7 +59,7 @@ def test_what_did_not_run_because_of_another_is_not_taken_for_what_failed(
     ]  # fmt: skip
     tasks = text(api.get(f"{page}?tab=tasks"))
     assert ("✗ failed fetch" in tasks, "⇥ not run store" in tasks, "A step before it failed." in tasks) == (True,) * 3
-    assert "2 tasks did not run, because a step before failed." in text(api.get(f"{page}?tab=timeline"))
+    assert "2 tasks did not run, because an earlier step failed." in text(api.get(f"{page}?tab=timeline"))
     behind = text(api.get(f"{page}?tab=tasks&task={dag[2]['task_id']}"))
     assert "It did not run, because a step before it failed: fetch" in behind
 

@@ -66,7 +66,7 @@ def test_times_say_how_long_ago_or_when_and_the_browser_remembers_it(
     expect(created).to_have_text(utc)
     expect(page.locator(".log thead th").first).to_have_text("Time (UTC)")
     page.get_by_role("button", name="Times: UTC", exact=True).click()
-    expect(page.locator(".log thead th").first).to_have_text("Time (here)")
+    expect(page.locator(".log thead th").first).to_have_text("Time (local)")
     expect(created).to_have_text(re.compile(r"^[-\d]{10} [\d:]{8}$"))
     created.hover()
     assert utc.replace("Z", " UTC") in str(created.get_attribute("title"))
@@ -85,7 +85,7 @@ def test_what_a_page_shows_and_what_its_buttons_do_is_there_as_commands(
     framed: tuple[httpx.Client, str], visit: Visitor
 ) -> None:
     page = visit(f"/admin/workflows/{framed[1]}")
-    page.get_by_text("The same from a shell").click()
+    page.get_by_text("From the command line").click()
     lines = page.locator("#shell pre").all_inner_texts()
     path = f"'{framed[0].base_url}/api/v1/workflows/{framed[1]}"
     assert f"curl {path}'" in lines

@@ -88,12 +88,13 @@ def steered(cluster: Cluster, page: Page, place: Path, name: str) -> None:
     expect(page.locator(".graph g.failed .name").first).to_have_text("process")
     needed.touch()
     page.get_by_role("button", name="Retry", exact=True).click()
-    expect(page.locator(".toast.good")).to_contain_text("It goes on")
+    expect(page.locator(".toast.good")).to_contain_text("Retried")
     expect(page.locator(".graph g.succeeded")).to_have_count(2)
     expect(page.locator(".graph g.running .name")).to_have_text("store")
 
     # It is paused and resumed, and then not wanted any more.
     page.get_by_role("button", name="Pause").click()
+    page.locator("#asking").get_by_role("button", name="Pause").click()
     expect(state).to_contain_text("paused")
     page.get_by_role("button", name="Resume").click()
     expect(state).to_contain_text("running")

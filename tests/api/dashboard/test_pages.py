@@ -105,7 +105,7 @@ def test_the_overview_says_what_is_wrong_and_what_to_do(api: httpx.Client, worke
     failed = start(api, "broken-one")
     worker.end(worker.claim()[0], "failed", error={"type": "http.503", "message": "the upstream is busy\nand more"})
     start(api, "unserved-one", steps=[{"id": "a", "type": "noop", "queue": "gpu"}])
-    eventually(lambda: "No active worker serves queue gpu; 1 task of it is pending." in text(api.get("/admin")))
+    eventually(lambda: "No active worker serves queue gpu; 1 task is pending." in text(api.get("/admin")))
     page = api.get("/admin")
     assert f"/workflows/{failed}" in page.text
     assert "the upstream is busy" in text(page)
@@ -130,16 +130,21 @@ def test_the_overview_has_the_workers_that_live_and_the_last_that_died(
 
 def test_the_queues_page_shows_each_queue_and_who_does_not_serve_it(api: httpx.Client, worker: PlayedWorker) -> None:
     start(api, steps=[{"id": "a", "type": "noop"}, {"id": "b", "type": "noop", "queue": "gpu"}])
-    eventually(lambda: "No active worker serves queue gpu; 1 task of it is pending." in text(api.get("/admin/queues")))
+    eventually(lambda: "No active worker serves queue gpu; 1 task is pending." in text(api.get("/admin/queues")))
     shown = text(api.get("/admin/queues"))
     assert re.search(r"default 1 \d+ ms 0 5 0 0|default 1 [\d.]+ s 0 5 0 0", shown), shown
 
 
 def test_a_paused_engine_says_so_on_every_page(api: httpx.Client, worker: PlayedWorker) -> None:
     workflow = start(api)
-    api.post("/api/v1/pause").raise_for_status()
+    api.post("/api/v1/pause?ttl=1h", json={"reason": EVIL}).raise_for_status()
     for path in (*PAGES, f"/admin/workflows/{workflow}"):
         eventually(lambda: "The engine is paused" in text(api.get(path)))  # noqa: B023
+    page = api.get("/admin")
+    assert f": “{EVIL}”." in text(page)
+    assert "It resumes in 59 m" in text(page)
+    assert '"Pause intake"' not in unescape(page.text)
+    assert "<script>alert" not in page.text
 
 
 def test_filters_stand_in_the_address_and_are_those_of_the_api(api: httpx.Client, worker: PlayedWorker) -> None:
@@ -218,7 +223,7 @@ def test_what_is_no_definition_is_looked_for_as_the_beginning_of_one(api: httpx.
     assert found.url.params["name"] == "data*"
     assert known in found.text
     assert api.get("/admin/workflows?q=data-pipeline").headers["location"].endswith("name=data-pipeline")
-    assert "All whose names begin so" in text(api.get("/admin/workflows?name=data"))
+    assert "All whose names begin like this" in text(api.get("/admin/workflows?name=data"))
 
 
 def test_the_name_of_a_signal_leads_a_button_nowhere_else(api: httpx.Client, worker: PlayedWorker) -> None:
@@ -273,9 +278,44 @@ def test_a_workflow_of_too_many_steps_to_draw_is_listed_by_state(api: httpx.Clie
     workflow = start(api, steps=steps)
     worker.end(worker.claim(1)[0], "failed")
     page = text(api.get(f"/admin/workflows/{workflow}"))
-    assert "301 steps are too many for a drawing" in page
+    assert "301 steps are too many to be drawn" in page
     assert page.index("✗ failed 1") < page.index("cancelled 300")
-    assert "Further tasks" in text(api.get(f"/admin/workflows/{workflow}?tab=tasks"))
+    assert "More tasks" in text(api.get(f"/admin/workflows/{workflow}?tab=tasks"))
+
+
+def test_a_page_that_is_wrong_for_good_does_not_ask_again(api: httpx.Client) -> None:
+    for path, status in (
+        ("/admin/workflows?status=sleeping", 422),
+        ("/admin/audit?status=many", 422),
+        ("/admin/nowhere", 404),
+        ("/admin/workflows/00000000-0000-0000-0000-000000000007", 404),
+        ("/admin/workflows", 200),
+    ):
+        page = api.get(path)
+        asks = status == 200
+        assert page.status_code == status, path
+        assert (f'id="live" aria-pressed="{str(asks).lower()}"' in page.text, 'http-equiv="refresh"' in page.text) == (
+            True,
+            asks,
+        ), path
+
+
+def test_who_cancelled_or_paused_it_when_and_why_is_on_its_page_and_in_the_audit_log(api: httpx.Client) -> None:
+    cancelled, silent, paused = start(api), start(api), start(api)
+    path = "/api/v1/workflows"
+    api.post(f"{path}/{cancelled}/cancel", json={"reason": "the order was refunded"}).raise_for_status()
+    api.post(f"{path}/{silent}/cancel").raise_for_status()
+    api.post(f"{path}/{paused}/pause", json={"reason": "the shop is closed"}).raise_for_status()
+    assert re.search(
+        r"Cancelled [\d.]+ m?s ago : the order was refunded", text(api.get(f"/admin/workflows/{cancelled}"))
+    )
+    assert "ago : no reason was given." in text(api.get(f"/admin/workflows/{silent}"))
+    assert re.search(r"Paused [\d.]+ m?s ago : “the shop is closed”", text(api.get(f"/admin/workflows/{paused}")))
+    assert '("the shop is closed")' in text(api.get(f"/admin/workflows/{paused}?tab=why"))
+    for page in ("/admin/audit?operation=workflows_cancel", f"/admin/workflows/{cancelled}?tab=who"):
+        assert "Reason: “the order was refunded”" in text(api.get(page))
+    told = [row["reason"] for row in api.get("/api/v1/audit").json() if row["operation"] != "workflows_create"]
+    assert told == ["the shop is closed", None, "the order was refunded"]
 
 
 def test_what_a_page_costs_the_server_is_said_so_that_the_script_asks_no_oftener(api: httpx.Client) -> None:
@@ -292,5 +332,5 @@ def test_without_postgres_pages_say_so_and_try_again(api: httpx.Client, database
             page = eventually(lambda: (found := api.get("/admin/queues")).status_code == 503 and found, 30)
         finally:
             server.execute(f'alter database "{name}" allow_connections true'.encode())
-    assert "This page tries again by itself." in text(page)
+    assert "This page tries again every 5 seconds." in text(page)
     eventually(lambda: api.get("/admin/queues").status_code == 200, 30)

@@ -42,7 +42,13 @@ def rows(page: httpx.Response) -> list[str]:
 def test_the_slowest_task_type_comes_first_with_what_fails_and_what_comes_near_its_timeout(
     api: httpx.Client, worker: PlayedWorker
 ) -> None:
-    assert "Nothing ran in this time" in text(api.get("/admin/task-types"))
+    assert "Nothing ran in this period" in text(api.get("/admin/task-types"))
+    for query, says in (  # only what can still be chosen is advised
+        ("", "in the last hour To see more, choose a shorter time or look further back."),
+        ("?threshold=10s", "in the last hour To see more, look further back."),
+        ("?threshold=10s&window=7d", "in the last 7 days All attempts were shorter than that."),
+    ):
+        assert says in text(api.get(f"/admin/task-types{query}")), query
     slow = run(api, worker, "http", 55)
     run(api, worker, "noop", 2, "failed")
     # Pages keep statistics for as long as a minute where they are dear.
@@ -68,12 +74,12 @@ def test_a_task_type_says_who_said_what_counts_what_goes_wrong_and_who_changed_i
     limited = {"id": "b", "type": "noop", "timeout": "7s", "limits": [{"key": "gpu", "concurrency": 3, "rate": "5/m"}]}
     start(api, "limited", steps=[limited])
     shown = text(eventually(lambda: "http.503" in (found := api.get("/admin/task-types/noop")).text and found))
-    assert "The task type What operators set here. 5 m ✓ counts not set" in shown
-    assert "The default WORKFLOW_TASK_TIMEOUT, and three tries. 1 m 3 ✓ counts" in shown
+    assert "The task type Set here by operators. 5 m ✓ in effect not set" in shown
+    assert "The default WORKFLOW_TASK_TIMEOUT, and three tries. 1 m 3 ✓ in effect" in shown
     assert "timeout: not set → 5 m" in shown
     assert "http.503 1 task" in shown
-    assert "limited v1 b default 7.0 s – gpu 3 at once, 5 in 1 m" in shown
-    assert "One of the steps below says something of its own." in shown
+    assert "limited v1 b default 7.0 s – gpu 3 at once, 5 per 1 m" in shown
+    assert "One of the steps below sets its own." in shown
     gone = api.get("/admin/task-types/lmm")
     assert (gone.status_code, "Known are agent," in text(gone)) == (404, True)
 
@@ -132,7 +138,7 @@ def test_a_task_type_is_changed_where_it_stands_and_who_comes_too_late_is_told(
     page.keyboard.type("4 min 60 s")
     page.keyboard.press("Enter")
     expect(timeout).to_have_text("5 m")
-    expect(page.locator(".toast.good")).to_contain_text("Timeout of noop is changed.")
+    expect(page.locator(".toast.good")).to_contain_text("Timeout of noop changed.")
     assert api.get(f"{TYPES}/noop").json()["timeout"] == 300
 
     row.get_by_role("button", name="Change the tries of noop").click()

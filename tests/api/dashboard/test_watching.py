@@ -62,6 +62,9 @@ def test_each_alert_has_its_page_with_what_to_do_and_leads_to_others(api: httpx.
                 leads_to.add(urljoin(f"{api.base_url}{PATH}/{name}", link))
     for url in leads_to:
         assert api.get(url, follow_redirects=True).status_code == 200, url
+    shown = links(api.get(f"{PATH}/WorkflowFailureRate"))
+    assert "../../admin/workflows?status=failed&since=24h" in shown, "where the failures are is one click away"
+    assert "../../admin/task-types?sort=failing" in shown
     unknown = api.get(f"{PATH}/NoSuch")
     assert (unknown.status_code, "There is no such alert" in text(unknown)) == (404, True)
     assert api.get(f"{PATH}/..%2F..%2Fpyproject").status_code == 404
@@ -81,13 +84,17 @@ def test_what_fires_is_on_every_page_until_it_is_over(
         seen(lambda: says in text(api.get(path)))  # noqa: B023
         assert "/admin/alerts/WorkflowQueueUnserved" in api.get(path).text
     overview = text(api.get("/admin"))
-    assert "No active worker serves queue gpu; 1 task of it is pending." in overview
+    assert "No active worker serves queue gpu; 1 task is pending." in overview
     assert "An alert fires" not in overview, "what is said with what mends it is not said twice"
     page = text(api.get("/admin/alerts"))
     assert "Tasks that are pending in the queue gpu, which no active worker serves: 1." in page
     api.post(f"/api/v1/workflows/{workflow}/cancel").raise_for_status()
     seen(lambda: "No worker serves the queue gpu" not in text(api.get("/admin/workers")))
-    seen(lambda: re.search(r"Over What was wrong.* No worker serves the queue gpu", text(api.get("/admin/alerts"))))
+    seen(
+        lambda: re.search(
+            r"Past alerts What was wrong.* No worker serves the queue gpu", text(api.get("/admin/alerts"))
+        )
+    )
 
 
 def test_what_follows_from_another_alert_is_shown_as_that_and_told_nowhere_else(
@@ -100,7 +107,7 @@ def test_what_follows_from_another_alert_is_shown_as_that_and_told_nowhere_else(
     let_fire(worker)
     seen(lambda: "No worker takes tasks" in text(api.get("/admin/queues")))
     assert "No worker serves the queue gpu" not in text(api.get("/admin/queues"))
-    seen(lambda: "It follows from AllWorkersDown." in text(api.get("/admin/alerts")))
+    seen(lambda: "It is a consequence of AllWorkersDown." in text(api.get("/admin/alerts")))
 
 
 def test_an_alert_of_a_later_version_is_shown_all_the_same(
@@ -133,7 +140,7 @@ def ask(api: httpx.Client) -> dict[str, str]:
 def test_the_audit_log_is_filtered_as_in_the_api(api: httpx.Client, worker: PlayedWorker) -> None:
     ids = ask(api)
     everything = text(api.get("/admin/audit"))
-    assert "End a workflow now workflows_cancel · POST /api/v1/workflows/" in everything
+    assert "Cancel a workflow Reason: “x” workflows_cancel · POST /api/v1/workflows/" in everything
     for query, there, gone in (
         ("operation=workflows_cancel", "cancelled", "paused"),
         (f"workflow_id={ids['paused']}", "paused", "cancelled"),
@@ -143,8 +150,8 @@ def test_the_audit_log_is_filtered_as_in_the_api(api: httpx.Client, worker: Play
         page = api.get(f"/admin/audit?{query}").text
         assert f"/admin/workflows/{ids[there]}" in page, query
         assert f"/admin/workflows/{ids[gone]}" not in page, query
-    assert "Nothing that was asked meets these filters" in text(api.get("/admin/audit?since=1h&principal=nobody"))
-    assert "Nothing that was asked meets these filters" in text(api.get("/admin/audit?until=2020-01-01"))
+    assert "No entry matches these filters" in text(api.get("/admin/audit?since=1h&principal=nobody"))
+    assert "No entry matches these filters" in text(api.get("/admin/audit?until=2020-01-01"))
     form = api.get("/admin/audit?operation=workflows_cancel&principal=&status=")
     assert (form.status_code, form.headers["location"]) == (303, "../admin/audit?operation=workflows_cancel")
     for wrong in ("status=many", "workflow_id=x", "since=yesterday", "colour=blue", "cursor=x"):
@@ -169,7 +176,7 @@ def test_the_audit_log_comes_in_pages_and_what_is_rare_is_found_by_looking_furth
             further = [
                 link for link in links(page) if "cursor=" in link and "operation" not in link.partition("cursor")[2]
             ]
-            older = re.search(r'<a href="([^"]*cursor=[^"]*)">(?:Look further|Older)', page.text)
+            older = re.search(r'<a href="([^"]*cursor=[^"]*)">(?:Search further|Older)', page.text)
             assert older is None or unescape(older[1]) in further or query
             url = urljoin(f"{api.base_url}/admin/audit", unescape(older[1])) if older else ""
         return found
@@ -200,7 +207,7 @@ def locked(api: httpx.Client, name: str, key: str) -> str:
 
 
 def test_locks_are_listed_with_who_holds_them_and_who_waits(api: httpx.Client, worker: PlayedWorker) -> None:
-    assert "Nobody holds a lock or waits for one" in text(api.get("/admin/locks"))
+    assert "No lock or limit is in use" in text(api.get("/admin/locks"))
     holder = locked(api, "holding", "printer")
     worker.claim()
     waiting = [locked(api, "waiting", "printer") for _ in range(5)]
@@ -211,11 +218,27 @@ def test_locks_are_listed_with_who_holds_them_and_who_waits(api: httpx.Client, w
     assert all(f"/admin/workflows/{each}" in page.text for each in waiting)
     assert "2 more" in text(page)
     assert other in page.text
-    only = api.get("/admin/locks?key=PRINT")
+    only = api.get("/admin/locks?key=print")
     assert (holder in only.text, other in only.text) == (True, False)
     assert other not in api.get("/admin/locks?kind=waited").text
-    assert "No lock or limit in use is like that" in text(api.get("/admin/locks?kind=limit"))
+    assert "No lock or limit in use matches these filters" in text(api.get("/admin/locks?kind=limit"))
     assert api.get("/admin/locks?kind=nonsense").status_code == 200
+
+
+def test_more_locks_than_a_page_looks_at_are_said_to_be_and_found_by_the_beginning_of_their_keys(
+    api: httpx.Client, worker: PlayedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("workflow_engine.dashboard.pages.locks.MOST", 2)
+    for key in ("a1", "a2", "a3", "z"):
+        locked(api, f"of-{key}", key)
+    start(api, steps=[{"id": "a", "type": "noop", "limits": [{"key": "model", "concurrency": 8, "units": 3}]}])
+    worker.claim()
+    page = text(api.get("/admin/locks"))
+    assert "More than 2 are in use." in page
+    assert "model limit" not in page
+    assert "More than" not in (found := text(api.get("/admin/locks?key=z")))
+    assert "z lock 1 of-z" in found
+    assert "model limit 3 of 8" in text(api.get("/admin/locks?kind=limit"))
 
 
 def test_workflows_that_wait_for_each_other_are_shown_as_a_circle(
@@ -238,7 +261,7 @@ def test_workflows_that_wait_for_each_other_are_shown_as_a_circle(
         for claim in worker.claim():
             worker.end(claim)
         worker.claim()
-        page = seen(lambda: "These wait for each other" in (found := api.get("/admin/locks")).text and found)
+        page = seen(lambda: "these workflows wait for each other" in (found := api.get("/admin/locks")).text and found)
         assert all(f"/admin/workflows/{each}" in page.text for each in ids)
         seen(lambda: "Workflows wait for each other's locks" in text(api.get("/admin/workers")))
 
@@ -260,7 +283,7 @@ def test_settings_are_shown_with_where_they_came_from_and_without_secrets(databa
         page = api.get("/admin/settings")
         assert secret not in page.text
         shown = text(page)
-        assert "WORKFLOW_LLM_API_KEY set, and not shown" in shown
+        assert "WORKFLOW_LLM_API_KEY set, not shown" in shown
         assert "reports (postgresql://me@db/x, read only)" in shown
         assert "hooks (https://hooks.example.com)" in shown
         assert "WORKFLOW_POLL_SECONDS 1 default" in shown
@@ -269,7 +292,7 @@ def test_settings_are_shown_with_where_they_came_from_and_without_secrets(databa
         assert "WORKFLOW_SWEEP_SECONDS" in only
         assert "WORKFLOW_POLL_SECONDS" not in only
         seen(lambda: "this one" in text(api.get("/admin/settings")))
-        assert "No setting is like that" in text(api.get("/admin/settings?q=nonsense"))
+        assert "No setting matches" in text(api.get("/admin/settings?q=nonsense"))
 
 
 def test_where_a_setting_came_from(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,7 +34,7 @@ def test_an_alert_fires_leads_to_what_helps_and_is_over(api: httpx.Client, worke
     api.post(f"/api/v1/workflows/{workflow}/cancel").raise_for_status()
     expect(page.locator("#notes")).not_to_contain_text("No worker serves the queue gpu")
     page.goto("/admin/alerts")
-    over = page.get_by_role("region", name="Over")
+    over = page.get_by_role("region", name="Past alerts")
     expect(over.locator("tr", has_text="No worker serves the queue gpu")).to_be_visible()
 
 
@@ -50,9 +50,9 @@ def test_locks_are_taken_away_after_it_is_said_what_that_does(
     row = page.locator("#locks tr", has_text="printer")
     expect(row).to_contain_text(holder[-12:])
     row.get_by_role("button", name="Release").click()
-    expect(page.locator("#asking")).to_contain_text("lose their lease")
+    expect(page.locator("#asking")).to_contain_text("are stopped and tried again later")
     page.locator("#asking").get_by_role("button", name="Release").click()
-    expect(page.locator(".toast.good")).to_contain_text("Released; 1 tasks lost their lease")
+    expect(page.locator(".toast.good")).to_contain_text("lost their lease and are tried again: 1.")
     (task,) = api.get(f"/api/v1/workflows/{holder}/tasks").json()
     assert task["status"] == "pending"
 
@@ -72,7 +72,7 @@ def test_who_cancelled_a_workflow_is_found_in_the_audit_log(
     expect(page.locator("#rows")).to_contain_text("workflows_cancel")
     page.get_by_label("Workflow", exact=True).fill(kept)
     page.get_by_role("button", name="Filter").click()
-    expect(page.locator("#rows")).to_contain_text("Nothing that was asked meets these filters")
+    expect(page.locator("#rows")).to_contain_text("No entry matches these filters")
     page.get_by_label("Workflow", exact=True).fill(gone)
     page.keyboard.press("Enter")
     page.locator("#rows").get_by_role("link", name=gone[-12:]).click()

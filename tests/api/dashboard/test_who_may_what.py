@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -66,6 +67,11 @@ def visit(keyed: Keyed, browser: Browser) -> Iterator[Visitor]:
     assert visitor.wrong == []
 
 
+def pages_of(page: httpx.Response) -> list[str]:
+    """The keys of those in its navigation."""
+    return re.findall(r'data-key="(\w)"', page.text)
+
+
 def test_who_may_only_look_sees_every_page_and_no_button_that_does_anything(keyed: Keyed) -> None:
     looking = {"Authorization": f"Bearer {keyed.viewer}"}
     led_to = links(keyed.api.get("/admin", headers=looking))
@@ -75,8 +81,10 @@ def test_who_may_only_look_sees_every_page_and_no_button_that_does_anything(keye
     ]
     for path in (*PAGES, *tabs, *of_definition):
         page = keyed.api.get(path, headers=looking)
-        if page.status_code == 403:  # nothing leads to what it takes more to see
+        if page.status_code == 403:  # nothing leads to what it takes more to see, and from there to what may be seen
             assert f".{path}" not in led_to
+            assert pages_of(page) == pages_of(keyed.api.get("/admin", headers=looking)), path
+            assert "/audit" not in " ".join(links(page))
         else:
             offered = [found for found in ("data-action", "data-start", "tab=start") if found in page.text]
             assert (page.status_code, offered) == (200, []), path
@@ -108,7 +116,7 @@ def test_who_comes_to_the_page_of_a_workflow_first_follows_and_steers_it_with_th
 ) -> None:
     page = visit(f"/admin/workflows/{keyed.mended}", key=keyed.admin)  # no stream: it has ended
     page.get_by_role("button", name="Retry", exact=True).click()
-    expect(page.locator(".toast.good")).to_contain_text("It goes on")
+    expect(page.locator(".toast.good")).to_contain_text("Retried")
     page = visit(f"/admin/workflows/{keyed.live}", key=keyed.admin)
     assert page.evaluate("""() => new Promise((resolve) => {
         const stream = new EventSource(document.body.dataset.stream);

@@ -15,9 +15,11 @@ from workflow_engine.api import parameters, schemas
 from workflow_engine.api.answers import API, json_answer, next_path
 from workflow_engine.api.auditing import changed_workflows
 from workflow_engine.api.bodies import read_fields, read_texts
+from workflow_engine.api.entering import principal_of
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import clip
+from workflow_engine.api.reasons import reason_among
 from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.fields import Fields
@@ -28,7 +30,6 @@ from workflow_engine.states import WorkflowStatus
 from workflow_engine.store.pool import as_uuid
 from workflow_engine.store.workflow_search import AMONG
 
-_MAX_REASON = 500
 _LONGEST_ID = 80  # characters of what was no id
 _PAGE = parameters.page(100)
 _CANCEL = (*parameters.FILTERS, parameters.DRY_RUN, *_PAGE)
@@ -45,7 +46,7 @@ router = routes_under(f"{API}/workflows/bulk")
     "/cancel",
     **operation(
         "workflows_cancel_many",
-        summary="End many workflows now",
+        summary="Cancel many workflows",
         tag="workflows",
         scope=Scope.WORKFLOWS_CONTROL,
         parameters=_CANCEL,
@@ -58,13 +59,13 @@ async def cancel(request: Request) -> Response:
     One that cannot be cancelled stops none of the others."""
     values = read_parameters(request, [*_CANCEL, parameters.PRETTY])
     fields = await read_fields(request, ("ids", "reason"), limit=services(request).settings.max_payload_bytes)
-    reason = fields.text("reason", longest=_MAX_REASON)
+    reason, by = reason_among(request, fields), principal_of(request).name or None
     control = services(request).store.control
 
     async def act(workflow: WorkflowSummary) -> Mapping[str, Any]:
         if workflow.ending is not None:  # a second cancel would cut its ending short
             return {"outcome": "unchanged"}
-        before, _, _ = await control.cancel(str(workflow.id), reason=reason)
+        before, _, _ = await control.cancel(str(workflow.id), reason=reason, by=by)
         return {"outcome": "unchanged" if before == WorkflowStatus.CANCELLED else "done"}
 
     def would(status: str) -> str:
@@ -77,7 +78,7 @@ async def cancel(request: Request) -> Response:
     "/retry",
     **operation(
         "workflows_retry_many",
-        summary="Run again what failed, of many workflows",
+        summary="Retry many workflows",
         tag="workflows",
         scope=Scope.WORKFLOWS_CONTROL,
         parameters=_RETRY,

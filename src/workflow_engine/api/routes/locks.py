@@ -14,7 +14,7 @@ from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.observability.logs import get_logger
 
-_PAGE = parameters.page(parameters.MAX_LIMIT, by_name=True)
+_PAGE = (parameters.KEY_PREFIX, *parameters.page(parameters.MAX_LIMIT, by_name=True))
 
 router = routes_under(API)
 
@@ -34,7 +34,9 @@ async def list_locks(request: Request) -> Response:
     """Locks first, by key. Exact, from Postgres; the keys `workflow:lock:*` in Redis only show it. Take the next
     page from the header `Link`."""
     values = read_parameters(request, [*_PAGE, parameters.PRETTY])
-    found = await services(request).store.locks.list(after=values["cursor"] or "lock:", limit=values["limit"] + 1)
+    found = await services(request).store.locks.list(
+        after=values["cursor"] or "lock:", prefix=values["prefix"], limit=values["limit"] + 1
+    )
     shown = found[: values["limit"]]
     headers = next_link(request, f"{shown[-1].kind}:{shown[-1].key}") if len(found) > len(shown) else None
     return json_answer(request, [views.lock(lock) for lock in shown], headers=headers)
@@ -44,7 +46,7 @@ async def list_locks(request: Request) -> Response:
     "/workflows/{workflow_id}/release-locks",
     **operation(
         "workflows_release_locks",
-        summary="Take the locks of a workflow away from it",
+        summary="Release the locks of a workflow",
         tag="workflows",
         scope=Scope.WORKFLOWS_CONTROL,
         answers={200: Answer("Released.", schemas.ReleasedLocks, examples.LOCKS_RELEASED)},

@@ -43,7 +43,7 @@ async def list_orphaned(request: Request) -> Response:
     "/recover-orphaned",
     **operation(
         "workflows_recover_orphaned",
-        summary="Make orphaned workflows go on, or cancel them",
+        summary="Recover orphaned workflows, or cancel them",
         tag="workflows",
         scope=Scope.WORKFLOWS_CONTROL,
         parameters=[parameters.ORPHAN_ACTION, parameters.DRY_RUN],

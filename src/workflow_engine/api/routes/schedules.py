@@ -86,7 +86,7 @@ async def due_times(request: Request, name: Name) -> Response:
     "/{name}/pause",
     **operation(
         "schedules_pause",
-        summary="Start nothing more by a schedule",
+        summary="Pause a schedule",
         tag="schedules",
         scope=Scope.WORKFLOWS_CONTROL,
         answers={200: Answer("Paused.", schemas.Schedule, examples.SCHEDULE_PAUSED)},
@@ -104,7 +104,7 @@ async def pause(request: Request, name: Name) -> Response:
     "/{name}/resume",
     **operation(
         "schedules_resume",
-        summary="Let a paused schedule go on",
+        summary="Resume a schedule",
         tag="schedules",
         scope=Scope.WORKFLOWS_CONTROL,
         answers={200: Answer("Not paused.", schemas.Schedule, examples.SCHEDULE)},

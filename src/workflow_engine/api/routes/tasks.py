@@ -12,6 +12,7 @@ from workflow_engine.api.answers import API, json_answer
 from workflow_engine.api.bodies import read_fields
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
+from workflow_engine.api.reasons import reason_among
 from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.definition.faults import clipped
@@ -22,7 +23,6 @@ from workflow_engine.store.pool import as_uuid
 
 _PLACEHOLDERS = frozenset({"task_id", "id"})
 _LARGEST_ID = 2**63 - 1
-_MAX_REASON = 500
 TaskId = Annotated[str, Path(description="The id of a task.")]
 
 router = routes_under(f"{API}/tasks")
@@ -64,7 +64,7 @@ async def get(request: Request, task_id: TaskId) -> Response:
     "/{task_id}/retry",
     **operation(
         "tasks_retry",
-        summary="Run one task again, with another timeout if given",
+        summary="Retry a task, with another timeout if given",
         tag="tasks",
         scope=Scope.WORKFLOWS_CONTROL,
         parameters=[parameters.TIMEOUT, parameters.FORCE],
@@ -86,7 +86,7 @@ async def retry(request: Request, task_id: TaskId) -> Response:
     "/{task_id}/skip",
     **operation(
         "tasks_skip",
-        summary="Let a task succeed with a given output instead of running it",
+        summary="Skip a task: let it succeed with a given output",
         tag="tasks",
         scope=Scope.WORKFLOWS_CONTROL,
         body=Body(schemas.SkipRequest, {"with an output": rerun_examples.SKIP}, required=False),
@@ -100,7 +100,7 @@ async def skip(request: Request, task_id: TaskId) -> Response:
     task = await _task(request, task_id)
     read_parameters(request, [parameters.PRETTY])
     fields = await read_fields(request, ("output", "reason"), limit=services(request).settings.max_payload_bytes)
-    reason = fields.text("reason", longest=_MAX_REASON)
+    reason = reason_among(request, fields)
     output = fields.get("output")
     if task.type == "switch" and not _is_choice(output):
         message = 'of a switch it is the cases to take: {"cases": ["<id of a case, or default>"]}'

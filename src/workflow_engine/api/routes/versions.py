@@ -77,7 +77,7 @@ async def pin(request: Request, workflow_id: Pinnable) -> Response:
     "/{workflow_id}/pin",
     **operation(
         "workflows_unpin",
-        summary="Take a pin back",
+        summary="Unpin a workflow, or a definition",
         tag="workflows",
         scope=Scope.WORKFLOWS_CONTROL,
         answers=_PINNED,

@@ -63,7 +63,7 @@ async def list_dead(request: Request) -> Response:
     "/{worker_id}/drain",
     **operation(
         "workers_drain",
-        summary="Let a worker claim nothing more",
+        summary="Drain a worker: let it claim nothing more",
         tag="workers",
         scope=Scope.ENGINE_CONTROL,
         answers={200: Answer("It claims nothing.", schemas.Worker, examples.DRAINED_WORKER)},
@@ -85,7 +85,7 @@ async def drain(request: Request, worker_id: WorkerId) -> Response:
     "/{worker_id}/undrain",
     **operation(
         "workers_undrain",
-        summary="Let a worker that was drained claim again",
+        summary="Undrain a worker",
         tag="workers",
         scope=Scope.ENGINE_CONTROL,
         answers={200: Answer("It claims, unless it drains for a reason of its own.", schemas.Worker, examples.WORKER)},

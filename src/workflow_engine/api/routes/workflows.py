@@ -10,19 +10,18 @@ from fastapi.responses import StreamingResponse
 from workflow_engine.access import Scope
 from workflow_engine.api import examples, parameters, schemas, views
 from workflow_engine.api.answers import API, MEDIA_TYPES, json_answer, next_link
-from workflow_engine.api.bodies import read_fields
+from workflow_engine.api.entering import principal_of
 from workflow_engine.api.operations import Answer, Body, operation
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.api.problems import invalid_parameter
+from workflow_engine.api.reasons import read_reason
 from workflow_engine.api.routes.workflow_id import WorkflowId, read_workflow_id
 from workflow_engine.api.routing import routes_under
 from workflow_engine.api.services import services
 from workflow_engine.api.workflow_csv import as_csv
-from workflow_engine.errors import InputInvalid
 from workflow_engine.states import WorkflowStatus
 from workflow_engine.store.workflow_search import AMONG
 
-_MAX_REASON = 500
 _PAGE = parameters.page(100)
 _TASK_PAGE = parameters.page(parameters.MAX_LIMIT, of_tasks=True)
 _FORM = parameters.form({"csv": "a table, of all pages"})
@@ -131,10 +130,10 @@ async def list_tasks(request: Request, workflow_id: WorkflowId) -> Response:
     "/{workflow_id}/cancel",
     **operation(
         "workflows_cancel",
-        summary="End a workflow now",
+        summary="Cancel a workflow",
         tag="workflows",
         scope=Scope.WORKFLOWS_CONTROL,
-        body=Body(schemas.CancelRequest, {"with a reason": examples.CANCEL}, required=False),
+        body=Body(schemas.ReasonRequest, {"with a reason": examples.CANCEL}, required=False),
         answers={
             202: Answer("Cancelled, or its ending has begun.", schemas.Ended, examples.CANCELLED),
             200: Answer("It was cancelled before; nothing changed.", schemas.Ended, examples.CANCELLED),
@@ -148,8 +147,8 @@ async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
     `status` is still `running` then, and `ending` says `cancelled`. Cancelled again, it is over at once."""
     workflow_id = await read_workflow_id(request, workflow_id)
     read_parameters(request, [parameters.PRETTY])
-    reason = await _read_reason(request)
-    before, status, ending = await services(request).store.control.cancel(workflow_id, reason=reason)
+    reason, by = await read_reason(request), principal_of(request).name or None
+    before, status, ending = await services(request).store.control.cancel(workflow_id, reason=reason, by=by)
     ended = {"id": workflow_id, "status": status, "ending": ending, "links": views.links(workflow_id)}
     return json_answer(request, ended, 200 if before == WorkflowStatus.CANCELLED else 202)
 
@@ -158,7 +157,7 @@ async def cancel(request: Request, workflow_id: WorkflowId) -> Response:
     "/{workflow_id}/retry",
     **operation(
         "workflows_retry",
-        summary="Run again what failed, or wake a pending workflow",
+        summary="Retry a workflow: run again what failed, or wake a pending one",
         tag="workflows",
         scope=Scope.WORKFLOWS_CONTROL,
         parameters=[parameters.FORCE],
@@ -188,11 +187,3 @@ async def _table(lines: AsyncGenerator[bytes, None]) -> Response:
         "Content-Disposition": 'attachment; filename="workflows.csv"',
     }
     return StreamingResponse(whole(), headers=headers)
-
-
-async def _read_reason(request: Request) -> str | None:
-    fields = await read_fields(request, ("reason",), limit=services(request).settings.max_payload_bytes)
-    reason = fields.text("reason", longest=_MAX_REASON)
-    if fields.faults:
-        raise InputInvalid(fields.faults.found)
-    return reason

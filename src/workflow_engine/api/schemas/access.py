@@ -38,3 +38,4 @@ class AuditRow(Shape):
     workflow_id: str | None
     status: int | None = Field(description="Of the answer; 499: nobody waited for it.")
     times: int = Field(description="How often the like of it was refused within ten seconds, in this row.")
+    reason: str | None = Field(description="Why, as who asked said; of what takes a `reason`.")

@@ -17,6 +17,8 @@ class EngineState(Shape):
     paused: bool
     since: datetime | None
     until: datetime | None = Field(description="When the pause ends by itself; null: when someone resumes it.")
+    by: str | None = Field(description="Who paused it; null: it is not known who.")
+    reason: str | None = Field(description="Why, as whoever paused it said.")
     running: int = Field(description="How many workflows run, as GET /workflows/running lists them.")
 
 
@@ -39,6 +41,9 @@ class Lock(Shape):
     used: int = Field(description="Units in use.")
     holding: int = Field(description="How many hold it.")
     waiting: int = Field(description="How many wait for it.")
+    capacity: int | None = Field(
+        description="Of a limit: units in all, as the steps say that name it; null: any number, or a lock."
+    )
     holders: list[LockPlace] = Field(description="At most 100.")
     waiters: list[LockPlace] = Field(description="In the order in which they are next; at most 100.")
 

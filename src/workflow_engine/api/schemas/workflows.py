@@ -35,8 +35,8 @@ class StartRequest(BaseModel):
     priority: int | None = Field(None, ge=-1_000_000, le=1_000_000, description="Higher first.")
 
 
-class CancelRequest(Shape):
-    """Why a workflow is cancelled."""
+class ReasonRequest(Shape):
+    """Why something is done."""
 
     reason: str | None = Field(None, max_length=500)
 
@@ -129,6 +129,8 @@ class Workflow(WorkflowSummary):
 
     input: Any
     output: Any
+    paused_by: str | None = Field(description="Who paused it; null: it is not known who, or its budget did.")
+    paused_reason: str | None = Field(description="Why, as whoever paused it said.")
     latest_version: int = Field(description="Of its definition.")
     pinned_version: int | None = Field(description="With which it goes on when a retry starts it again.")
     pending_reason: str | None = Field(description="Why it does not go on, in one word; null when it does. See `why`.")
@@ -223,6 +225,8 @@ class PausedWorkflow(Shape):
     status: WorkflowStatus
     paused: bool
     since: datetime | None
+    by: str | None = Field(description="Who paused it; null: it is not known who, or its budget did.")
+    reason: str | None = Field(description="Why, as whoever paused it said.")
     links: dict[str, str]
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from workflow_engine.access import Scope
 from workflow_engine.dashboard.actions import Action
 from workflow_engine.dashboard.formats import lasting, number, size
 from workflow_engine.dashboard.page import RESUME, Group, Page
-from workflow_engine.dashboard.pages.overview import RECOVER
+from workflow_engine.dashboard.pages.outbox import RETRY_DELIVERIES
+from workflow_engine.dashboard.pages.overview import CANCEL_STUCK, RECOVER, STUCK_SECONDS, WAKE_STUCK
 from workflow_engine.dashboard.runbooks import runbook
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.errors import NotFound
@@ -20,29 +21,93 @@ from workflow_engine.records import Alert, Measures
 
 PATH = "/admin/alerts"
 _ENDED = 20
-# Where it is looked at, by name: what the link says, the page, and its query.
-_LOOK: Mapping[str, tuple[str, str, Mapping[str, str]]] = {
-    "AllWorkersDown": ("Workers", "/admin/workers", {}),
-    "WorkflowNoLeader": ("Engines", "/admin/settings", {}),
-    "WorkflowStuckCritical": ("Pending workflows", "/admin/workflows", {"status": "pending"}),
-    "QueueBacklogCritical": ("Queues", "/admin/queues", {}),
-    "HighTaskLatency": ("Task types", "/admin/task-types", {}),
-    "WorkerRestarting": ("Workers", "/admin/workers", {}),
-    "QueueBacklog": ("Queues", "/admin/queues", {}),
-    "WorkflowFailureRate": ("Failed workflows", "/admin/workflows", {"status": "failed"}),
-    "TaskThroughputLow": ("Queues", "/admin/queues", {}),
-    "WorkflowQueueUnserved": ("Queues", "/admin/queues", {}),
-    "WorkflowQueueMirrorStale": ("Queues", "/admin/queues", {}),
-    "EnginePausedLong": ("Who paused it", "/admin/audit", {"operation": "engine_pause"}),
-    "EngineSlow": ("Engines", "/admin/settings", {}),
-    "WorkerMemoryNearLimit": ("Workers", "/admin/workers", {}),
-    "WorkflowsOrphaned": ("Workers", "/admin/workers", {}),
-    "WorkflowDeadlock": ("Locks", "/admin/locks", {}),
-    "WorkflowScheduleFailing": ("Schedules", "/admin/schedules", {"state": "refused"}),
-    "WorkflowDeliveriesFailing": ("Outbox", "/admin/outbox", {}),
-    "EngineOverloaded": ("Engines", "/admin/settings", {}),
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """Where an alert is looked at: what the link says, the page with its filters, and the scope that it takes."""
+
+    label: str
+    path: str
+    query: Mapping[str, str] = field(default_factory=dict)
+    scope: Scope = Scope.ENGINE_READ
+
+    def url(self, visit: Visit) -> str:
+        return visit.url(self.path, **self.query)
+
+
+_WORKERS = Look("Workers", "/admin/workers")
+_ENGINES = Look("Engines", "/admin/settings")
+_QUEUES = Look("Queues", "/admin/queues")
+_TASK_TYPES = Look("Task types, slowest first", "/admin/task-types")
+_STUCK = Look(
+    "Pending for over an hour",
+    "/admin/workflows",
+    {"status": "pending", "until": f"{STUCK_SECONDS}s", "sort": "oldest"},
+    Scope.WORKFLOWS_READ,
+)
+_FAILED = {"status": "failed", "since": "24h"}
+# By name, the most telling first.
+_LOOK: Mapping[str, Sequence[Look]] = {
+    "AllWorkersDown": (_WORKERS,),
+    "WorkflowWorkersDown": (_WORKERS,),
+    "WorkflowNoLeader": (_ENGINES,),
+    "WorkflowStuckCritical": (_STUCK, _QUEUES),
+    "WorkflowStuck": (_STUCK, _QUEUES),
+    "QueueBacklogCritical": (_QUEUES, _WORKERS),
+    "QueueBacklog": (_QUEUES, _WORKERS),
+    "HighQueueDepth": (_QUEUES, _WORKERS),
+    "HighTaskLatency": (_TASK_TYPES,),
+    "WorkerLoopBlocked": (_WORKERS, _TASK_TYPES),
+    "WorkerRestarting": (_WORKERS,),
+    "WorkerMemoryNearLimit": (_WORKERS,),
+    "WorkflowFailureRate": (
+        Look("Failed workflows", "/admin/workflows", _FAILED, Scope.WORKFLOWS_READ),
+        Look("Task types, failing first", "/admin/task-types", {"sort": "failing"}),
+        Look("Definitions, with their success rates", "/admin/definitions", scope=Scope.DEFINITIONS_READ),
+    ),
+    "TaskThroughputLow": (_QUEUES, _WORKERS, _TASK_TYPES),
+    "WorkflowQueueUnserved": (_QUEUES, _WORKERS),
+    "WorkflowQueueMirrorStale": (_QUEUES,),
+    "EnginePausedLong": (Look("Who paused it", "/admin/audit", {"operation": "engine_pause"}, Scope.AUDIT_READ),),
+    "EngineSlow": (_ENGINES,),
+    "EngineDown": (_ENGINES,),
+    "WorkflowEngineDown": (_ENGINES,),
+    "EngineOverloaded": (_ENGINES,),
+    "WorkflowPoolExhausted": (_ENGINES,),
+    "WorkflowPostgresAway": (_ENGINES,),
+    "WorkflowApiErrors": (
+        Look("Requests that failed", "/admin/audit", {"status": "500"}, Scope.AUDIT_READ),
+        _ENGINES,
+    ),
+    "WorkflowAuditRowsLost": (Look("Audit log", "/admin/audit", scope=Scope.AUDIT_READ), _ENGINES),
+    "WorkflowTransactionHeldOpen": (_ENGINES,),
+    "WorkflowsOrphaned": (_WORKERS,),
+    "WorkflowDeadlock": (Look("Locks", "/admin/locks", scope=Scope.WORKFLOWS_READ),),
+    "WorkflowScheduleFailing": (
+        Look("Refused schedules", "/admin/schedules", {"state": "refused"}, Scope.WORKFLOWS_READ),
+    ),
+    "WorkflowDeliveriesFailing": (Look("Outbox", "/admin/outbox", scope=Scope.WORKFLOWS_READ),),
 }
-_MENDS: Mapping[str, Action] = {"EnginePausedLong": RESUME, "WorkflowsOrphaned": RECOVER}
+_RETRY_FAILED = Action(
+    "Retry what failed",
+    "/workflows/bulk/retry",
+    Scope.WORKFLOWS_CONTROL,
+    "Retried: {done}. Refused: {refused}.",
+    ask="Retries the workflows of the last 24 hours that failed: what failed in them runs again, and what succeeded"
+    " is kept."
+    " They fail again unless the cause has been fixed.",
+    query=_FAILED,
+    of_many=True,
+)
+_MENDS: Mapping[str, Sequence[Action]] = {
+    "EnginePausedLong": (RESUME,),
+    "WorkflowsOrphaned": (RECOVER,),
+    "WorkflowStuckCritical": (WAKE_STUCK, CANCEL_STUCK),
+    "WorkflowStuck": (WAKE_STUCK, CANCEL_STUCK),
+    "WorkflowFailureRate": (_RETRY_FAILED,),
+    "WorkflowDeliveriesFailing": (RETRY_DELIVERIES,),
+}
 _TOGETHER = "\N{NO-BREAK SPACE}"
 _THAN = {">": "more than", "<": "less than", "=": ""}
 
@@ -55,7 +120,7 @@ class Shown:
         summary: What is wrong.
         says: The same with its numbers.
         page: What it means and what to do.
-        look: Where it is looked at: what that is called, and its address.
+        look: Where it is looked at: what each page is called, and its address.
         mends: What can be done at once.
         after: Alerts that fire, too, and from which this one only follows.
     """
@@ -64,8 +129,8 @@ class Shown:
     summary: str
     says: str
     page: str
-    look: tuple[str, str] | None
-    mends: Action | None
+    look: Sequence[tuple[str, str]]
+    mends: Sequence[Action]
     after: Sequence[str]
 
 
@@ -99,7 +164,7 @@ async def read_one(visit: Visit) -> Mapping[str, Any]:
         "alerts": [*show(visit, mine, among=at_present(watched))],
         "ended": await visit.store.alerts.ended(name=name, limit=_ENDED),
         "look": _look(visit, name),
-        "mends": _MENDS.get(name),
+        "mends": _MENDS.get(name, ()),
         "runbook": text,
     }
 
@@ -112,7 +177,7 @@ def show(visit: Visit, alerts: Sequence[Alert], among: Sequence[Alert] | None = 
         says = "" if condition is None else sentence(condition, alert)
         yield Shown(
             alert, summary_of(alert), says, visit.url(f"{PATH}/{alert.name}"), _look(visit, alert.name),
-            _MENDS.get(alert.name), sorted(firing.intersection(follows(alert))),
+            _MENDS.get(alert.name, ()), sorted(firing.intersection(follows(alert))),
         )  # fmt: skip
 
 
@@ -136,9 +201,8 @@ def written(value: float | None, unit: Unit) -> str:
     return number(value) if value == int(value) or value >= 100 else f"{value:.1f}"
 
 
-def _look(visit: Visit, name: str) -> tuple[str, str] | None:
-    found = _LOOK.get(name)
-    return None if found is None else (found[0], visit.url(found[1], **found[2]))
+def _look(visit: Visit, name: str) -> list[tuple[str, str]]:
+    return [(look.label, look.url(visit)) for look in _LOOK.get(name, ()) if visit.may(look.scope)]
 
 
 def _rule(rule: Rule, measures: Measures) -> tuple[list[tuple[str, str, bool]], str]:
@@ -157,7 +221,7 @@ def _rule(rule: Rule, measures: Measures) -> tuple[list[tuple[str, str, bool]], 
 
 _MEASURES: Mapping[str, str] = {
     "workers_active": "active workers",
-    "looked_seconds": "since the leader looked",
+    "looked_seconds": "time since the leader last looked",
     "pending_workflow_seconds": "age of the oldest pending workflow",
     "pending": "pending tasks",
     "attempt_seconds": "mean time of attempts, 15 minutes",
@@ -166,21 +230,21 @@ _MEASURES: Mapping[str, str] = {
     "ended_per_minute": "attempts that ended a minute, while over 100 tasks wait",
     "unserved": "pending tasks of a queue that nobody serves",
     "mirror_seconds": "age of the list in Redis",
-    "mirror_excess": "how wrong its length is, and by over a tenth",
+    "mirror_excess": "error of its length, when over a tenth",
     "paused_seconds": "time for which the engine is paused",
     "loop_lag_seconds": "lag of an engine's event loop",
-    "api_errors_ago": "since the last internal error",
-    "pool_timeouts_ago": "since a statement got no connection",
-    "workers_full": "memory of workers that take no tasks for it",
+    "api_errors_ago": "time since the last internal error",
+    "pool_timeouts_ago": "time since a statement got no connection",
+    "workers_full": "memory of workers that take no more tasks because of it",
     "orphaned": "orphaned workflows",
-    "deadlocks_ago": "since a circle of locks was found",
+    "deadlocks_ago": "time since a deadlock was found",
     "schedules_refused": "schedules whose last start was refused, 1 hour",
     "outbox_seconds": "age of the oldest delivery",
     "given_up": "deliveries given up, 1 hour",
     "transaction_seconds": "age of the oldest transaction",
     "default_rows": "rows without a partition",
     "invariant_violations": "rows that break an invariant",
-    "audit_rows_lost_ago": "since rows were lost",
+    "audit_rows_lost_ago": "time since rows were lost",
     "active_per_engine": "active workflows for each engine",
 }
 

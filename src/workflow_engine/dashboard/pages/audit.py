@@ -29,7 +29,7 @@ _CHIPS: Sequence[tuple[str, Mapping[str, str]]] = (
     ("Paused the engine", {"operation": "engine_pause"}),
     ("Answered approvals", {"operation": "approvals_answer"}),
     ("Not allowed", {"status": "403"}),
-    ("No good key", {"status": "401"}),
+    ("Bad or missing key", {"status": "401"}),
 )
 # What is written without a request: the command `token`.
 _OF_KEYS = {
@@ -54,7 +54,7 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
     else:
         which = parameters.audit_filter(values)
         found, more, searched = await visit.store.audit.page(which, before=values["cursor"], among=AMONG, limit=_ROWS)
-    words = _words(visit)
+    words = words_of(visit)
     chosen = {name: kept[name] for name in ("operation", "status") if name in kept}
     return {
         "fault": fault,
@@ -73,7 +73,7 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
     }
 
 
-def _words(visit: Visit) -> Mapping[str, str]:
+def words_of(visit: Visit) -> Mapping[str, str]:
     """What each operation is, in words; those that are written down, as they change something."""
     routes = (route for route in visit.request.app.routes if isinstance(route, APIRoute))
     told = {

@@ -48,9 +48,9 @@ def _actions(latest: Definition) -> Iterator[Action]:
             "Unpin",
             path,
             Scope.WORKFLOWS_CONTROL,
-            "What is started from now on is on version {version}, the latest.",
-            ask=f"What is started from now on is on the latest version, {latest.latest_version}, instead of"
-            f" {latest.pinned_version}. What is there stays as it is.",
+            "Unpinned: new workflows use version {version}, the latest.",
+            ask=f"New workflows will use the latest version, {latest.latest_version}, instead of"
+            f" {latest.pinned_version}. Existing workflows keep their version.",
             method="DELETE",
         )
     if latest.latest_version > 1:
@@ -58,9 +58,9 @@ def _actions(latest: Definition) -> Iterator[Action]:
             "Pin a version",
             path,
             Scope.WORKFLOWS_CONTROL,
-            "What is started from now on is on version {version}.",
-            ask="What is started from now on is on this version, also when others are registered later; unless whoever"
-            " starts it names another. What is there stays as it is.",
+            "Pinned: new workflows use version {version}.",
+            ask="New workflows will use this version, even when newer ones are registered, unless whoever starts"
+            " them asks for another. Existing workflows keep their version.",
             fields=(
                 Field("version", "Version", "query", "choice", options=[(str(n), f"version {n}") for n in numbers]),
             ),
@@ -70,19 +70,19 @@ def _actions(latest: Definition) -> Iterator[Action]:
             "Delete",
             f"/definitions/{latest.name}",
             Scope.DEFINITIONS_WRITE,
-            "It starts nothing new.",
-            ask="Nothing new of it is started: starts by its name are refused, and its schedule ends. What runs goes"
-            " on; its versions can be read, and registering it once more takes this back.",
+            "Deleted: it cannot be started any more.",
+            ask="No new workflows of it can be started, and its schedule ends. What runs goes on, and its versions"
+            " can still be read. Registering it again restores it.",
             destroys=True,
             method="DELETE",
         )
     elif len(str(latest.document)) <= _LARGEST_DOCUMENT:
         yield Action(
-            "Take the deletion back",
+            "Restore",
             "/definitions",
             Scope.DEFINITIONS_WRITE,
-            "It can be started again, with version {version}.",
-            ask=f"Its latest version, {latest.latest_version}, is registered once more; so it can be started again.",
+            "Restored: it can be started again, with version {version}.",
+            ask=f"Registers its latest version, {latest.latest_version}, again, so that it can be started.",
             body=latest.document,
         )
 

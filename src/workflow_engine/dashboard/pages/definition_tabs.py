@@ -75,9 +75,9 @@ def _pin_definition(name: str, version: int) -> Action:
         "Pin",
         f"/workflows/{name}/pin",
         Scope.WORKFLOWS_CONTROL,
-        "What is started from now on is on version {version}.",
-        ask=f"What is started from now on is on version {version}, also when others are registered later; unless"
-        " whoever starts it names another. What is there stays as it is.",
+        "Pinned: new workflows use version {version}.",
+        ask=f"New workflows will use version {version}, even when newer ones are registered, unless whoever starts them"
+        " asks for another. Existing workflows keep their version.",
         query={"version": str(version)},
     )
 
@@ -86,9 +86,9 @@ def _pin(workflow: PinnableWorkflow, version: int) -> list[Action]:
     """What can be done so that it goes on with a version, and so that it does no longer."""
     path, control = f"/workflows/{workflow.id}/pin", Scope.WORKFLOWS_CONTROL
     when = (
-        "It has not begun, and goes on with that version at once."
+        "It has not begun, and switches to that version at once."
         if workflow.status == "pending"
-        else "It has begun: what runs goes on as it is, and a retry starts it again with that version, keeping what"
+        else "It has begun: it keeps its version until it is retried, and then goes on with that version, keeping what"
         " succeeded."
     )
     found = []
@@ -98,13 +98,13 @@ def _pin(workflow: PinnableWorkflow, version: int) -> list[Action]:
                 f"Pin to v{version}",
                 path,
                 control,
-                "It is pinned to version {pinned_version}.",
+                "Pinned to version {pinned_version}.",
                 ask=when,
                 query={"version": str(version)},
             )
         )
     if workflow.pinned_version is not None:
-        found.append(Action("Unpin", path, control, "It is on version {version}, and pinned to none.", method="DELETE"))
+        found.append(Action("Unpin", path, control, "Unpinned; it is on version {version}.", method="DELETE"))
     return found
 
 

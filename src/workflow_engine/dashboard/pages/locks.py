@@ -10,28 +10,27 @@ from workflow_engine.dashboard.actions import Action
 from workflow_engine.dashboard.page import Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.records import LockInUse
+from workflow_engine.store.locks import MOST
 
 _CIRCLES_SECONDS = 2.0
 _SHOWN = 3  # holders, and who waits, before the rest is folded
 _MOST = 100  # rows
+_MOST_COUNTED = 10_000  # tasks in line
 _KINDS: Sequence[tuple[str, str | None]] = (
     ("All", None),
     ("Locks", "lock"),
     ("Limits", "limit"),
-    ("With a line", "waited"),
+    ("Waited for", "waited"),
 )
 
 
 async def read(visit: Visit) -> Mapping[str, Any]:
-    everything: Sequence[LockInUse] = await visit.store.locks.list()
-    circles = await visit.glance.kept("deadlocks", _CIRCLES_SECONDS, visit.store.locks.deadlocks)
-    sought, kind = visit.asked("key").strip(), visit.asked("kind") or None
-    found = [
-        lock
-        for lock in everything
-        if sought.lower() in lock.key.lower()
-        and (kind is None or lock.kind == kind or (kind == "waited" and lock.waiting))
-    ]
+    prefix, kind = visit.asked("key").strip().replace("\0", ""), visit.asked("kind") or None
+    everything: Sequence[LockInUse] = await visit.store.locks.list(
+        kind=kind if kind in ("lock", "limit") else None, prefix=prefix, waited=kind == "waited", limit=MOST + 1
+    )
+    found, cut = [*everything[:MOST]], len(everything) > MOST
+    circles = await visit.kept("deadlocks", _CIRCLES_SECONDS, visit.store.locks.deadlocks)
     # Those that most wait for first: they are why anybody looks here.
     found.sort(key=lambda lock: (-lock.waiting, lock.holders[0].since.timestamp() if lock.holders else 0, lock.key))
     shown = found[:_MOST]
@@ -40,14 +39,16 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     ids = {*(place.workflow_id for place in places), *(id_ for wait in waits for id_ in (wait.waiter, wait.holder))}
     return {
         "locks": shown,
-        "more": len(found) - len(shown),
+        "found": len(found),
+        "cut": cut,
+        "filtered": bool(prefix or kind),
         "names": await visit.store.overview.names(sorted(ids)),
-        "any": bool(everything),
         "shown": _SHOWN,
         "circles": circles,
         "choices": [(label, visit.here(kind=value), kind == value) for label, value in _KINDS],
-        "held": sum(lock.holding for lock in everything if lock.kind == "lock"),
-        "waiting": sum(lock.waiting for lock in everything),
+        "held": visit.gauges.locks_held,
+        "waiting": await visit.store.locks.count_waiting(most=_MOST_COUNTED),
+        "most_counted": _MOST_COUNTED,
         "release": {
             str(place.workflow_id): release(str(place.workflow_id))
             for lock in shown
@@ -62,10 +63,10 @@ def release(workflow_id: str) -> Action:
         "Release",
         f"/workflows/{workflow_id}/release-locks",
         Scope.WORKFLOWS_CONTROL,
-        "Released; {tasks} tasks lost their lease and are tried again.",
-        ask=f"All locks of the workflow …{workflow_id[-12:]} are taken away, and others get them at once. Tasks of it"
-        " that run under one lose their lease: what they still do is void, but what they did outside is done, and what"
-        " they are at may go on beside others for a moment.",
+        "Released. Running tasks that lost their lease and are tried again: {tasks}.",
+        ask=f"All locks of workflow …{workflow_id[-12:]} are taken away from it and go to whoever waits for them. Its"
+        " tasks that run under one of them are stopped and tried again later. What they have already done outside"
+        " is not undone, and for a moment they may still be running beside whoever gets the lock.",
         destroys=True,
     )
 

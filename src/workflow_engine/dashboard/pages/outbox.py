@@ -51,7 +51,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         )
     shown = found[:_ROWS]
     gauges = visit.gauges
-    targets = await visit.glance.kept("delivery targets", _TARGETS_SECONDS, store.targets)
+    targets = await visit.kept("delivery targets", _TARGETS_SECONDS, store.targets)
     asked = (",".join(values.get("status", ())), bool(values.get("failing")))
     chips: tuple[tuple[str, str | None, str | None, int | None], ...] = (
         ("Not delivered", None, None, gauges.outbox_pending + gauges.outbox_dead),
@@ -86,7 +86,7 @@ def retry(delivery: Delivery) -> Action | None:
     if delivery.status == DeliveryStatus.DELIVERED:
         return None
     label = "Send again" if delivery.status == DeliveryStatus.DEAD else "Try now"
-    return Action(label, f"/outbox/{delivery.id}/retry", Scope.WORKFLOWS_CONTROL, "It is tried now.")
+    return Action(label, f"/outbox/{delivery.id}/retry", Scope.WORKFLOWS_CONTROL, "Being sent again.")
 
 
 def _retry_all(filters: Mapping[str, str]) -> Action:
@@ -94,12 +94,16 @@ def _retry_all(filters: Mapping[str, str]) -> Action:
         "Send all again",
         "/outbox/bulk/retry",
         Scope.WORKFLOWS_CONTROL,
-        "{done} are tried now.",
-        ask="What was given up is tried again, as often as before. Receivers know by Webhook-Id what they have had.",
+        "Being sent again: {done}.",
+        ask="Sends what was given up again, with as many tries as before. Receivers can recognise repeats by their"
+        " Webhook-Id.",
         query={**filters, "status": "dead"},
         of_many=True,
         things=("delivery", "deliveries"),
     )
+
+
+RETRY_DELIVERIES = _retry_all({})
 
 
 async def read_one(visit: Visit) -> Mapping[str, Any]:

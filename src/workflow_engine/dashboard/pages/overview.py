@@ -94,7 +94,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
 
 def retry(workflow_id: str) -> Action:
     return Action(
-        "Retry", f"/workflows/{workflow_id}/retry", Scope.WORKFLOWS_CONTROL, "It goes on: {tasks} tasks run again."
+        "Retry", f"/workflows/{workflow_id}/retry", Scope.WORKFLOWS_CONTROL, "Retried. Tasks that run again: {tasks}."
     )
 
 
@@ -102,8 +102,9 @@ RECOVER = Action(
     "Recover",
     "/workflows/recover-orphaned",
     Scope.WORKFLOWS_CONTROL,
-    "Done. Those that could not be recovered are left as they are.",
-    ask="Tasks of workers that are gone are taken back and run again. The leader does so itself when their leases end.",
+    "Recovered. Workflows that could not be recovered are left as they were.",
+    ask="Tasks of workers that are gone are taken back and run again. The leader does this by itself when their"
+    " leases end.",
 )
 
 
@@ -112,8 +113,8 @@ WAKE_STUCK = Action(
     "Wake them",
     "/workflows/bulk/retry",
     Scope.WORKFLOWS_CONTROL,
-    "Woken: {done}. Could not be: {refused}.",
-    ask="Each is given its jobs again, should they be lost. Those that wait for workers or a pause go on waiting.",
+    "Woken: {done}. Refused: {refused}.",
+    ask="Gives them new jobs where theirs were lost. Those that wait for a worker, or are held by a pause, wait on.",
     query=_STUCK,
     of_many=True,
 )
@@ -121,11 +122,11 @@ CANCEL_STUCK = Action(
     "Cancel them",
     "/workflows/bulk/cancel",
     Scope.WORKFLOWS_CONTROL,
-    "Cancelled: {done}. Could not be: {refused}.",
-    ask="All that have been pending for more than an hour end now. Nothing of them has run.",
+    "Cancelled: {done}. Refused: {refused}.",
+    ask="Cancels all workflows that have been pending for more than an hour. None of their tasks has run.",
     destroys=True,
     query=_STUCK,
-    fields=(Field("reason", "Why", help="It is kept with each of them."),),
+    fields=(Field("reason", "Reason", help="Shown on their pages and in the audit log."),),
     of_many=True,
 )
 
@@ -162,7 +163,7 @@ def _needs(
     for queue in gauges.queues:
         url = visit.url(f"/admin/queues/{queue.queue}")
         if queue.pending and not queue.slots:
-            tasks = "1 task of it is" if queue.pending == 1 else f"{queue.pending:,} tasks of it are"
+            tasks = "1 task is" if queue.pending == 1 else f"{queue.pending:,} tasks are"
             yield Need(
                 "bad",
                 f"No active worker serves queue {queue.queue}; {tasks} pending.",
@@ -173,7 +174,7 @@ def _needs(
         elif queue.pending > QUEUE_LONG:
             text = f"Queue {queue.queue} has {queue.pending:,} pending tasks."
             backlog = "QueueBacklogCritical" if queue.pending > QUEUE_FULL else "QueueBacklog"
-            yield Need("warn", text, "Scale workers.", url, alert=backlog)
+            yield Need("warn", text, "Add workers.", url, alert=backlog)
     for worker in [worker for worker in reversed(dead) if _wanted(left[worker.id], now)][:5]:
         its = left[worker.id]
         text = Markup("Worker {} died; it held {}, {}.").format(worker.name, its.count, its.back)
@@ -186,7 +187,7 @@ def _needs(
         yield Need("warn", text, " ".join(told + failed), workers)
     if orphans:
         workflows = len({task.workflow_id for task in orphans})
-        text = f"{workflows:,} {'workflow is' if workflows == 1 else 'workflows are'} orphaned: nobody moves them."
+        text = f"{workflows:,} {'workflow is' if workflows == 1 else 'workflows are'} orphaned: no worker runs them."
         yield Need(
             "bad", text, "", visit.url(f"/admin/workflows/{orphans[0].workflow_id}"), (RECOVER,), "WorkflowsOrphaned"
         )
@@ -194,7 +195,9 @@ def _needs(
         url = visit.url("/admin/workflows", status="pending", until="1h", sort="oldest")
         longest = lasting(gauges.pending_workflow_seconds)
         text = f"Workflows have been pending for more than an hour, the oldest for {longest}."
-        yield Need("bad", text, "The page of each says why.", url, (WAKE_STUCK, CANCEL_STUCK), "WorkflowStuckCritical")
+        yield Need(
+            "bad", text, "The page of each workflow says why.", url, (WAKE_STUCK, CANCEL_STUCK), "WorkflowStuckCritical"
+        )
     if gauges.outbox_dead:
         text = f"{gauges.outbox_dead:,} {'delivery' if gauges.outbox_dead == 1 else 'deliveries'} failed for good."
         yield Need(

@@ -41,7 +41,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     past = await _history(visit, name, window, seconds)
     if name != _DEFAULT and found is None and not workers and not any(moment.pending for moment in past):
         known = ", ".join(queue.queue for queue in visit.gauges.queues) or "none"
-        raise NotFound(f"Nothing is known of a queue {name[:64]!r}.", hint=f"Queues with tasks or workers: {known}.")
+        raise NotFound(f"There is no queue {name[:64]!r}.", hint=f"Queues with tasks or workers: {known}.")
     gauges = found or QueueGauges(name, 0, 0, 0, 0, 0.0, 0)
     ready = await visit.store.queues.ready(name, limit=_SHOWN)
     now, span = datetime.now(UTC), timedelta(seconds=seconds)

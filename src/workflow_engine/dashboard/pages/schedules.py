@@ -155,16 +155,20 @@ def _due(entries: Sequence[Schedule], most: int) -> list[DueTime]:
 def _steering(entry: Schedule) -> Iterator[Action]:
     path = f"/schedules/{quote(entry.name, safe='')}"
     if entry.paused_at is not None:
-        yield Action("Resume", f"{path}/resume", Scope.WORKFLOWS_CONTROL, "It starts again when it is due next.")
+        yield Action(
+            "Resume", f"{path}/resume", Scope.WORKFLOWS_CONTROL, "Resumed: it starts again at its next due time."
+        )
     else:
-        yield Action("Pause", f"{path}/pause", Scope.WORKFLOWS_CONTROL, "It starts nothing more until it is resumed.")
+        yield Action(
+            "Pause", f"{path}/pause", Scope.WORKFLOWS_CONTROL, "Paused: it starts nothing until it is resumed."
+        )
     yield Action(
         "Run now",
         f"{path}/run",
         Scope.WORKFLOWS_START,
         "Started.",
-        ask="A workflow starts now, with the input of the first entry. Due times stay as they are, and whether the one"
-        " before has ended is not looked at.",
+        ask="Starts one workflow now, with the input of the first entry, even if the previous one is still running. The"
+        " due times stay as they are.",
         goes_to="/admin/workflows/{id}",
     )
 
@@ -175,9 +179,9 @@ def _backfill(name: str) -> Action:
         "Backfill",
         f"{path}/backfill",
         Scope.WORKFLOWS_START,
-        "Workflows for {length} due times are there now.",
-        ask="A workflow starts for each due time of the past that has none, all or none of them. Unless overlap is"
-        " allowed they run one after the other.",
+        "Backfilled: {length} due times have their workflows.",
+        ask="Starts a workflow for each past due time that has none: for all of them or, if one is refused, for none."
+        " They run one after the other unless overlap is allowed.",
         fields=(
             Field(
                 "from",
@@ -188,11 +192,12 @@ def _backfill(name: str) -> Action:
                 hint="7d",
                 help="Such as 7d, or 2026-01-31T00:00:00Z.",
             ),
-            Field("until", "Until", "query", "duration", help="Before this time; empty: now."),
+            Field("until", "Until", "query", "duration", help="Up to this time. Leave empty for now."),
         ),
         trial=Trial(
             f"{path}/due-times",
-            "{missing} would start: of {total} due times from {first} to {last}, {started} have a workflow.",
+            "{missing} would be started: of {total} due times from {first} to {last}, {started} already have a"
+            " workflow.",
             counts="missing",
         ),
     )

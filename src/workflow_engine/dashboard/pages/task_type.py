@@ -96,15 +96,15 @@ def _layers(known: TaskType, steps: Sequence[TypedStep], default_timeout: float)
     if not steps:
         says = "No definition has such a step now."
     elif own == 1:
-        says = "One of the steps below says something of its own."
+        says = "One of the steps below sets its own."
     else:
-        says = f"{own or 'None'} of the steps below say something of their own."
+        says = f"{own or 'None'} of the steps below set their own."
     return {
-        "retry": Layer("An operator's retry of a task", None, None, "With a timeout of its own, for that task."),
+        "retry": Layer("An operator's retry of a task", None, None, "It may set a timeout for that one task."),
         "step": Layer("The step", None, None, says),
-        "type": Layer("The task type", known.timeout, known.max_attempts, "What operators set here.", field=True),
+        "type": Layer("The task type", known.timeout, known.max_attempts, "Set here by operators.", field=True),
         "handler": Layer(
-            "The handler", known.handler_timeout, known.handler_max_attempts, "What the code asks for that workers run."
+            "The handler", known.handler_timeout, known.handler_max_attempts, "What the code of the workers asks for."
         ),
         "default": Layer(
             "The default", default_timeout, DEFAULT_RETRY_POLICY.max_attempts, "WORKFLOW_TASK_TIMEOUT, and three tries."

@@ -23,6 +23,7 @@ FAILING = 0.05
 """A share of failed attempts that is told."""
 WINDOWS = (("1h", "1 hour"), ("6h", "6 hours"), ("24h", "1 day"), ("7d", "7 days"))
 THRESHOLDS = ("10s", "30s", "60s", "5m", "30m", "2h")
+"""The shortest first."""
 
 _AMONG = 10_000  # the newest attempts
 _MOST_SLOW = 200  # attempts that are counted
@@ -152,8 +153,22 @@ def choices(visit: Visit, window: str, threshold: str) -> Mapping[str, Any]:
         ],
         "threshold": threshold,
         "thresholds": THRESHOLDS,
+        "no_slow": _no_slow(window, threshold),
         "default_timeout": visit.settings.task_timeout,
     }
+
+
+def _no_slow(window: str, threshold: str) -> tuple[str, str]:
+    """What is said where no attempt was slow, and what could be tried next: only what is not tried already."""
+    shorter = threshold in THRESHOLDS[1:]
+    further = window in [value for value, _ in WINDOWS[:-1]]
+    when = next((title for value, title in WINDOWS if value == window), window)
+    if shorter or further:
+        ways = ["choose a shorter time"] * shorter + ["look further back"] * further
+        hint = f"To see more, {' or '.join(ways)}."
+    else:
+        hint = "All attempts were shorter than that."
+    return f"No attempt took {threshold} or longer in the last {when.removeprefix('1 ')}", hint
 
 
 async def read_stats(visit: Visit, window: str, seconds: float) -> Mapping[str, Any]:
@@ -203,8 +218,12 @@ def _edit(known: TaskType, field: Field) -> Action:
         "Change",
         f"/task-types/{known.name}",
         Scope.ENGINE_CONTROL,
-        f"{field.label} of {known.name} is changed."
-        + (" The next attempt uses it, also of tasks that are pending." if field.name != "description" else ""),
+        f"{field.label} of {known.name} changed."
+        + (
+            " The next attempt uses it, also those of tasks that are already pending."
+            if field.name != "description"
+            else ""
+        ),
         fields=(field,),
         method="PATCH",
         if_match=known.tag,
@@ -218,7 +237,7 @@ def _fields(known: TaskType) -> Sequence[Field]:
             "Timeout",
             kind="duration",
             value="" if known.timeout is None else f"{known.timeout:g}s",
-            help="Of one attempt. Empty: what the handler asks for, else the default.",
+            help="Of one attempt. Leave empty to use what the handler asks for, or the default.",
             hint="90s, 5m, 1h30m; a number is seconds",
             blank="null",
         ),
@@ -227,7 +246,7 @@ def _fields(known: TaskType) -> Sequence[Field]:
             "Tries",
             kind="number",
             value="" if known.max_attempts is None else str(known.max_attempts),
-            help="In all, the first included. Empty: what the handler asks for, else the default.",
+            help="In all, including the first. Leave empty to use what the handler asks for, or the default.",
             blank="null",
         ),
         Field("description", "Description", value=known.description, blank="null"),

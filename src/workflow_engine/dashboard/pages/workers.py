@@ -46,14 +46,19 @@ def _drain(worker: Worker) -> Action:
         "Drain",
         f"/workers/{worker.id}/drain",
         Scope.ENGINE_CONTROL,
-        f"{worker.name} claims nothing more.",
-        ask=f"{worker.name} claims nothing more; what it runs goes on, and it stays until somebody lets it claim again."
-        " A process that begins anew in its place claims.",
+        f"Draining: {worker.name} claims no more tasks.",
+        ask=f"{worker.name} claims no more tasks until somebody undrains it. Tasks that it is running may finish,"
+        " and the process stays up. If the process is restarted, it claims tasks again.",
     )
 
 
 def _undrain(worker: Worker) -> Action:
-    return Action("Undrain", f"/workers/{worker.id}/undrain", Scope.ENGINE_CONTROL, f"{worker.name} claims again.")
+    return Action(
+        "Undrain",
+        f"/workers/{worker.id}/undrain",
+        Scope.ENGINE_CONTROL,
+        f"Undrained: {worker.name} claims tasks again.",
+    )
 
 
 PAGE = Page("/admin/workers", "workers.html", read, Scope.ENGINE_READ, "Workers", "d", Group.CAPACITY)

@@ -16,6 +16,8 @@ from workflow_engine.states import TERMINAL_WORKFLOW_STATUSES, WorkflowStatus
 
 PATH = "/admin/workflows/{workflow_id}"
 
+_NO_REASON = "Cancelled on request."  # as the error of a workflow says that nobody gave one
+
 
 async def read(visit: Visit) -> Mapping[str, Any]:
     workflow_id = str(visit.request.path_params["workflow_id"])
@@ -28,6 +30,7 @@ async def read(visit: Visit) -> Mapping[str, Any]:
         "workflow": workflow,
         "ended": ended,
         "why": None if ended else reason_in_words(workflow.pending_reason),
+        "cancelled": _cancelled(workflow),
         "state": "paused" if workflow.paused_at and not ended else workflow.status,
         "tabs": [(each.key, each.title, visit.url(f"/admin/workflows/{workflow.id}", tab=each.key)) for each in tabs],
         "tab": tab.key,
@@ -38,39 +41,56 @@ async def read(visit: Visit) -> Mapping[str, Any]:
     }
 
 
+def _cancelled(workflow: Workflow) -> Mapping[str, str | None] | None:
+    """Who cancelled it and why, as far as they said so; None: nobody did."""
+    error = workflow.error or {}
+    if error.get("type") != "cancelled" or WorkflowStatus.CANCELLED not in (workflow.status, workflow.ending):
+        return None
+    reason = error.get("message")
+    return {"by": (error.get("details") or {}).get("by"), "reason": None if reason == _NO_REASON else reason}
+
+
 def _actions(workflow: Workflow) -> Iterator[Action]:
     path = f"/workflows/{workflow.id}"
     control = Scope.WORKFLOWS_CONTROL
     if workflow.status == WorkflowStatus.FAILED:
-        yield Action("Retry", f"{path}/retry", control, "It goes on: {tasks} tasks run again.")
+        yield Action("Retry", f"{path}/retry", control, "Retried. Tasks that run again: {tasks}.")
     elif workflow.status == WorkflowStatus.CANCELLED:
-        ask = "It was cancelled. What had not ended runs after all; what succeeded is kept."
-        done = "It goes on: {tasks} tasks run again."
+        ask = "It was cancelled. Retrying it runs everything that had not finished; what succeeded is kept."
+        done = "Retried. Tasks that run again: {tasks}."
         yield Action("Retry", f"{path}/retry", control, done, ask=ask, query={"force": "true"})
     if workflow.status not in TERMINAL_WORKFLOW_STATUSES:
         if workflow.paused_at:
-            yield Action("Resume", f"{path}/resume", control, "It goes on.")
+            yield Action("Resume", f"{path}/resume", control, "Resumed.")
         else:
-            yield Action("Pause", f"{path}/pause", control, "Nothing more of it is begun; what runs may end.")
+            yield Action(
+                "Pause",
+                f"{path}/pause",
+                control,
+                "Paused: none of its tasks are started.",
+                ask="No more of its tasks are started until somebody resumes it. Tasks that are running may finish.",
+                fields=(Field("reason", "Reason", help="Shown on its page and in the audit log."),),
+            )
         yield Action(
             "Cancel",
             f"{path}/cancel",
             control,
-            "It is {status}.",
-            ask="It ends now: tasks that run are told to stop, their results are void, and its children are cancelled.",
+            "Its status is now {status}.",
+            ask="The workflow ends now. Tasks that are running are told to stop and their results are discarded; child"
+            " workflows are cancelled too.",
             destroys=True,
-            fields=(Field("reason", "Why", help="It is kept with the workflow."),),
+            fields=(Field("reason", "Reason", help="Shown on its page and in the audit log."),),
         )
     yield Action(
         "Run again",
         f"{path}/rerun",
         Scope.WORKFLOWS_START,
-        "It runs again, as a workflow of its own.",
-        ask="A new workflow begins with the results of the steps before the one named; this one stays as it is."
-        " What steps do outside they do once more.",
+        "Started as a new workflow.",
+        ask="A new workflow starts, with the results of all steps before the one you name; this workflow stays as"
+        " it is. Whatever the steps do outside, such as sending mail, they do once more.",
         fields=(
-            Field("from", "From step", help="Empty: from the beginning."),
-            Field("input", "Another input", kind="json", help="As JSON; empty: the same."),
+            Field("from", "From step", help="Leave empty to start from the beginning."),
+            Field("input", "Other input", kind="json", help="As JSON. Leave empty to use the same input."),
         ),
         goes_to="/admin/workflows/{id}",
     )
@@ -79,9 +99,9 @@ def _actions(workflow: Workflow) -> Iterator[Action]:
             "Unpin",
             f"{path}/pin",
             control,
-            "It is on version {version}, and pinned to none.",
-            ask="A pending workflow goes back to the version it was started with at once; one that has begun goes on"
-            " with what it has.",
+            "Unpinned; it is on version {version}.",
+            ask="A pending workflow returns to the version it was started with at once. One that has begun keeps the"
+            " version it is on.",
             method="DELETE",
         )
     if workflow.status != WorkflowStatus.SUCCEEDED:
@@ -89,8 +109,8 @@ def _actions(workflow: Workflow) -> Iterator[Action]:
             "Pin version",
             f"{path}/pin",
             control,
-            "It is pinned to version {pinned_version}.",
-            ask="A pending workflow goes on with that version at once, others when a retry starts them again.",
+            "Pinned to version {pinned_version}.",
+            ask="A pending workflow switches to that version at once; one that has begun does so when it is retried.",
             fields=(Field("version", "Version", "query", "number", value=str(workflow.latest_version)),),
         )
 

@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
-from urllib.parse import quote
 from uuid import UUID
 
 from markupsafe import Markup
@@ -19,13 +18,14 @@ from workflow_engine.api.dag import AT_ONCE, Dag
 from workflow_engine.api.log_lines import log_lines
 from workflow_engine.dashboard.actions import Action, Field
 from workflow_engine.dashboard.answers import answers
+from workflow_engine.dashboard.pages.audit import words_of
+from workflow_engine.dashboard.pages.what_helps import actions_about, pages_about
 from workflow_engine.dashboard.timeline import timeline
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.definition.drawing.picture import UNREACHED, Box, Picture
 from workflow_engine.definition.drawing.svg import draw_in_page
 from workflow_engine.errors import InputInvalid
 from workflow_engine.records import Attempt, AuditFilter, LockPlace, Reason, Task, Workflow
-from workflow_engine.states import TaskStatus
 
 MOST_DRAWN = 300
 """Steps of a graph that is drawn; with more it is a list, by state."""
@@ -137,17 +137,18 @@ def _task_actions(workflow: Workflow, task: Task) -> list[Action]:
                 "Retry this task",
                 f"/tasks/{task.id}/retry",
                 control,
-                "It runs again, with what depends on it.",
-                ask="It runs again, with what could not run because of it; other failures stay.",
+                "Retried, with whatever depends on it.",
+                ask="The task runs again, and so does whatever could not run because of it. Other tasks that failed"
+                " are not retried.",
                 query=force,
                 fields=(
                     Field(
                         "timeout",
-                        "With a timeout of",
+                        "Timeout",
                         "query",
                         "duration",
                         hint="10m",
-                        help="90s, 10m, 1h30m; a number alone is seconds. Empty: as it was.",
+                        help="90s, 10m, 1h30m; a number alone is seconds. Leave empty to keep it.",
                     ),
                 ),
             )
@@ -155,14 +156,14 @@ def _task_actions(workflow: Workflow, task: Task) -> list[Action]:
     if task.status in ("failed", "pending", "scheduled", "waiting", "blocked"):
         found.append(
             Action(
-                "Skip it with an output",
+                "Skip this task",
                 f"/tasks/{task.id}/skip",
                 control,
-                "It has succeeded with that output.",
-                ask="It succeeds without being run, with the output that you give; what waits for it goes on.",
+                "Skipped: it has succeeded with that output.",
+                ask="The task succeeds without being run, with the output you give, and what waits for it goes on.",
                 fields=(
                     Field("output", "Output", kind="json", value="{}", help="As JSON."),
-                    Field("reason", "Why", help="It is kept with the task."),
+                    Field("reason", "Reason", help="Shown among the events and in the audit log."),
                 ),
             )
         )
@@ -172,10 +173,12 @@ def _task_actions(workflow: Workflow, task: Task) -> list[Action]:
                 "Run again from here",
                 f"/workflows/{workflow.id}/rerun",
                 Scope.WORKFLOWS_START,
-                "It runs again, as a workflow of its own.",
-                ask="A new workflow begins with the results of the steps before this one; the old one stays as it is.",
+                "Started as a new workflow.",
+                ask="A new workflow starts with the results of all steps before this one; this one stays as it is.",
                 body={"from": task.step},
-                fields=(Field("input", "Another input", kind="json", help="As JSON; empty: the same."),),
+                fields=(
+                    Field("input", "Other input", kind="json", help="As JSON. Leave empty to use the same input."),
+                ),
                 goes_to="/admin/workflows/{id}",
             )
         )
@@ -206,9 +209,9 @@ async def _locks(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
         "Release its locks",
         f"/workflows/{workflow.id}/release-locks",
         Scope.WORKFLOWS_CONTROL,
-        "Released; {tasks} tasks lost their lease and are tried again.",
-        ask="Others get its locks at once. Tasks of it that run under one lose their lease: what they still do is void,"
-        " but what they did outside is done.",
+        "Released. Running tasks that lost their lease and are tried again: {tasks}.",
+        ask="Its locks go to whoever waits for them. Its tasks that run under one of them are stopped and tried again"
+        " later. What they have already done outside is not undone.",
         destroys=True,
     )
     found = [each for each in mine if each[1] or each[2]]
@@ -228,33 +231,19 @@ async def _why(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
 
     def helping(reason: Reason) -> Sequence[Action]:
         question = questions.get(str(reason.details.get("approval_id")))
-        return _helping(reason) if question is None else answers(question, visit.principal)
+        return actions_about(reason) if question is None else answers(question, visit.principal)
 
     return {
-        "reasons": [(reason, helping(reason)) for reason in reasons],
+        "reasons": [(reason, helping(reason), pages_about(visit, reason)) for reason in reasons],
         "cut": len(reasons) == _REASONS,
         "most": _REASONS,
     }
 
 
-def _helping(reason: Reason) -> Sequence[Action]:
-    """What helps, where it can be done at once."""
-    if reason.reason == "waiting_signal":
-        name = reason.details["name"]
-        field = Field("payload", "Payload", "whole", "json", value="{}", help="As JSON.")
-        path = f"/workflows/{reason.workflow_id}/signal/{quote(name, safe='')}"  # an input may say what it is called
-        return [
-            Action("Send it", path, Scope.WORKFLOWS_SIGNAL, "Sent.", ask=f"The signal {name} is sent.", fields=(field,))
-        ]
-    if reason.reason == "scheduled" and reason.status == TaskStatus.SCHEDULED:
-        return [Action("Try now", f"/tasks/{reason.task_id}/retry", Scope.WORKFLOWS_CONTROL, "It is tried now.")]
-    return ()
-
-
 async def _people(visit: Visit, workflow: Workflow) -> Mapping[str, Any]:
-    which = AuditFilter(workflow_id=UUID(str(workflow.id)))
+    words, which = words_of(visit), AuditFilter(workflow_id=UUID(str(workflow.id)))
     found, _, _ = await visit.store.audit.page(which, among=_ASKED_FOR, limit=_ASKED_FOR)
-    return {"asked_for": found}
+    return {"asked_for": [(row, words.get(row.operation, row.operation)) for row in found]}
 
 
 TABS = (

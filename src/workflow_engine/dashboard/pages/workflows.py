@@ -129,7 +129,7 @@ def _elsewhere(visit: Visit, names: Sequence[str]) -> GoTo | None:
 async def _counts(visit: Visit, which: WorkflowFilter) -> Mapping[str, tuple[int, bool]]:
     """How many of each state meet the other filters; kept for those who look at the same."""
     those = sorted((name, value) for name, value in visit.request.query_params.multi_items() if name not in _NO_FILTERS)
-    return await visit.glance.kept(
+    return await visit.kept(
         f"workflows of {those}", _COUNT_SECONDS, lambda: visit.store.search.counts(which, among=AMONG)
     )
 
@@ -179,15 +179,17 @@ def _bulk(filters: Mapping[str, str], status: Sequence[str]) -> Iterator[Action]
         yield _cancel(filters)
 
 
+def _which(chosen: bool) -> str:
+    return "the {selected}" if chosen else "all workflows that match the filters"
+
+
 def _retry(filters: Mapping[str, str], *, chosen: bool = False) -> Action:
     return Action(
         "Retry" if chosen else "Retry all that match",
         "/workflows/bulk/retry",
         Scope.WORKFLOWS_CONTROL,
-        "{done} go on; {refused} could not.",
-        ask="What failed in the {selected} selected workflows runs again; what succeeded is kept."
-        if chosen
-        else "What failed in them runs again; what succeeded is kept.",
+        "Retried: {done}. Refused: {refused}.",
+        ask=f"Retries {_which(chosen)}: what failed in them runs again, and what succeeded is kept.",
         query=filters,
         of_many=not chosen,
     )
@@ -198,13 +200,11 @@ def _cancel(filters: Mapping[str, str], *, chosen: bool = False) -> Action:
         "Cancel" if chosen else "Cancel all that match",
         "/workflows/bulk/cancel",
         Scope.WORKFLOWS_CONTROL,
-        "{done} are cancelled; {refused} could not be.",
-        ask="The {selected} selected workflows end now: tasks that run are told to stop, and their results are void."
-        if chosen
-        else "They end now: tasks that run are told to stop, and their results are void.",
+        "Cancelled: {done}. Refused: {refused}.",
+        ask=f"Ends {_which(chosen)} now: running tasks are told to stop, and their results are discarded.",
         destroys=True,
         query=filters,
-        fields=(Field("reason", "Why", help="It is kept with each of them."),),
+        fields=(Field("reason", "Reason", help="Shown on their pages and in the audit log."),),
         of_many=not chosen,
     )
 

@@ -3,7 +3,7 @@
 import { address } from "./dom.js";
 import { askFor } from "./asking.js";
 import { lookAnew } from "./live.js";
-import { toast } from "./notes.js";
+import { progress, toast } from "./notes.js";
 import { filled, readJson, requestOf, send, sendAll } from "./requests.js";
 import { selected, untick } from "./rows.js";
 
@@ -11,22 +11,27 @@ import { selected, untick } from "./rows.js";
 export async function perform(action, values, button = null) {
   const request = requestOf(action, values);
   if (button) button.disabled = true;
+  const working = progress();
   try {
-    const answer = action.of_many ? await sendAll(request) : await send(request);
+    const answer = action.of_many ? await sendAll(request, ({ done, refused }) => {
+      working.say(`${action.label}: ${(done + refused).toLocaleString("en")} so far …`);
+      lookAnew();
+    }) : await send(request);
     if (answer.ok) {
       toast("good", filled(action.done, answer.content), request);
       if (action.goes_to) location.assign(address(filled(action.goes_to, answer.content)));
     } else {
       const { detail, hint, errors } = answer.content;
       const places = (errors || []).map((fault) => fault.message).filter((message) => message !== detail);
-      const before = answer.before ? filled("It was done to {before} before, and not to all.", answer) : "";
+      const before = answer.before ? filled("Done to {before} before that, and not to all.", answer) : "";
       toast("bad", [detail || `The engine answered ${answer.status}.`, ...places, hint, before].filter(Boolean).join(" "), request);
     }
     return answer.ok;
   } catch {
-    toast("bad", "The engine does not answer. Nothing is known to have changed.", request);
+    toast("bad", "The engine does not answer. It is not known whether anything has changed.", request);
     return false;
   } finally {
+    working.end();
     if (button) button.disabled = false;
     lookAnew();
   }
@@ -38,7 +43,7 @@ export function actionOf(button) {
   if (button.dataset.selected === undefined) return action;
   const ids = selected().map((box) => box.value);
   if (!ids.length) return null;
-  return { ...action, body: { ...action.body, ids }, ask: action.ask?.replace("{selected}", ids.length) };
+  return { ...action, body: { ...action.body, ids }, ask: action.ask?.replace("{selected}", `${ids.length} selected ${action.things[ids.length === 1 ? 0 : 1]}`) };
 }
 
 export function act(button) {

@@ -16,12 +16,12 @@ export function askFor(action, go) {
   const wrong = make("p", { class: "note bad", role: "alert", hidden: true });
   const would = action.of_many || action.trial ? make("p", { class: "would", role: "status" }, action.of_many ? "Counting …" : "") : null;
   let possible = !action.of_many; // by what is said there: nothing is done to many before it is said to how many
-  const no = make("button", { type: "button", class: "button" }, "Leave it"); // none that Enter in a field would press
+  const no = make("button", { type: "button", class: "button" }, "Go back"); // none that Enter in a field would press
   no.onclick = () => dialog.close();
   const yes = make("button", { class: `button main${action.destroys ? " danger" : ""}`, value: "go" }, action.label);
   const show = () => {
     try { line.replaceChildren(code(curl(requestOf(action, valuesOf(inputs))))); wrong.hidden = true; yes.disabled = !possible; } catch (error) {
-      wrong.textContent = `This is no JSON: ${error.message}`;
+      wrong.textContent = `This is not JSON: ${error.message}`;
       wrong.hidden = false;
       yes.disabled = true;
     }

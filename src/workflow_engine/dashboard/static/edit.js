@@ -22,7 +22,7 @@ function begin(button) {
   });
   const hint = field.hint ? make("span", { class: "help" }, field.hint) : null;
   const save = make("button", { class: "button small main" }, "Save");
-  const leave = make("button", { type: "button", class: "button small" }, "Leave it");
+  const leave = make("button", { type: "button", class: "button small" }, "Discard");
   const said = make("p", { class: "said", role: "alert", hidden: true });
   const form = make("form", { class: "editing" }, input, hint, save, leave, said); // what is around it is not replaced meanwhile
   const end = () => {
@@ -50,7 +50,7 @@ function begin(button) {
         save.textContent = "Save mine";
         leave.textContent = "Keep theirs";
       } else tell((errors || []).map((fault) => fault.message).join(" ") || detail || `The engine answered ${answer.status}.`);
-    } catch { tell("The engine does not answer. Nothing is known to have changed."); } finally { save.disabled = false; }
+    } catch { tell("The engine does not answer. It is not known whether anything has changed."); } finally { save.disabled = false; }
   };
   button.replaceWith(form);
   input.focus();

@@ -22,7 +22,7 @@ function valueOf(control) {
     }
     case "pairs": {
       const pairs = nonEmptyLines(text).map((line) => {
-        if (!line.includes("=")) throw new Error(`“${line}” is no label; write name=value`);
+        if (!line.includes("=")) throw new Error(`“${line}” is not a label: write name=value`);
         return [line.slice(0, line.indexOf("=")).trim(), line.slice(line.indexOf("=") + 1).trim()];
       });
       return pairs.length ? Object.fromEntries(pairs) : undefined;
@@ -67,7 +67,7 @@ export function beginForm(form, { sent, away }) {
         const value = valueOf(control);
         if (value !== undefined) put(made.body, control.dataset.pointer, value);
       } catch (error) {
-        const said = control.dataset.kind === "json" ? `This is no JSON: ${error.message}` : error.message;
+        const said = control.dataset.kind === "json" ? `This is not JSON: ${error.message}` : error.message;
         throw Object.assign(new Error(said), { control });
       }
     }

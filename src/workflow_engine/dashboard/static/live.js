@@ -18,6 +18,7 @@ let gap = LEAST_GAP;
 let timer = 0;
 let pressed = false;
 let anew = false; // something was done here: the server is not to show what it remembers
+let urgent = false; // and the next look does not wait for its turn
 const served = new Map(); // what the server sent last for each part of the page
 
 const isLive = () => $("#live").getAttribute("aria-pressed") === "true";
@@ -25,9 +26,10 @@ const withoutTimes = (html) => html.replace(/(<time[^>]*>)[^<]*/g, "$1");
 
 function look(soon = false) {
   wanted = true;
+  urgent ||= soon;
   if (looking) return;
   clearTimeout(timer);
-  timer = setTimeout(ask, soon ? 0 : Math.max(0, lookedAt + gap - Date.now()));
+  timer = setTimeout(ask, urgent ? 0 : Math.max(0, lookedAt + gap - Date.now()));
 }
 
 // After something was done here: what is shown is to be what came of it.
@@ -41,8 +43,9 @@ async function ask() {
   if (document.hidden) return; // whoever comes back looks at once
   if (pressed) { timer = setTimeout(ask, LEAST_GAP); return; }
   looking = true;
-  wanted = false;
-  const cache = anew ? "reload" : "default";
+  wanted = urgent = false;
+  const done = anew;
+  const cache = done ? "reload" : "default";
   anew = false;
   const leaving = new AbortController();
   const late = setTimeout(() => leaving.abort(), PATIENCE);
@@ -92,7 +95,7 @@ function swap(page, done) {
     if ($(".editing", part)) continue; // somebody is about to change it
     if (!done && $("input[name=id]:checked", part)) continue; // somebody chooses rows: they are not to move, or be gone
     const selection = getSelection();
-    if (!selection.isCollapsed && part.contains(selection.anchorNode)) continue; // somebody is about to copy it
+    if (!done && !selection.isCollapsed && part.contains(selection.anchorNode)) continue; // somebody is about to copy it
     served.set(part.id, html);
     replace(part, fresh);
   }
@@ -137,9 +140,10 @@ function follow() {
 }
 
 export function turnLive() {
+  if ($("#live").hidden) return; // of what is wrong there is nothing to follow
   const now = !isLive();
   $("#live").setAttribute("aria-pressed", String(now));
-  $("#live .word").textContent = now ? "Live" : "As it was";
+  $("#live .word").textContent = now ? "Live" : "Live off";
   clearTimeout(timer);
   follow();
   if (now) look(true);
@@ -157,5 +161,5 @@ export function beginLive() {
   });
   lookedAt = Date.now();
   follow();
-  timer = setTimeout(ask, MOST_GAP);
+  if (isLive()) timer = setTimeout(ask, MOST_GAP);
 }

@@ -17,6 +17,19 @@ export function toast(kind, text, request) {
   if (kind === "good") setTimeout(() => shown.matches(":hover, :focus-within") || $("details", shown)?.open || shown.remove(), QUIET_MS);
 }
 
+// What is said while something is under way: `say(text)` says how far it is, `end()` takes it away.
+export function progress() {
+  let shown = null;
+  return {
+    say(text) {
+      shown ??= $("#toasts").appendChild(make("div", { class: "note toast" },
+        make("span", { class: "mark", "aria-hidden": "true" }, "…"), make("span", { class: "text" })));
+      $(".text", shown).textContent = text;
+    },
+    end() { shown?.remove(); },
+  };
+}
+
 export function code(text) {
   const copy = make("button", { type: "button", class: "quiet copy" }, "Copy");
   copy.onclick = () => copied(copy, text);

@@ -53,8 +53,8 @@ function shown(value) {
 }
 
 // A request of many things, page by page; the numbers of all pages together. When a page is refused or not answered, that
-// answer, with the number of things that were done before as `before`.
-export async function sendAll(request) {
+// answer, with the number of things that were done before as `before`. `told(sum)` is called when there is more to do.
+export async function sendAll(request, told) {
   const sum = { done: 0, unchanged: 0, refused: 0 };
   for (let next = request; next;) {
     const answer = await send(next).catch((error) => {
@@ -64,6 +64,7 @@ export async function sendAll(request) {
     if (!answer.ok) return { ...answer, before: sum.done };
     for (const name of Object.keys(sum)) sum[name] += answer.content[name];
     next = answer.content.next ? { ...request, url: address(answer.content.next) } : null;
+    if (next) told(sum);
   }
   return { ok: true, content: sum };
 }

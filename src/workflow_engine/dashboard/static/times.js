@@ -1,11 +1,11 @@
-// Times: how long ago, kept right, or the time itself, in UTC or as it is here; whatever is not shown is told when it is
+// Times: how long ago, kept right, or the time itself, in UTC or local; whatever is not shown is told when it is
 // pointed at.
 
 import { $, $$, onEachPart, remember, remembered } from "./dom.js";
 
 const UNITS = [[86400, "d", 3600, "h"], [3600, "h", 60, "m"], [60, "m", 1, "s"]];
 const NEAR = 2000; // ms by which clocks may differ unnoticed
-const WAYS = { ago: "ago", utc: "UTC", here: "here" };
+const WAYS = { ago: "ago", utc: "UTC", here: "local" };
 
 let ahead = 0; // ms by which the server's clock is ahead of ours
 let way = remembered("times") in WAYS ? remembered("times") : "ago";
@@ -53,7 +53,7 @@ export function tick() {
 // What is pointed at tells all three.
 export function explainTime(element) {
   const at = Date.parse(element.dateTime);
-  element.title = `${second(utc(at)).replace("Z", " UTC")}\n${second(here(at))} here\n${relative(at)}`;
+  element.title = `${second(utc(at)).replace("Z", " UTC")}\n${second(here(at))} local\n${relative(at)}`;
 }
 
 function show() {
@@ -63,7 +63,7 @@ function show() {
 }
 
 function nameZone(root) {
-  for (const zone of $$("[data-zone]", root)) zone.textContent = way === "here" ? "here" : "UTC";
+  for (const zone of $$("[data-zone]", root)) zone.textContent = way === "here" ? "local" : "UTC";
 }
 
 export function turnTimes() {

@@ -12,8 +12,8 @@ export async function countOf(action) {
     const { ok, content } = await send(request);
     if (!ok) return { text: content.detail, possible: false };
     const all = content.done + content.unchanged + content.refused;
-    const some = !content.next ? "" : all < MOST ? " so far, and not all were looked at" : " of the newest 1,000, and more after those";
-    const refused = content.refused ? "; {refused} cannot be" : "";
+    const some = !content.next ? "" : all < MOST ? " so far, and not all were looked at" : " among the newest 1,000, and more beyond those";
+    const refused = content.refused ? "; {refused} would be refused" : "";
     const text = filled(`{done} ${action.things[content.done === 1 ? 0 : 1]}${some}${refused}`, content);
     return { text, possible: content.done > 0 || Boolean(content.next) };
   } catch { return AWAY; }

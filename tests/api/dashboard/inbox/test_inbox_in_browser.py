@@ -44,7 +44,7 @@ def test_a_question_is_answered_in_the_inbox_and_its_workflow_goes_on(
     row.get_by_role("button", name="Approve").click()
     expect(page.locator("#asking")).to_contain_text("It is green.")
     page.get_by_label("Comment").fill("looks good")
-    page.get_by_label("Signed").fill("ann")
+    page.get_by_label("Your name").fill("ann")
     page.locator("#asking").get_by_role("button", name="Approve").click()
     expect(page.locator(".toast.good")).to_contain_text("Answered: approved.")
     expect(row).to_have_count(0)
@@ -54,7 +54,7 @@ def test_a_question_is_answered_in_the_inbox_and_its_workflow_goes_on(
 
     other = ask(api, worker, "And this one?")
     page.locator("#rows tr", has_text="And this one?").get_by_role("button", name="Reject").click()
-    expect(page.get_by_label("Signed")).to_have_value("ann")  # the browser remembers it
+    expect(page.get_by_label("Your name")).to_have_value("ann")  # the browser remembers it
     page.locator("#asking").get_by_role("button", name="Reject").click()
     expect(page.locator(".toast.good").last).to_contain_text("Answered: rejected.")
     assert approval(api, other)["data"] is None
@@ -101,7 +101,9 @@ def test_a_schedule_is_paused_resumed_run_and_backfilled(api: httpx.Client, work
     page.get_by_role("button", name="Backfill").click()
     page.get_by_label("From").fill("2026-01-15")
     page.get_by_label("Until").fill("2026-03-15")
-    expect(page.locator("#asking .would")).to_contain_text("2 would start: of 2 due times from 2026-02-01 05:00 UTC")
+    expect(page.locator("#asking .would")).to_contain_text(
+        "2 would be started: of 2 due times from 2026-02-01 05:00 UTC"
+    )
     assert api.get("/api/v1/workflows?name=steered").json() == []
     page.locator("#asking").get_by_role("button", name="Backfill").click()
     expect(page.locator("#about tr", has_text="2026-03-01 05:00 UTC")).to_contain_text("pending")
@@ -141,7 +143,7 @@ def test_deliveries_that_were_given_up_are_sent_again(api: httpx.Client, worker:
             page.locator("#targets tr", has_text=origin).get_by_role("button", name="Send all again").click()
             expect(page.locator("#asking .would")).to_have_text("2 deliveries")
             page.locator("#asking").get_by_role("button", name="Send all again").click()
-            expect(page.locator(".toast.good").last).to_contain_text("2 are tried now.")
+            expect(page.locator(".toast.good").last).to_contain_text("Being sent again: 2.")
             expect(page.locator("#rows tr", has_text="order.0")).to_have_count(0)
             eventually(lambda: len(api.get(f"/api/v1/outbox?status=delivered&origin={origin}").json()) == 3)
         finally:

@@ -73,8 +73,8 @@ def test_approvals_that_are_no_longer_open_say_what_became_of_them(
     one = api.get(f"/admin/approvals/{answered}")
     assert "rejected by ann" in text(one)
     assert "too much" in text(one)
-    assert "no longer waits for an answer" in text(api.get(f"/admin/approvals/{withdrawn}"))
-    assert "Its time was over" in text(api.get(f"/admin/approvals/{expired}"))
+    assert "An answer is no longer needed" in text(api.get(f"/admin/approvals/{withdrawn}"))
+    assert "Nobody answered in time" in text(api.get(f"/admin/approvals/{expired}"))
     assert "data-action" not in api.get(f"/admin/approvals/{expired}").text
     of_one = api.get(f"/admin/approvals?status=open,withdrawn&workflow_id={workflow}")
     assert withdrawn in of_one.text
@@ -129,7 +129,7 @@ def test_whoever_is_asked_sees_what_is_for_them_and_nobody_else_a_button(
             api.get(f"/admin/approvals/{theirs}", headers=keys["ann"])
         )
         looks = api.get(f"/admin/approvals/{hers}", headers=keys["bob"])
-        assert "may look and not answer" in text(looks)
+        assert "lets you view approvals, but not answer them" in text(looks)
         assert "data-action" not in api.get("/admin/approvals", headers=keys["bob"]).text
         assert row(api.get("/admin/approvals"), theirs).count("Approve") == 1  # an admin stands in for everybody
 
@@ -207,7 +207,7 @@ def test_a_schedule_that_could_not_start_what_was_due_is_among_what_needs_attent
     page = api.get("/admin/schedules?state=refused")
     assert "refused" in row(page, ">refused<")
     assert "<script>alert" not in page.text
-    assert "nothing was started: No <script>" in text(api.get("/admin/schedules/refused"))
+    assert ": No <script>" in text(api.get("/admin/schedules/refused"))
     database.execute("update workflow.schedules set last_error = null where name = 'refused'")
 
 
