@@ -33,7 +33,10 @@ begin
     return query
     with ended as materialized (
         select d.name, d.version, d.status, d.position, d.workflows
-        from workflow.daily_ends d where d.day = any(v_days) and d.name = any(p_names)
+        from unnest(v_days) v(day)
+        cross join unnest(p_names) n(name)
+        cross join lateral (  -- of two arrays PostgreSQL before 17 takes one alone to an index
+            select * from workflow.daily_ends d where d.day = v.day and d.name = n.name offset 0) d
     ), summed as (
         select e.name, e.version, e.status, e.position, sum(e.workflows) as n
         from ended e group by grouping sets ((e.name, e.version, e.status, e.position), (e.name, e.status, e.position))
