@@ -108,7 +108,10 @@ as $$
 begin
     update workflow.approvals a set
         status = case when a.expires_at <= p_now then 'expired' else 'withdrawn' end, closed_at = p_now
-    where a.task_id = any(p_tasks) and a.status = 'open';
+    where a.id = any(array(  -- by the index of one task: PostgreSQL before 17 would rather look through all that are open
+        select o.id from unnest(p_tasks) t
+        cross join lateral (
+            select x.id from workflow.approvals x where x.task_id = t and x.status = 'open' offset 0) o));
 end
 $$;
 comment on function workflow.stop_awaiting_approval is 'Internal: close the approvals that tasks have open';

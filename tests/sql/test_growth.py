@@ -112,4 +112,4 @@ def test_hot_statements_read_as_much_in_a_database_ten_times_as_large(engine: En
     grow(engine, ROWS - ROWS // 10)
     many = buffers_read(engine)
     assert {name: (few[name], read) for name, read in many.items() if read > 1.3 * few[name] + 30} == {}
-    assert max(many.values()) < 100 * BATCH
+    assert max(many.values()) < 110 * BATCH
