@@ -53,6 +53,8 @@ def session() -> Iterator[requests.Session]:
         yield opened
 
 
+# The engine runs in a thread of this process, and waits for times that it makes up while requests are made up.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.parametrize(("path", "method"), OPERATIONS)
 def test_every_answer_is_one_that_the_document_describes(
     path: str, method: str, prepared: Prepared, session: requests.Session

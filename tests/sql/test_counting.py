@@ -64,9 +64,10 @@ def test_starts_and_ends_are_counted_by_definition_and_state_and_once(counts: Co
     engine.cancel(claims[3].workflow)
     counts.all()
     assert counts.started == {"flow": 3, "other flow": 1}
-    assert Counter({state: n for (_, state, _), n in counts.ended.items()}) == {
-        "succeeded": 2, "failed": 1, "cancelled": 1,
-    }  # fmt: skip
+    ended = Counter[str]()
+    for (_, state, _), n in counts.ended.items():  # workflows that began together may be claimed in any order
+        ended[state] += n
+    assert ended == {"succeeded": 2, "failed": 1, "cancelled": 1}
     assert all(position == 0 for _, _, position in counts.ended), "they took less than the first bound"
     before = counts.ended.copy()
     assert counts.all(other).ended == before

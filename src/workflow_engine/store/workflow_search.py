@@ -117,8 +117,9 @@ class WorkflowSearch:
             limit: At most so many.
             order: `newest`, `oldest`: by their creation; `longest`: by how long they ran.
         """
-        query, parameters = list_query(which, before=before, among=among, limit=limit, order=order)
-        return await self._pool.rows(WorkflowSummary, query, parameters, walks=True)
+        whole = which == WorkflowFilter() and order != "longest"  # what is looked at first is shown
+        query, parameters = list_query(which, before=before, among=None if whole else among, limit=limit, order=order)
+        return await self._pool.rows(WorkflowSummary, query, parameters, walks=not whole)
 
 
 def list_query(
