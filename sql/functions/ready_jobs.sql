@@ -174,7 +174,7 @@ comment on function workflow.ready_jobs_between is 'Internal: lock jobs of some 
 
 -- Looks at everything that is ready in these queues and sets floors; null if there is no need for any: what is in the way of
 -- a claim is not much. The time until the next such look follows from what this one read, so that these looks take a
--- few hundredths of the time.
+-- hundredth of the time, but are never more than five seconds apart.
 create or replace function workflow.set_floors(
     p_floors jsonb, p_queues text[], p_names text[], p_now double precision) returns jsonb
 language plpgsql volatile
@@ -215,7 +215,7 @@ begin
         return null;
     end if;
     return p_floors || jsonb_build_object(
-        'until', p_now + least(greatest(v_read * 0.00001, 1), 5), 'woken', p_now - 2);
+        'until', p_now + least(greatest(v_read * 0.00005, 1), 5), 'woken', p_now - 2);
 end
 $$;
 comment on function workflow.set_floors is 'Internal: from which ids on claims look for jobs';
