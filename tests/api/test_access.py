@@ -216,6 +216,23 @@ def test_what_is_followed_ends_when_its_key_is_revoked(keyed: Keyed, monkeypatch
         assert next(line for line in lines if line) == ":", "it goes on"
 
 
+def test_a_key_in_a_reason_is_hidden_wherever_the_reason_is_shown(keyed: Keyed) -> None:
+    mine = keyed.key("secretive", "admin")
+    secret = mine["Authorization"].rpartition("_")[2]
+    asked = {"reason": f"the old key was {mine['Authorization']}"}
+    workflow = keyed.api.post(WORKFLOWS, json={"name": "held", "steps": ONE_STEP}, headers=mine).json()["links"]["self"]
+    told = [
+        keyed.api.post(path, json=asked, headers=mine).raise_for_status().text
+        for path in (f"{workflow}/pause", f"{workflow}/cancel", "/api/v1/pause")
+    ]
+    keyed.api.post("/api/v1/resume", headers=mine)
+    told += [keyed.api.get(f"{workflow}{part}", headers=mine).text for part in ("", "/why", "/logs", "/events")]
+    assert [text for text in told if secret in text] == []
+    (row,) = keyed.audit(principal="secretive", operation="engine_pause")
+    assert row["reason"].startswith("the old key was ")
+    assert secret not in row["reason"]
+
+
 def test_that_a_key_is_used_is_noted(keyed: Keyed) -> None:
     headers = keyed.key("noted", "viewer")
     used = "select last_used_at from workflow.api_key_list where name = 'noted'"

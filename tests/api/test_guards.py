@@ -15,6 +15,7 @@ import pytest
 from support.eventually import eventually
 
 from workflow_engine.access import make_key
+from workflow_engine.api import streams
 from workflow_engine.api.callers import Hosts, address_of, host_name
 
 from .conftest import PlayedWorker, engine_settings, running_engine
@@ -228,6 +229,23 @@ def test_with_keys_each_key_has_a_rate_and_guessing_has_one_that_keys_do_not_not
         assert guess.headers["retry-after"] == "1"
         assert api.get(START, headers=ann).json()["detail"].startswith("A key may send")
         assert api.get(START, headers={"Host": "evil.com"}).status_code == 401  # the name of the host says nothing here
+        keyed.database.close()
+
+
+def test_to_follow_is_one_request_however_long(
+    database_url: str, redis_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(streams, "_HEARTBEAT_SECONDS", 0.02)
+    settings = engine_settings(database_url, redis_url, WORKFLOW_AUTH="token", WORKFLOW_RATE_LIMIT=2)
+    with running_engine(settings) as api:
+        keyed = Keyed(api, database_url)
+        ann, bob = keyed.key("ann", "admin"), keyed.key("bob", "viewer")
+        workflow = api.post(START, json=NOOP, headers=ann).json()["links"]["self"]
+        with api.stream("GET", f"{workflow}/events", headers=bob) as followed:
+            beats = (line for line in followed.iter_lines() if line == ":")
+            for _ in range(20):  # each looks whether the key still holds
+                next(beats)
+            assert [api.get(workflow, headers=bob).status_code for _ in range(3)] == [200] * 3
         keyed.database.close()
 
 

@@ -67,13 +67,16 @@ class Authentication:
         self._guesses = Rates(_GUESSES_A_SECOND, _GUESSES_AT_ONCE)
         self._lookups: Rides[str, ApiKey | None] = Rides(self._find, most=_MOST_AT_ONCE)
 
-    async def authenticate(self, request: Request, *, without_postgres: bool = False) -> Principal:
+    async def authenticate(
+        self, request: Request, *, without_postgres: bool = False, counted: bool = True
+    ) -> Principal:
         """Who asks; anyone, when authentication is off.
 
         Args:
             request: What shows the key.
             without_postgres: While Postgres does not answer, a key that was good is believed to be so. For what tells
                 how the engine is: nobody must lose sight of it just then.
+            counted: As a request of this key.
 
         Raises:
             Unauthorized: It is not known.
@@ -95,7 +98,7 @@ class Authentication:
             self._guesses.wait(address)
             raise Unauthorized("invalid", "This key is not known.", hint=_HOW)
         _check_time(known)
-        if wait := self._rates.wait(known.key.id):
+        if counted and (wait := self._rates.wait(known.key.id)):
             raise RateLimited(f"A key may send {self._rate:g} requests a second.", retry_after=math.ceil(wait))
         if time.monotonic() - known.read_at <= FRESH_SECONDS:
             await self._note(known)
@@ -115,7 +118,7 @@ class Authentication:
         """Whether who began to be answered may go on being answered: their key has neither been revoked nor ended.
         It counts as good for as long as nobody can tell."""
         try:
-            await self.authenticate(request, without_postgres=True)
+            await self.authenticate(request, without_postgres=True, counted=False)
         except Unauthorized:
             return False
         except (RateLimited, StoreUnavailable, TimeoutError):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from fastapi import Request
 
+from workflow_engine.access import hide_keys
 from workflow_engine.api.auditing import told_why
 from workflow_engine.api.bodies import read_fields
 from workflow_engine.api.services import services
@@ -28,6 +29,6 @@ async def read_reason(request: Request) -> str | None:
 
 def reason_among(request: Request, fields: Fields) -> str | None:
     """The reason among the fields of a body; what is wrong with it is noted with them."""
-    reason = fields.text("reason", longest=_LONGEST) or None
+    reason = hide_keys(fields.text("reason", longest=_LONGEST) or "") or None
     told_why(request.scope, reason)
     return reason

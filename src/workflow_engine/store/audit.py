@@ -52,6 +52,8 @@ class Audit:
             repeatable=True,
             walks=True,
         )
+        if further is not None:
+            found = [row for row in found if row.id >= further]  # what was added in between has moved the edge
         return found, further, further is not None
 
     async def _bounds(self, which: AuditFilter, before: int | None) -> tuple[int, int]:

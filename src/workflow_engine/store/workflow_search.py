@@ -62,6 +62,8 @@ class WorkflowSearch:
             if which == WorkflowFilter() and limit < among:
                 return Found(found, None, is_cut=False)  # all there are
         further = await self.look_from(which, before=before, among=among, order=order)
+        if further is not None and order != "oldest":
+            found = [each for each in found if each.id >= further]  # what was started in between has moved the edge
         return Found(found[:limit], further, is_cut=further is not None)
 
     async def look_from(
