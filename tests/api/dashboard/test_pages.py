@@ -71,6 +71,7 @@ def test_each_page_and_tab_is_html_that_may_load_and_run_nothing_but_files_of_ou
         assert "default-src 'none'" in policy
         assert "unsafe" not in policy
         assert not re.search(r"<style|\sstyle=|\son\w+=|<script(?! (?:type=\"module\" )?src=)", page.text), path
+        assert not re.search(r"<[^<>]*=&", page.text), "the quotes of an attribute are escaped"
 
 
 def test_pages_hold_under_any_prefix_that_a_proxy_gives_them(api: httpx.Client, worker: PlayedWorker) -> None:
@@ -300,9 +301,17 @@ def test_a_page_that_is_wrong_for_good_does_not_ask_again(api: httpx.Client) -> 
         ), path
 
 
-def test_who_cancelled_or_paused_it_when_and_why_is_on_its_page_and_in_the_audit_log(api: httpx.Client) -> None:
+def test_who_cancelled_or_paused_it_when_and_why_is_on_its_page_and_in_the_audit_log(
+    api: httpx.Client, worker: PlayedWorker
+) -> None:
+    backing_off = start(api)
+    worker.end(worker.claim()[0], "retried", delay=3600, error={"type": "http.503", "message": "busy"})
     cancelled, silent, paused = start(api), start(api), start(api)
     path = "/api/v1/workflows"
+    api.post(f"{path}/{backing_off}/pause", json={"reason": "wait for the bank"}).raise_for_status()
+    page = text(api.get(f"/admin/workflows/{backing_off}"))
+    assert re.search(r"Paused [\d.]+ m?s ago : “wait for the bank”", page)
+    assert "Continues in" in page
     api.post(f"{path}/{cancelled}/cancel", json={"reason": "the order was refunded"}).raise_for_status()
     api.post(f"{path}/{silent}/cancel").raise_for_status()
     api.post(f"{path}/{paused}/pause", json={"reason": "the shop is closed"}).raise_for_status()
@@ -315,7 +324,7 @@ def test_who_cancelled_or_paused_it_when_and_why_is_on_its_page_and_in_the_audit
     for page in ("/admin/audit?operation=workflows_cancel", f"/admin/workflows/{cancelled}?tab=who"):
         assert "Reason: “the order was refunded”" in text(api.get(page))
     told = [row["reason"] for row in api.get("/api/v1/audit").json() if row["operation"] != "workflows_create"]
-    assert told == ["the shop is closed", None, "the order was refunded"]
+    assert told == ["the shop is closed", None, "the order was refunded", "wait for the bank"]
 
 
 def test_what_a_page_costs_the_server_is_said_so_that_the_script_asks_no_oftener(api: httpx.Client) -> None:

@@ -22,7 +22,7 @@ export async function perform(action, values, button = null) {
       if (action.goes_to) location.assign(address(filled(action.goes_to, answer.content)));
     } else {
       const { detail, hint, errors } = answer.content;
-      const places = (errors || []).map((fault) => fault.message).filter((message) => message !== detail);
+      const places = (errors || []).map((fault) => fault.message).filter((message) => !detail?.includes(message));
       const before = answer.before ? filled("Done to {before} before that, and not to all.", answer) : "";
       toast("bad", [detail || `The engine answered ${answer.status}.`, ...places, hint, before].filter(Boolean).join(" "), request);
     }
