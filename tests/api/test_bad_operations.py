@@ -27,6 +27,7 @@ _RESTLESS = (
     "leader",
     "audit",
     "counted_events",
+    "daily_ends",
     "samples",
     "engines",
     "watched",

@@ -231,7 +231,8 @@ class _Run:
                 except psycopg.DataError as error:
                     await self._deliver([_unfit(completion, error)], 0)
             turn = await self._deliver([], _WANT)
-        return turn.claims, turn.next_due
+        # By position: a turn claims in any order, and what is given for items is given in theirs.
+        return sorted(turn.claims, key=lambda claim: claim.task_id), turn.next_due
 
     async def _deliver(self, ended: Sequence[Completion], want: int) -> Turn:
         return await self._store.turn(ended, types=sorted(self._types), want=want)
