@@ -122,7 +122,7 @@ class Authentication:
         except Unauthorized:
             return False
         except (RateLimited, StoreUnavailable, TimeoutError):
-            return True
+            pass
         return True
 
     async def close(self) -> None:

@@ -56,11 +56,10 @@ class WorkflowSearch:
     ) -> Found:
         """One page of those among so many workflows; arguments are those of `list`."""
         found = await self.list(which, before=before, among=among, limit=limit + 1, order=order)
-        if order != "longest":
-            if len(found) > limit:
-                return Found(found[:limit], found[limit - 1].id, is_cut=False)
-            if which == WorkflowFilter() and limit < among:
-                return Found(found, None, is_cut=False)  # all there are
+        if order != "longest" and len(found) > limit:
+            return Found(found[:limit], found[limit - 1].id, is_cut=False)
+        if _is_plain(which, order):
+            return Found(found, None, is_cut=False)  # all there are
         further = await self.look_from(which, before=before, among=among, order=order)
         if further is not None and order != "oldest":
             found = [each for each in found if each.id >= further]  # what was started in between has moved the edge
@@ -119,9 +118,14 @@ class WorkflowSearch:
             limit: At most so many.
             order: `newest`, `oldest`: by their creation; `longest`: by how long they ran.
         """
-        whole = which == WorkflowFilter() and order != "longest"  # what is looked at first is shown
-        query, parameters = list_query(which, before=before, among=None if whole else among, limit=limit, order=order)
-        return await self._pool.rows(WorkflowSummary, query, parameters, walks=not whole)
+        plain = _is_plain(which, order)
+        query, parameters = list_query(which, before=before, among=None if plain else among, limit=limit, order=order)
+        return await self._pool.rows(WorkflowSummary, query, parameters, walks=not plain)
+
+
+def _is_plain(which: WorkflowFilter, order: Order) -> bool:
+    """Whether all are meant and shown in the order of their ids: then none has to be looked at that is not shown."""
+    return which == WorkflowFilter() and order != "longest"
 
 
 def list_query(

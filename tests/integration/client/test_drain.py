@@ -1,24 +1,14 @@
 """`workflow-engine drain`: what it waits for, what it says, and how it ends."""
 
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 
-import pytest
 from support.cluster import Cluster
 from support.documents import flow, step
 from support.eventually import eventually
 from support.processes import EngineProcess, run_engine
 
 from workflow_engine.embedded.places import free_port
-
-
-@pytest.fixture
-def cluster(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path, database_url, redis_url)
-    cluster.up()
-    yield cluster
-    cluster.close()
 
 
 def start_running(cluster: Cluster, gate: Path) -> str:

@@ -21,14 +21,6 @@ from workflow_engine.client.http import Client
 from workflow_engine.errors import ServerRefused
 
 
-@pytest.fixture
-def cluster(tmp_path: Path, database_url: str, redis_url: str) -> Iterator[Cluster]:
-    cluster = Cluster(tmp_path, database_url, redis_url)
-    cluster.up()
-    yield cluster
-    cluster.close()
-
-
 def test_a_log_that_is_followed_goes_on_where_it_was_when_the_engine_is_back(cluster: Cluster, tmp_path: Path) -> None:
     workflow = cluster.start(flow("gated", step("a", type="gated", gate=str(tmp_path / "gate")), step("b", "a")))
     logs = EngineProcess(
