@@ -17,9 +17,12 @@ from psycopg.types.json import Jsonb
 from support.databases import new_database
 from support.eventually import eventually
 
+from workflow_engine.access import Role
 from workflow_engine.api.server import server_config
 from workflow_engine.asgi import create_app
 from workflow_engine.settings import Settings, load_settings
+
+from .keyed import Keyed
 
 NOWHERE = "http://127.0.0.1:9"  # nothing listens there: connections are refused at once
 
@@ -167,3 +170,20 @@ def written() -> Callable[[str], dict[str, int]]:
             return counts
 
     return count
+
+
+@pytest.fixture(scope="module")
+def keyed(server_url: str, template_database: str, redis_server_url: str) -> Iterator[Keyed]:
+    """One engine for all tests that need nothing but keys."""
+    with new_database(server_url, "keyed", template=template_database) as url:
+        settings = engine_settings(url, redis_server_url, WORKFLOW_AUTH="token")
+        with running_engine(settings) as api:
+            found = Keyed(api, url)
+            yield found
+            found.database.close()
+
+
+@pytest.fixture(scope="module")
+def roles(keyed: Keyed) -> dict[str, dict[str, str]]:
+    """A header for a key of each role."""
+    return {role: keyed.key(f"a-{role}", role) for role in Role}

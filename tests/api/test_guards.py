@@ -19,7 +19,7 @@ from workflow_engine.api import streams
 from workflow_engine.api.callers import Hosts, address_of, host_name
 
 from .conftest import PlayedWorker, engine_settings, running_engine
-from .test_access import Keyed
+from .keyed import Keyed
 
 API = "/api/v1"
 START = f"{API}/workflows"
