@@ -43,6 +43,7 @@ comment on column workflow.task_list.type is 'Its task type';
 comment on column workflow.task_list.queue is 'The queue it goes to';
 comment on column workflow.task_list.child_workflow_id is 'The workflow it started';
 comment on column workflow.workflow_list.trace_id is 'The trace it belongs to, as 32 hexadecimal digits';
+comment on column workflow.workflow_list.has_budget is 'Whether it counts against a budget, its own or that of a workflow above it';
 
 comment on column workflow.task_list.trace_id is 'The trace its workflow belongs to, as 32 hexadecimal digits';
 comment on column workflow.task_list.span_id is 'The span of its last attempt, as 16 hexadecimal digits';

@@ -17,6 +17,7 @@ select w.id, w.name, w.version, w.status, w.input, w.labels, w.priority, w.error
        w.ending, w.deadline, w.parent_id, w.parent_task_id, w.root_id, w.rerun_of, w.created_by, w.traceparent,
        workflow.trace_id(w.id, w.traceparent) as trace_id, w.idle, w.retried_at,
        case when w.finished_at is null and w.paused_at is not null then w.paused_by end as paused_by,
-       case when w.finished_at is null and w.paused_at is not null then w.paused_reason end as paused_reason
+       case when w.finished_at is null and w.paused_at is not null then w.paused_reason end as paused_reason,
+       w.budgets is not null as has_budget
 from workflow.workflows w;
 comment on view workflow.workflow_list is 'Workflows with their output';

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import httpx
@@ -144,6 +147,23 @@ def test_without_redis_everything_comes_from_postgres(engine: httpx.Client, valk
     assert read(engine) == {"redis": 1}
     assert read(engine) == {"redis": 1}
     assert start(engine, DOCUMENT | {"input": {"who": "world"}}).json()["version"] == 1
+
+
+def test_a_start_goes_to_postgres_before_redis_has_answered(
+    engine: httpx.Client, valkey: Valkey, database_url: str
+) -> None:
+    assert read(engine) == {"none": 1}
+    assert valkey.pid is not None
+    os.kill(valkey.pid, signal.SIGSTOP)  # it takes the question, and never answers
+    try:
+        assert read(engine) == {"redis": 1}
+        answered = datetime.now(UTC)
+    finally:
+        os.kill(valkey.pid, signal.SIGCONT)
+    with psycopg.connect(database_url) as connection:
+        row = connection.execute("select max(created_at) from workflow.workflows").fetchone()
+    assert row is not None
+    assert answered - row[0] >= timedelta(seconds=0.2)  # of the quarter of a second that Redis is waited for
 
 
 def test_a_restored_database_starts_no_other_content(engine: httpx.Client, database_url: str) -> None:

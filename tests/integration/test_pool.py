@@ -56,3 +56,15 @@ async def test_a_statement_that_waits_for_a_connection_shows_and_so_does_for_how
         assert shown("wait_seconds_total") > waited
     finally:
         await pool.close()
+
+
+async def test_the_connection_that_was_used_last_is_used_next(database_url: str) -> None:
+    """Its process in Postgres has its plans made; the others may rest."""
+    pool = Pool(database_url, size=4)
+    await pool.open()
+    try:
+        together = await asyncio.gather(*(pool.value("select pg_backend_pid() from pg_sleep(0.2)") for _ in range(4)))
+        assert len(set(together)) > 1
+        assert len({await pool.value("select pg_backend_pid()") for _ in range(10)}) == 1
+    finally:
+        await pool.close()

@@ -13,7 +13,7 @@ import contextlib
 import time
 from collections import OrderedDict, deque
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Any
 from uuid import UUID
 
@@ -54,10 +54,13 @@ class Entry:
     reason: str | None = None  # as who asked said
 
     def as_row(self) -> dict[str, Any]:
-        row = asdict(self)
+        row: dict[str, Any] = {name: getattr(self, name) for name in _COLUMNS}
         row["age"] = max(0.0, time.monotonic() - row.pop("at"))
         row["workflow_id"] = None if self.workflow_id is None else str(self.workflow_id)
         return row
+
+
+_COLUMNS = tuple(field.name for field in fields(Entry))
 
 
 class AuditLog:

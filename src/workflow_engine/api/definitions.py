@@ -4,13 +4,18 @@ of speed.
 It is looked for in the memory of this process, then in Redis, then in Postgres. Memory and Redis count only with the
 present generation of the cache, which is asked for on each lookup, so that clearing the cache clears it on every
 engine; lookups at the same time ask together. Without Redis everything comes from Postgres.
+
+A start that finds its definition in memory does not wait for the generation: it asks, goes to Postgres, which starts
+nothing of another content than the one that was remembered, and hears the answer afterwards. If the cache was cleared,
+the definition is read from Postgres then, before the start is answered.
 """
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 import orjson
@@ -19,7 +24,7 @@ from workflow_engine.api.remembered import Remembered
 from workflow_engine.api.rides import Rides
 from workflow_engine.definition.json_data import content_hash
 from workflow_engine.definition.plan import CompiledDefinition
-from workflow_engine.errors import RedisUnavailable
+from workflow_engine.errors import DefinitionNotFound, RedisUnavailable
 from workflow_engine.mirror.definitions import DefinitionCache
 from workflow_engine.observability import metrics
 from workflow_engine.records import DefinitionVersion
@@ -42,6 +47,16 @@ class Named:
     document: Mapping[str, Any]
 
 
+@dataclass(slots=True)
+class Recall:
+    """What one start took from memory, and the question whether that still counted."""
+
+    generation: str | None
+    is_used: bool = False
+    names: set[tuple[str, int | None]] = field(default_factory=set)
+    answer: asyncio.Future[str] | None = None
+
+
 class DefinitionReader:
     """Definitions, as the API reads them."""
 
@@ -55,29 +70,55 @@ class DefinitionReader:
     async def close(self) -> None:
         await self._generations.close()
 
-    async def versions(self, definitions: Iterable[CompiledDefinition]) -> dict[Content, int]:
+    def recall(self) -> Recall:
+        """For a start that is going to use what is remembered; `confirm` it before it is answered."""
+        return Recall(self._generation)
+
+    def versions(self, definitions: Iterable[CompiledDefinition], recall: Recall) -> dict[Content, int]:
         """The numbers of the versions with these contents, as far as they are remembered."""
-        try:
-            self._follow(await self._generations.take(None))
-        except RedisUnavailable:
-            self._follow(None)
+        recall.is_used = True
         found = {(d.name, d.hash): self._versions.get((d.name, d.hash)) for d in definitions}
         return {content: version for content, version in found.items() if version is not None}
+
+    def remembered(self, name: str, version: int | None, recall: Recall) -> Named | None:
+        """What `document` found last for this name and version; another version may be meant by now."""
+        if (last := self._named.get((name, version))) is None or (document := self._documents.get(_key(last))) is None:
+            return None
+        recall.is_used = True
+        recall.names.add((name, version))
+        return Named(last, document)
+
+    def ask_soon(self, recall: Recall) -> None:
+        """Ask whether what was taken still counts: behind what this turn of the event loop sends to Postgres, which
+        takes longer to answer."""
+
+        def ask() -> None:
+            recall.answer = self._generations.begin(None)
+            recall.answer.add_done_callback(_heard)
+
+        if recall.is_used and recall.answer is None:
+            asyncio.get_running_loop().call_soon(ask)
+
+    async def confirm(self, recall: Recall) -> None:
+        """Read what was taken from where it is now, if the cache had been cleared before."""
+        if recall.answer is None:
+            return
+        try:
+            generation = await recall.answer
+        except RedisUnavailable:
+            generation = None
+        self._follow(generation)
+        if generation is not None and generation == recall.generation:
+            metrics.definition_cache_hits.inc(len(recall.names))
+            return
+        for name, version in recall.names:
+            with suppress(DefinitionNotFound):  # deleted since
+                await self.document(name, version)
 
     def remember(self, versions: Mapping[Content, int]) -> None:
         """Note which numbers contents have."""
         for content, version in versions.items():
             self._versions.put(content, version)
-
-    async def remembered(self, name: str, version: int | None) -> Named | None:
-        """What `document` found last for this name and version; another version may be meant by now."""
-        if (last := self._named.get((name, version))) is None:
-            return None
-        cached = await self._cached(last)
-        if isinstance(cached, str):
-            return None
-        metrics.definition_cache_hits.inc()
-        return Named(last, cached)
 
     async def document(self, name: str, version: int | None = None) -> Named:
         """The version that a start of `name` at `version` would use by the word of Postgres, with its document.
@@ -105,11 +146,10 @@ class DefinitionReader:
 
     async def _cached(self, wanted: DefinitionVersion) -> Mapping[str, Any] | str:
         """What is cached of a version if it is right, else the reason why it is not used."""
-        key = (wanted.name, wanted.version, wanted.hash)
         try:
-            if self._documents.get(key) is not None:
+            if _key(wanted) in self._documents:
                 self._follow(await self._generations.take(None))
-                return self._documents.get(key) or "stale"
+                return self._documents.get(_key(wanted)) or "stale"
             generation, entry = await self._cache.get(wanted.name, wanted.version)
         except RedisUnavailable:
             self._follow(None)
@@ -126,7 +166,7 @@ class DefinitionReader:
         return document
 
     def _remember(self, version: DefinitionVersion, document: Mapping[str, Any]) -> None:
-        self._documents.put((version.name, version.version, version.hash), document, size=len(orjson.dumps(document)))
+        self._documents.put(_key(version), document, size=len(orjson.dumps(document)))
 
     async def _ask_generation(self, askers: Sequence[None]) -> list[str]:
         return [await self._cache.generation()] * len(askers)
@@ -140,3 +180,13 @@ class DefinitionReader:
         self._versions: Remembered[Content, int] = Remembered(_REGISTERED)
         self._documents: Remembered[tuple[str, int, str], Mapping[str, Any]] = Remembered(_DOCUMENT_BYTES)
         self._named: Remembered[tuple[str, int | None], DefinitionVersion] = Remembered(_NAMES)
+
+
+def _key(version: DefinitionVersion) -> tuple[str, int, str]:
+    return version.name, version.version, version.hash
+
+
+def _heard(answer: asyncio.Future[str]) -> None:
+    """Whoever asked may have failed meanwhile: nobody is told then that there was no answer either."""
+    if not answer.cancelled():
+        answer.exception()

@@ -8,7 +8,7 @@ import uuid
 from collections.abc import MutableMapping
 from typing import Any
 
-from starlette.datastructures import Headers, MutableHeaders
+from starlette.datastructures import Headers
 from starlette.requests import ClientDisconnect, Request
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -23,14 +23,18 @@ from workflow_engine.observability.trace_context import trace_of
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9._-]{1,64}")
 _JSON_ACCEPTED = ("*/*", "application/*", "application/json", "application/problem+json")
-_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-}
-# What a page may do, if an answer is opened as one: nothing, but a drawing may have its own style.
-_POLICY = "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+_HEADERS = (
+    (b"x-content-type-options", b"nosniff"),
+    (b"x-frame-options", b"DENY"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"cross-origin-resource-policy", b"same-origin"),
+    # What a page may do, if an answer is opened as one: nothing, but a drawing may have its own style.
+    (
+        b"content-security-policy",
+        b"default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+)
+_HEADERS_OF_JSON = (*_HEADERS, (b"cache-control", b"no-store"))
 _EVENTS = "/events"  # paths that end so are streams of events, which is what a browser's EventSource accepts
 _NOT_JSON = ("/docs", "/redoc", "/metrics", "/static-offline-docs", "/admin")
 _log = get_logger("api")
@@ -123,12 +127,12 @@ class _Exchange:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             self._answered = time.perf_counter()
-            headers = MutableHeaders(scope=message)
-            headers["X-Request-Id"] = self.request_id
-            headers.update(_HEADERS)
-            headers.setdefault("Content-Security-Policy", _POLICY)
-            if self._is_json:
-                headers["Cache-Control"] = "no-store"
+            headers: list[tuple[bytes, bytes]] = message["headers"]
+            names = {name for name, _ in headers}
+            headers.append((b"x-request-id", self.request_id.encode()))
+            headers += (
+                header for header in (_HEADERS_OF_JSON if self._is_json else _HEADERS) if header[0] not in names
+            )
         elif self.method == "HEAD":
             if self._is_ended:
                 return

@@ -32,11 +32,15 @@ class Rides(Generic[T, R]):
 
     async def take(self, call: T) -> R:
         """Ride with the next one, which begins at once when none is under way."""
+        return await self.begin(call)
+
+    def begin(self, call: T) -> asyncio.Future[R]:
+        """The same for whoever has something else to do until the answer comes."""
         answered: asyncio.Future[R] = asyncio.get_running_loop().create_future()
         self._waiting.append((call, answered))
         if self._driver is None or self._driver.done():
             self._driver = asyncio.create_task(self._drive())
-        return await answered
+        return answered
 
     async def close(self) -> None:
         """End the ride that is under way; nobody waits for it any more."""

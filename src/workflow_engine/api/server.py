@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import socket
 import sys
 import threading
 from types import FrameType
@@ -13,6 +14,7 @@ from starlette.types import ASGIApp
 
 from workflow_engine.api.guards import MAX_TARGET_BYTES
 from workflow_engine.api.protocol import BoundedProtocol
+from workflow_engine.garbage import collect_seldom
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.settings import Settings
 
@@ -71,6 +73,10 @@ def server_config(
 
 
 class _Server(uvicorn.Server):
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        collect_seldom()
+
     def handle_exit(self, sig: int, frame: FrameType | None) -> None:
         if not self.should_exit:
             # Nothing is lost by it: what was accepted is in Postgres, and another engine leads.

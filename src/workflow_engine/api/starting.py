@@ -16,7 +16,7 @@ from typing import Any
 import orjson
 
 from workflow_engine.api.admission import Admission
-from workflow_engine.api.definitions import Content, DefinitionReader, Named
+from workflow_engine.api.definitions import Content, DefinitionReader, Named, Recall
 from workflow_engine.api.joined_starts import JoinedStarts
 from workflow_engine.api.known_names import KnownNames
 from workflow_engine.api.remembered import Remembered
@@ -108,21 +108,21 @@ class Starter:
         """
         await self._admission.check()
         compiled = [None if r.document is None else await self.compile(r.document, r.pointer) for r in requests]
-        starts, documents = await self._check(requests, compiled)
+        recall = self._known.recall()
+        starts, documents = await self._check(requests, compiled, recall)
         warnings = [() if c is None else c.warnings for c in compiled]
         definitions = [c for c in compiled if c is not None]
-        versions = await self._known.versions(definitions) if definitions else {}
+        versions = self._known.versions(definitions, recall) if definitions else {}
         if any(_content(c) not in versions for c in definitions):
             if key is not None:
                 await self._store.workflows.check_key(key.key, fingerprint=key.fingerprint, principal=by)
             await self._store.engine.check_accepting()
         for again in (False, True):
             if again:
-                starts, documents = await self._check(requests, compiled, anew=True)
+                starts, documents = await self._check(requests, compiled, None)
             for definition in definitions:
                 if again or _content(definition) not in versions:
                     versions[_content(definition)] = await self._store.definitions.register(definition)
-            self._known.remember(versions)
             known = [
                 start if c is None else replace(start, version=versions[_content(c)], hash=c.hash)
                 for start, c in zip(starts, compiled, strict=True)
@@ -134,6 +134,7 @@ class Starter:
             if audit is not None:
                 known[0] = replace(known[0], audit=audit)
             try:
+                self._known.ask_soon(recall)
                 workflows, replayed = await self._send(known, documents, key, by)
             except (DefinitionNotFound, DefinitionDisabled):
                 # Remembered, but another content is meant by now, or it is gone: a new version, a pin, a restored
@@ -141,6 +142,8 @@ class Starter:
                 if again:
                     raise
                 continue
+            await self._known.confirm(recall)
+            self._known.remember(versions)
             return Started(workflows, warnings, replayed)
         raise AssertionError("unreachable: the second try returns or raises")
 
@@ -178,15 +181,18 @@ class Starter:
         return compiled
 
     async def _check(
-        self, requests: Sequence[StartRequest], compiled: Sequence[CompiledDefinition | None], *, anew: bool = False
+        self,
+        requests: Sequence[StartRequest],
+        compiled: Sequence[CompiledDefinition | None],
+        recall: Recall | None,
     ) -> tuple[list[WorkflowStart], list[Mapping[str, Any]]]:
         """Hold all inputs against the schemas of their definitions.
 
         Args:
             requests: What to start.
             compiled: The definitions that came with them.
-            anew: Ask Postgres which versions are meant. Otherwise what is remembered will do: the start is refused if
-                another content is meant by now.
+            recall: What is remembered will do: the start is refused if another content is meant by now. None: Postgres
+                is asked which versions are meant.
 
         Returns:
             The starts, and the documents of their definitions.
@@ -200,16 +206,18 @@ class Starter:
                 starts.append(_workflow_start(request, definition.name))
                 documents.append(definition.document)
                 continue
-            named = await self._named(request, by_name, anew=anew)
-            version = named.version.version if anew else request.version
+            named = await self._named(request, by_name, recall)
+            version = named.version.version if recall is None else request.version
             starts.append(replace(_workflow_start(request, request.name), version=version, hash=named.version.hash))
             documents.append(named.document)
         return starts, documents
 
-    async def _named(self, request: StartRequest, seen: dict[tuple[str, int | None], Named], *, anew: bool) -> Named:
+    async def _named(
+        self, request: StartRequest, seen: dict[tuple[str, int | None], Named], recall: Recall | None
+    ) -> Named:
         """The definition that a request names and that accepts its input."""
         which = request.name, request.version
-        found = seen.get(which) or (None if anew else await self._known.remembered(*which))
+        found = seen.get(which) or (None if recall is None else self._known.remembered(*which, recall))
         if found is not None:
             with suppress(InputInvalid):  # another version may accept it by now
                 await _check_input(found.document, request)

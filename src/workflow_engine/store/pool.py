@@ -9,9 +9,8 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, TypeVar
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, TypeAlias, TypeVar
 from uuid import UUID
 
 import orjson
@@ -96,8 +95,17 @@ NOT_GRANTED = (
     " ROLE=ACCESS`, or use a role that may: docs/operations.md."
 )
 
+_UNLIMITED = b"set local statement_timeout = 0"
+# Rows are found by walks through indexes. By its costs Postgres may read a whole table and sort it sooner than walk
+# through some thousand rows, and it guesses how many there are.
+_WALKING = (
+    b"select set_config(name, 'off', true)"
+    b" from unnest(array['enable_seqscan', 'enable_bitmapscan', 'enable_sort']) name"
+)
+
 T = TypeVar("T")
 R = TypeVar("R")
+Run: TypeAlias = Callable[[psycopg.AsyncConnection[Any]], Awaitable[R]]
 
 
 def is_conflict(error: psycopg.Error) -> bool:
@@ -158,6 +166,15 @@ def as_engine_error(error: psycopg.Error) -> EngineError | None:
     return None
 
 
+class _WarmPool(AsyncConnectionPool):
+    """Gives the connection that came back last, not the one that has rested longest: its process in Postgres has its
+    plans made and its memory in the processor's caches. What is left over rests, and is closed in time."""
+
+    async def _get_ready_connection(self, timeout: float | None) -> psycopg.AsyncConnection[Any] | None:
+        self._pool.rotate(1)
+        return await super()._get_ready_connection(timeout)
+
+
 class Pool:
     """A pool of autocommit connections: one statement is one transaction and one round trip.
 
@@ -181,7 +198,7 @@ class Pool:
         shared: bool = False,
     ) -> None:
         self._answer_seconds = answer_seconds
-        self._pool = AsyncConnectionPool(
+        self._pool = _WarmPool(
             database_url,
             min_size=min(2, size),
             max_size=size,
@@ -217,14 +234,11 @@ class Pool:
         """
 
         async def run(connection: psycopg.AsyncConnection[Any]) -> list[T]:
-            async with AsyncExitStack() as stack:
-                if walks:
-                    await stack.enter_async_context(_walking(connection))
-                cursor = await stack.enter_async_context(connection.cursor(row_factory=class_row(kind)))
-                await cursor.execute(query.encode(), params)
-                return await cursor.fetchall()
+            cursor = connection.cursor(row_factory=class_row(kind))
+            await cursor.execute(query.encode(), params)
+            return await cursor.fetchall()
 
-        return await self._run(run, repeatable)
+        return await self._run(_in_a_transaction(run, _WALKING) if walks else run, repeatable)
 
     async def value(
         self,
@@ -239,31 +253,30 @@ class Pool:
         `walks` as for `rows`."""
 
         async def run(connection: psycopg.AsyncConnection[Any]) -> Any:
-            async with AsyncExitStack() as stack:
-                if walks:
-                    await stack.enter_async_context(_walking(connection))
-                if unlimited:
-                    await stack.enter_async_context(connection.transaction())
-                    await connection.execute("set local statement_timeout = 0")
-                row = await (await connection.execute(query.encode(), params)).fetchone()
+            row = await (await connection.execute(query.encode(), params)).fetchone()
             return row[0] if row else None
 
-        return await self._run(run, repeatable, unlimited=unlimited)
+        if unlimited:
+            return await self._run(_in_a_transaction(run, _UNLIMITED), repeatable, unlimited=True)
+        return await self._run(_in_a_transaction(run, _WALKING) if walks else run, repeatable)
 
     async def _run(
         self,
-        run: Callable[[psycopg.AsyncConnection[Any]], Awaitable[R]],
+        run: Run[R],
         repeatable: bool,
         *,
         unlimited: bool = False,
     ) -> R:
         for again in range(_TRIES):
             try:
-                async with self._pool.connection() as connection:
+                connection = await self._pool.getconn()
+                try:
                     if unlimited:
                         return await run(connection)
                     with answered_within(connection, self._answer_seconds):
                         return await run(connection)
+                finally:
+                    await self._pool.putconn(connection)
             except PoolTimeout as error:
                 raise StoreUnavailable("Postgres cannot be reached.", hint="Repeat the request.") from error
             except psycopg.Error as error:
@@ -287,16 +300,15 @@ class Pool:
         raise AssertionError("unreachable: the last try returns or raises")
 
 
-@asynccontextmanager
-async def _walking(connection: psycopg.AsyncConnection[Any]) -> AsyncIterator[None]:
-    """A transaction in which rows are found by walks through indexes. By its costs Postgres may read a whole table and
-    sort it sooner than walk through some thousand rows, and it guesses how many there are."""
-    async with connection.transaction():
-        await connection.execute(
-            "select set_config(name, 'off', true)"
-            " from unnest(array['enable_seqscan', 'enable_bitmapscan', 'enable_sort']) name"
-        )
-        yield
+def _in_a_transaction(run: Run[R], first: bytes) -> Run[R]:
+    """The same in a transaction that begins with a statement."""
+
+    async def run_in_a_transaction(connection: psycopg.AsyncConnection[Any]) -> R:
+        async with connection.transaction():
+            await connection.execute(first)
+            return await run(connection)
+
+    return run_in_a_transaction
 
 
 def connection_options(name: str) -> dict[str, Any]:

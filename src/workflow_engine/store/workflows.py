@@ -143,7 +143,7 @@ class Workflows:
         found = await self._pool.rows(
             Workflow,
             f"select {_COLUMNS}, case when finished_at is null then workflow.pending_reason(id) end as pending_reason,"
-            " workflow.budget_usage(id) as budget"
+            " case when has_budget then workflow.budget_usage(id) end as budget"
             " from workflow.workflow_list where id = %s",
             [workflow_key(workflow_id)],
         )

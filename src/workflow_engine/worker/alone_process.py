@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 
 import orjson
+import uvloop
 
 from workflow_engine.bootstrap import load_handlers, open_store
 from workflow_engine.errors import StoreUnavailable
@@ -32,7 +33,7 @@ def main() -> None:
     try:
         settings = Settings(**request["settings"])
         configure_logging(settings, role="worker")
-        answer = write_completion(asyncio.run(_run(settings, Claim(**request["claim"]))))
+        answer = write_completion(uvloop.run(_run(settings, Claim(**request["claim"]))))
     except asyncio.CancelledError:  # the parent knows why
         return
     except StoreUnavailable as error:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import signal
 from collections.abc import AsyncIterator, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
 
+import uvloop
 from structlog.typing import FilteringBoundLogger
 
 from workflow_engine.background import end_tasks
 from workflow_engine.bootstrap import load_handlers, open_store
 from workflow_engine.definition.sandbox import SANDBOX
+from workflow_engine.garbage import collect_seldom
 from workflow_engine.observability import metrics
 from workflow_engine.observability.logs import get_logger
 from workflow_engine.observability.loop_lag import LoopLag
@@ -35,7 +36,7 @@ def run_worker(settings: Settings) -> None:
     Raises:
         HandlerInvalid: A handler module cannot be loaded; nothing was started.
     """
-    worker = asyncio.run(_run(settings))
+    worker = uvloop.run(_run(settings))
     if worker.recycling:
         SANDBOX.close()  # else it would stay behind as a zombie of the next image
         begin_again(worked=worker.has_worked)
@@ -72,7 +73,7 @@ async def _work(
 ) -> Worker:
     async with open_store(settings, "workflow-engine worker") as store, load_handlers(settings) as handlers:
         worker = Worker(settings, store, handlers, log, profiler=profiler, liveness=liveness)
-        gc.freeze()  # what was loaded stays: a full collection that walks all of it holds up the event loop for 20 ms
+        collect_seldom()
         loop = asyncio.get_running_loop()
         for signum in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(signum, worker.stop)
