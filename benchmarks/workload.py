@@ -100,8 +100,9 @@ async def await_end(store: Store, loads: Sequence[Load], ids: Sequence[UUID], me
         live = True
         while live:
             await asyncio.sleep(_LOOK_SECONDS)
-            live = await store.pool.value(
-                f"select exists (select from workflow.workflows where finished_at is null and id >= %s) as {LOOK}",
+            live = await store.pool.value(  # of the newest alone: what lives besides may be a hundred thousand
+                "select exists (select from (select id from workflow.workflows where finished_at is null"
+                f" order by id desc limit 1) newest where id >= %s) as {LOOK}",
                 [first],
             )
     wal_bytes = await store.pool.value(f"select pg_current_wal_insert_lsn() - %s::pg_lsn as {LOOK}", [position])
