@@ -133,6 +133,7 @@ async def test_what_few_workflows_meet_is_looked_for_among_so_many_and_no_more(l
     ):
         look = partial(WorkflowSearch(looking).page, which, among=1000, limit=10, order=order)
         assert not (await looking.visits(2100, look)).workflows
+    assert await looking.visits(2100, partial(WorkflowSearch(looking).by_end, "0" * 12, among=1000)) is None
 
 
 def test_how_long_attempts_took_lately_is_read_from_those_that_ended_lately(grown: Engine) -> None:

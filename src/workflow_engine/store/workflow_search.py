@@ -77,6 +77,25 @@ class WorkflowSearch:
         )
         return edge
 
+    async def by_end(self, end: str, *, among: int) -> UUID | None:
+        """The workflow whose id ends like this, if it has not ended, failed or is one of the newest: so many of each
+        are looked at, and of each its id alone.
+
+        Args:
+            end: Whole bytes, in hexadecimal digits.
+        """
+        looked_at = " union all ".join(
+            f"(select w.id from workflow.workflows w{_where(those)} order by w.id desc limit %(among)s)"
+            for those in ([_LIVE], [_WITH_ERROR], [])
+        )
+        found: UUID | None = await self._pool.value(
+            f"select w.id from ({looked_at}) w where substr(uuid_send(w.id), %(from)s) = %(end)s limit 1",
+            {"from": 17 - len(end) // 2, "end": bytes.fromhex(end), "among": among},
+            repeatable=True,
+            walks=True,
+        )
+        return found
+
     async def counts(self, which: WorkflowFilter, *, among: int) -> dict[str, tuple[int, bool]]:
         """How many there are of each status, whatever `which` says of it, and whether there may be more: each is
         counted among so many at most of its kind."""

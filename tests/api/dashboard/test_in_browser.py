@@ -71,6 +71,7 @@ def test_what_has_been_pending_for_an_hour_is_woken_or_cancelled_from_the_overvi
     page.locator("#asked-reason").fill("nobody waits for it")
     page.locator("#asking").get_by_role("button", name="Cancel them").click()
     expect(need).to_have_count(0)
+    expect(page.locator("#needs-title")).to_be_focused()
     assert (status(api, old), status(api, fresh)) == ("cancelled", "pending")
 
 
@@ -107,8 +108,10 @@ def test_one_workflow_is_paused_and_goes_on(api: httpx.Client, worker: PlayedWor
     expect(page.locator("#about .note")).to_contain_text("the shop is closed")
     expect(page.get_by_role("button", name="Pause")).to_have_count(0)
     assert worker.claim() == []
-    page.get_by_role("button", name="Resume").click()
+    expect(page.get_by_role("button", name="Resume")).to_be_focused()  # who uses keys stays where he is
+    page.keyboard.press("Enter")
     expect(page.locator("#about .state").first).to_contain_text("pending")
+    expect(page.get_by_role("button", name="Pause")).to_be_focused()
     assert len(worker.claim()) == 1
 
 
@@ -155,6 +158,7 @@ def test_workflows_are_ticked_and_cancelled(api: httpx.Client, worker: PlayedWor
     page.locator("#asking").get_by_role("button", name="Cancel").click()
     expect(page.locator("#rows tr", has_text="gone")).to_contain_text("cancelled")
     expect(page.locator("#rows")).to_contain_text("later")
+    expect(page.get_by_role("heading", name="Workflows")).to_be_focused()  # nothing is ticked: the button rests
     assert (status(api, kept), status(api, gone)) == ("pending", "cancelled")
 
 

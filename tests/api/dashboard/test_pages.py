@@ -227,6 +227,31 @@ def test_what_is_no_definition_is_looked_for_as_the_beginning_of_one(api: httpx.
     assert "All whose names begin like this" in text(api.get("/admin/workflows?name=data"))
 
 
+def test_a_workflow_is_found_by_the_end_of_its_id_that_lists_show(
+    api: httpx.Client, worker: PlayedWorker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    one_step = [{"id": "a", "type": "noop"}]
+    named = start(api, "deadbeefcafe-import", steps=one_step)
+    live, failed, old, new = (start(api, name, steps=one_step) for name in ("live", "failed", "old", "new"))
+    for claim in worker.claim():
+        if claim["workflow_id"] != live:
+            worker.end(claim, "failed" if claim["workflow_id"] == failed else "succeeded")
+
+    def find(sought: str) -> httpx.Response:
+        return api.get("/admin/workflows", params={"q": sought})
+
+    for workflow in (live, failed, old, new):
+        assert find(workflow[-12:]).headers["location"] == f"../admin/workflows/{workflow}"
+    assert find(f" …{new[-12:].upper()}").headers["location"] == f"../admin/workflows/{new}"
+    assert named in api.get("/admin/workflows?q=deadbeefcafe", follow_redirects=True).text
+
+    monkeypatch.setattr("workflow_engine.dashboard.pages.workflows._AMONG_IDS", 1)
+    assert find(live[-12:]).status_code == find(failed[-12:]).status_code == 303
+    missing = find(old[-12:])
+    assert missing.status_code == 404
+    assert f"No workflow whose id ends in {old[-12:]} is among the newest 1, or among as many" in text(missing)
+
+
 def test_the_name_of_a_signal_leads_a_button_nowhere_else(api: httpx.Client, worker: PlayedWorker) -> None:
     workflow = start(api, "asking", steps=[{"id": "a", "type": "noop"}])
     name = "../cancel?reason=x"  # an input may say what it is called

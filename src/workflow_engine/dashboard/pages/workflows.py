@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
@@ -12,10 +13,11 @@ from workflow_engine.api import parameters
 from workflow_engine.api.answers import cursor_of
 from workflow_engine.api.parameters import read_parameters
 from workflow_engine.dashboard.actions import Action, Field
+from workflow_engine.dashboard.formats import number
 from workflow_engine.dashboard.page import GoTo, Group, Page
 from workflow_engine.dashboard.visit import Visit
 from workflow_engine.dashboard.words import reason_in_words
-from workflow_engine.errors import InputInvalid
+from workflow_engine.errors import InputInvalid, NotFound
 from workflow_engine.records import WorkflowFilter, WorkflowSummary
 from workflow_engine.states import TERMINAL_WORKFLOW_STATUSES, WorkflowStatus
 from workflow_engine.store.pool import as_uuid
@@ -23,6 +25,10 @@ from workflow_engine.store.pool import as_uuid
 AMONG = 20_000
 """So many workflows are looked through for one page; what is rarer is found by going on."""
 
+_AMONG_IDS = 50_000
+"""So many are looked through for the end of an id: of those little more than an index is read."""
+
+_SHORT_ID = re.compile("…?([0-9a-f]{12})")  # the filter `short` of the templates
 _ROWS = 50
 _EXPLAINED = 20  # live ones of a page: what keeps one takes some milliseconds to find out
 _COUNT_SECONDS = 5.0
@@ -51,7 +57,9 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
         "definition names", _NAMES_SECONDS, lambda: visit.store.definitions.list(limit=_MOST_NAMES)
     )
     known = [definition.name for definition in names]
-    if (elsewhere := _elsewhere(visit, known)) is not None:
+    if sought := visit.asked("q").strip():
+        return GoTo(await _find(visit, sought, known))
+    if (elsewhere := _elsewhere(visit)) is not None:
         return elsewhere
     fault: InputInvalid | None = None
     found: Sequence[WorkflowSummary] = ()
@@ -101,20 +109,39 @@ async def read(visit: Visit) -> Mapping[str, Any] | GoTo:
     }
 
 
-def _elsewhere(visit: Visit, names: Sequence[str]) -> GoTo | None:
-    """What was put into the search field, or a form with empty fields, has an address of its own.
+async def _find(visit: Visit, sought: str, names: Sequence[str]) -> str:
+    """The address of what was put into the search field.
 
     Args:
         names: Of definitions; what is none of them is taken for the beginning of one.
+
+    Raises:
+        NotFound: It is the end of an id, and of none that was looked at.
     """
-    given = visit.request.query_params
-    sought = visit.asked("q").strip()
+    short = _SHORT_ID.fullmatch(sought.lower())
+    named = any(name.startswith(sought) for name in names)
+    if short and not named:
+        found = await visit.store.search.by_end(short[1], among=_AMONG_IDS)
+        if found is not None:
+            return visit.url(f"/admin/workflows/{found}")
     if sought.isascii() and sought.isdecimal():
-        return GoTo(visit.url(f"/admin/tasks/{sought}"))
-    if sought and as_uuid(sought):
-        return GoTo(visit.url(f"/admin/workflows/{sought}"))
-    if sought:
-        return GoTo(visit.url("/admin/workflows", name=sought if sought in names else f"{sought.rstrip('*')}*"))
+        return visit.url(f"/admin/tasks/{sought}")
+    if short and not named:
+        raise NotFound(
+            f"No workflow whose id ends in {short[1]} is among the newest {number(_AMONG_IDS)}, or among as many that"
+            " have not ended or that failed.",
+            hint="Its whole id finds any workflow; lists show it where the short one is pointed at.",
+        )
+    if as_uuid(sought):
+        return visit.url(f"/admin/workflows/{sought}")
+    if sought in names:
+        return visit.url("/admin/workflows", name=sought)
+    return visit.url("/admin/workflows", name=f"{sought.rstrip('*')}*")
+
+
+def _elsewhere(visit: Visit) -> GoTo | None:
+    """A form with empty fields has an address of its own."""
+    given = visit.request.query_params
     kept: dict[str, str] = {}
     for name, value in given.multi_items():
         if value.strip() and name not in ("q", "label"):

@@ -2,6 +2,7 @@
 
 import { address } from "./dom.js";
 import { askFor } from "./asking.js";
+import { press } from "./focus.js";
 import { lookAnew } from "./live.js";
 import { progress, toast } from "./notes.js";
 import { filled, readJson, requestOf, send, sendAll } from "./requests.js";
@@ -49,6 +50,7 @@ export function actionOf(button) {
 export function act(button) {
   const action = actionOf(button);
   if (!action) return;
+  press(button);
   const go = async (values, pressed) => {
     if (await perform(action, values, pressed) && button.dataset.selected !== undefined) untick();
   };

@@ -2,6 +2,7 @@
 
 import { $, make, remember, remembered } from "./dom.js";
 import { durationOf } from "./durations.js";
+import { regain } from "./focus.js";
 import { code } from "./notes.js";
 import { curl, readJson, requestOf } from "./requests.js";
 import { countOf, trialOf } from "./trials.js";
@@ -51,6 +52,7 @@ export function askFor(action, go) {
     dialog.close();
     go(values);
   };
+  dialog.onclose = regain; // the button may have come anew meanwhile
   dialog.replaceChildren(form);
   show();
   dialog.showModal();

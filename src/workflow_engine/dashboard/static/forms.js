@@ -2,6 +2,7 @@
 // with it. What has no field of its own is written as JSON. A page has one of them, made by `form_macros.html`.
 
 import { $, $$ } from "./dom.js";
+import { press } from "./focus.js";
 import { code, toast } from "./notes.js";
 import { curl, readJson, requestOf, send } from "./requests.js";
 
@@ -141,6 +142,7 @@ export function beginForm(form, { sent, away }) {
       error.control.focus();
       return;
     }
+    if (event.submitter) press(event.submitter);
     for (const way of ways) way.disabled = true;
     try {
       const answer = await send(made);

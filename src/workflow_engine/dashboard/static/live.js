@@ -1,6 +1,7 @@
 // Live: the stream says that something has happened, the page is asked for again, and what is different is put in.
 
 import { $, $$, decorate } from "./dom.js";
+import { goTo, placeOf, regain } from "./focus.js";
 import { serverSaysItIs, tick } from "./times.js";
 
 const LEAST_GAP = 250; // ms between two looks at the page: four a second at most ...
@@ -99,18 +100,12 @@ function swap(page, done) {
     served.set(part.id, html);
     replace(part, fresh);
   }
+  if (done) regain();
   tick();
 }
 
-// By what something that can have the focus is known again.
-const nameOf = (element) => element.id || element.getAttribute("href") || element.dataset.action || element.value
-  || element.getAttribute("aria-label") || (element.localName === "summary" && element.parentElement.id);
-const named = (part, name) => $$("a, button, input, summary, [tabindex]", part).filter((element) => nameOf(element) === name);
-
 function replace(part, fresh) {
-  const focused = part.contains(document.activeElement) ? document.activeElement : null;
-  const kept = focused && nameOf(focused);
-  const which = kept && named(part, kept).indexOf(focused);
+  const focused = part.contains(document.activeElement) ? placeOf(document.activeElement) : null;
   const checked = new Set($$("input[type=checkbox]:checked", part).map((box) => box.value));
   const open = new Set($$("details[open][id]", part).map((details) => details.id));
   const at = $("tr.at a[href]", part)?.getAttribute("href");
@@ -120,10 +115,7 @@ function replace(part, fresh) {
   for (const details of $$("details[id]", part)) details.open ||= open.has(details.id);
   if (at) $$("tr", part).find((row) => $(`a[href="${CSS.escape(at)}"]`, row))?.classList.add("at");
   $$(".drawing, .wide, pre", part).forEach((box, n) => { if (scrolled[n]) [box.scrollLeft, box.scrollTop] = scrolled[n]; });
-  if (kept) {
-    const again = named(part, kept);
-    (again[which] ?? again.at(-1))?.focus({ preventScroll: true });
-  }
+  if (focused) goTo(focused);
   decorate(part);
 }
 
