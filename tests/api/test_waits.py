@@ -139,6 +139,15 @@ def test_an_answer_that_does_not_fit_is_refused_at_its_place(
     assert api.get(approval["links"]["self"]).json()["status"] == "open"
 
 
+def test_a_rejection_need_not_say_what_the_form_asks_for(api: httpx.Client, worker: PlayedWorker) -> None:
+    for _ in range(2):
+        waiting(api, worker, {"kind": "approval", "form_schema": {**FORM, "required": ["amount"]}})
+    for approval, data in zip(api.get("/api/v1/approvals").json(), (None, {"comment": "not ours"}), strict=True):
+        link = approval["links"]["self"]
+        assert code(api.post(link, json={"outcome": "approved", "data": data})) == (422, "validation-error")
+        assert api.post(link, json={"outcome": "rejected", "data": data}).json()["data"] == data
+
+
 def test_a_form_that_is_none_does_not_stand_in_the_way(api: httpx.Client, worker: PlayedWorker) -> None:
     waiting(api, worker, {**ASKED, "form_schema": {"type": "nonsense"}})
     (approval,) = api.get("/api/v1/approvals").json()

@@ -55,6 +55,10 @@ class Approval:
     by: str | None
     at: datetime | None
 
+    def form_of(self, outcome: str) -> dict[str, Any] | None:
+        """The schema that `data` of such an answer must fit: a rejection need not say what the form asks for."""
+        return None if outcome == "rejected" else self.form_schema
+
 
 @dataclass(frozen=True, slots=True)
 class Delivery:

@@ -61,7 +61,7 @@ class Approvals:
 
         Args:
             outcome: One of its outcomes.
-            data: What its form asks for; the caller has held it against the form.
+            data: What its form asks for; the caller has held it against `Approval.form_of`.
             by: Who answers.
 
         Returns:

@@ -170,7 +170,7 @@ def test_a_task_is_skipped_with_an_output_that_must_be_json(
     page.get_by_role("link", name="a", exact=True).click()
     page.get_by_role("button", name="Skip this task").click()
     page.locator("#asked-output").fill('{"given": ')
-    expect(page.locator("#asking [role=alert]")).to_contain_text("This is not JSON")
+    expect(page.locator("#asking .asked", has_text="Output").locator(".wrong")).to_contain_text("This is not JSON")
     page.locator("#asked-output").fill('{"given": 7}')
     page.locator("#asking").get_by_role("button", name="Skip this task").click()
     expect(page.locator("#tab-tasks .panel").first).to_contain_text("succeeded")
@@ -178,15 +178,33 @@ def test_a_task_is_skipped_with_an_output_that_must_be_json(
     assert api.get(f"/api/v1/workflows/{workflow}").json()["output"] == {"a": {"given": 7}}
 
 
-def test_what_the_engine_refuses_is_told_with_its_reason(
+def test_a_dialog_whose_request_is_refused_says_why_at_the_field_and_keeps_what_was_put_in(
     api: httpx.Client, worker: PlayedWorker, visit: Visitor
 ) -> None:
     workflow = start(api)
     page = visit(f"/admin/workflows/{workflow}")
+    asking = page.locator("#asking")
+    page.get_by_role("button", name="Run again").click()
+    page.get_by_label("From step").fill("fetsh")
+    page.get_by_label("Other input").fill('{"note": 1}')
+    asking.get_by_role("button", name="Run again").click()
+    expect(asking.locator(".asked", has_text="From step").locator(".wrong")).to_contain_text("fetch")
+    expect(page.get_by_label("From step")).to_be_focused()
+    expect(page.get_by_label("Other input")).to_have_value('{"note": 1}')
+    page.get_by_label("From step").fill("fetch")
+    expect(asking.locator(".wrong:visible")).to_have_count(0)
+    asking.get_by_role("button", name="Go back").click()
+
     page.get_by_role("button", name="Pin version").click()
-    page.locator("#asked-version").fill("99")
-    page.locator("#asking").get_by_role("button", name="Pin version").click()
-    expect(page.locator(".toast.bad")).to_contain_text("99")
+    version = page.locator("#asked-version")
+    version.fill("0")
+    version.press("Enter")
+    expect(asking.locator(".asked", has_text="Version").locator(".wrong")).to_contain_text("1")
+    version.fill("99")
+    asking.get_by_role("button", name="Pin version").click()
+    expect(asking.locator(".note.bad")).to_contain_text("99")
+    expect(version).to_have_value("99")
+    expect(page.locator(".toast")).to_have_count(0)
 
 
 def test_keys_lead_everywhere(api: httpx.Client, worker: PlayedWorker, visit: Visitor) -> None:

@@ -142,6 +142,7 @@ async def _read_answer(request: Request, approval: Approval) -> tuple[str, Any, 
     if fields.faults or outcome is None:
         raise InputInvalid(fields.faults.found)
     # A form that is no JSON Schema, as a template may have made it, must not make the question unanswerable.
-    if approval.form_schema is not None and not check_schema(approval.form_schema, ""):
-        validate_input(approval.form_schema, data, "/data")
+    schema = approval.form_of(outcome)
+    if schema is not None and not check_schema(schema, ""):
+        validate_input(schema, data, "/data")
     return outcome, data, by

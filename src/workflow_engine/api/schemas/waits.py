@@ -47,7 +47,9 @@ class Approval(Shape):
     step: str | None
     status: ApprovalStatus
     prompt: str | None
-    form_schema: dict[str, Any] | None = Field(description="JSON Schema that `data` of an answer must fit.")
+    form_schema: dict[str, Any] | None = Field(
+        description="JSON Schema that `data` of an answer must fit, unless its outcome is `rejected`."
+    )
     assignees: list[str] = Field(
         description="Principals or groups. Where keys are needed, only they and admins may answer; none: anyone."
     )
@@ -65,7 +67,7 @@ class ApprovalAnswer(Shape):
     """An answer to an approval."""
 
     outcome: str = Field(description="One of its outcomes.")
-    data: Any = Field(default=None, description="What its form asks for.")
+    data: Any = Field(default=None, description="What its form asks for; of a rejection anything, or nothing.")
     by: str | None = Field(default=None, max_length=200, description="Who answers; a key signs with its own name, too.")
 
 

@@ -114,12 +114,15 @@ async def read_one(visit: Visit) -> Mapping[str, Any]:
         entries = entries_of(schema, pointer="/data")
     except Unfit:
         entries = ()
+    free = next((each for each in approval.outcomes if schema is not None and approval.form_of(each) is None), None)
     return {
         "approval": approval,
         "entries": entries,
         "schema": schema,
         "send": Action("Answer", f"/approvals/{approval.id}", Scope.APPROVALS_ANSWER, "", body={}),
-        "ways": [(outcome, verb(outcome)) for outcome in approval.outcomes],
+        "ways": [(outcome, verb(outcome), outcome == free) for outcome in approval.outcomes],
+        # Where the form itself asks for a comment, that is it.
+        "comments": None if any(entry.pointer == "/data/comment" for entry in entries) else free,
         "signed": visit.principal.name,
         "workflow": await visit.store.workflows.get(str(approval.workflow_id)),
         "may": may_answer(approval, visit.principal),

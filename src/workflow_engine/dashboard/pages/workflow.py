@@ -111,7 +111,7 @@ def _actions(workflow: Workflow) -> Iterator[Action]:
             control,
             "Pinned to version {pinned_version}.",
             ask="A pending workflow switches to that version at once; one that has begun does so when it is retried.",
-            fields=(Field("version", "Version", "query", "number", value=str(workflow.latest_version)),),
+            fields=(Field("version", "Version", "query", "number", value=str(workflow.latest_version), required=True),),
         )
 
 

@@ -5,37 +5,32 @@ import { askFor } from "./asking.js";
 import { press } from "./focus.js";
 import { lookAnew } from "./live.js";
 import { progress, toast } from "./notes.js";
+import { refusalOf } from "./refusals.js";
 import { filled, readJson, requestOf, send, sendAll } from "./requests.js";
 import { selected, untick } from "./rows.js";
 
-// Whether it was done; what was done, or why not, has been said.
-export async function perform(action, values, button = null) {
+const AWAY = { ok: false, content: { detail: "The engine does not answer. It is not known whether anything has changed." } };
+
+// Whether it was done. What was done is said in the corner, and why not, too, unless the `dialog` that asked is still there:
+// then that says it, and stays.
+export async function perform(action, values, { button = null, dialog = null } = {}) {
   const request = requestOf(action, values);
   if (button) button.disabled = true;
   const working = progress();
-  try {
-    const answer = action.of_many ? await sendAll(request, ({ done, refused }) => {
-      working.say(`${action.label}: ${(done + refused).toLocaleString("en")} so far …`);
-      lookAnew();
-    }) : await send(request);
-    if (answer.ok) {
-      toast("good", filled(action.done, answer.content), request);
-      if (action.goes_to) location.assign(address(filled(action.goes_to, answer.content)));
-    } else {
-      const { detail, hint, errors } = answer.content;
-      const places = (errors || []).map((fault) => fault.message).filter((message) => !detail?.includes(message));
-      const before = answer.before ? filled("Done to {before} before that, and not to all.", answer) : "";
-      toast("bad", [detail || `The engine answered ${answer.status}.`, ...places, hint, before].filter(Boolean).join(" "), request);
-    }
-    return answer.ok;
-  } catch {
-    toast("bad", "The engine does not answer. It is not known whether anything has changed.", request);
-    return false;
-  } finally {
-    working.end();
-    if (button) button.disabled = false;
+  const answer = await (action.of_many ? sendAll(request, ({ done, refused }) => {
+    dialog?.close();
+    working.say(`${action.label}: ${(done + refused).toLocaleString("en")} so far …`);
     lookAnew();
-  }
+  }) : send(request)).catch(() => AWAY);
+  working.end();
+  if (button) button.disabled = false;
+  if (answer.ok) {
+    dialog?.close();
+    toast("good", filled(action.done, answer.content), request);
+    if (action.goes_to) location.assign(address(filled(action.goes_to, answer.content)));
+  } else if (!dialog?.tells(answer)) toast("bad", refusalOf(answer), request);
+  lookAnew();
+  return answer.ok;
 }
 
 // What a button is about; null, if it is about what is ticked and nothing is.
@@ -51,9 +46,9 @@ export function act(button) {
   const action = actionOf(button);
   if (!action) return;
   press(button);
-  const go = async (values, pressed) => {
-    if (await perform(action, values, pressed) && button.dataset.selected !== undefined) untick();
+  const go = async (values, by) => {
+    if (await perform(action, values, by) && button.dataset.selected !== undefined) untick();
   };
-  if (action.ask) askFor(action, (values) => go(values));
-  else go({}, button);
+  if (action.ask) askFor(action, (values, dialog) => go(values, { dialog }));
+  else go({}, { button });
 }

@@ -4,6 +4,7 @@
 import { $, $$ } from "./dom.js";
 import { press } from "./focus.js";
 import { code, toast } from "./notes.js";
+import { forget, forgetAll, tell, tellRefusal } from "./refusals.js";
 import { curl, readJson, requestOf, send } from "./requests.js";
 
 const nonEmptyLines = (text) => text.split("\n").map((line) => line.trim()).filter(Boolean);
@@ -47,23 +48,26 @@ function put(body, pointer, value) {
   Object.defineProperty(at, last, { value, enumerable: true, writable: true });
 }
 
-const escaped = (key) => key.replaceAll("~", "~0").replaceAll("/", "~1");
-const lineFor = (place) => (place.matches("fieldset") ? $(":scope > .wrong", place) : $(".wrong", place.parentElement));
-
 // `sent(content, request)` is called with what the API has answered; `away` is said when it does not answer.
 export function beginForm(form, { sent, away }) {
   const fields = $("#fields"); // none where nobody says what there is to put in
   const json = $("#json"); // the same as JSON
   const written = json && $("textarea", json);
+  const about = $("#wrong"); // says what belongs to no field
   const isForm = () => fields && !fields.disabled;
   const controls = () => $$("[data-pointer]", form).filter((control) => !control.closest("[hidden], :disabled"));
   const ways = $$("button:not([type=button])", form); // to send it; one may set a member of the body
+  const ofForm = (control) => control.dataset.only === undefined && Boolean(fields?.contains(control) || control === written);
+  let begun = false; // somebody has put something into the form
 
-  // The request; it throws an error that has the `control` in which something is wrong.
+  // The request; it throws an error that has the `control` in which something is wrong. A way that does not need the form
+  // (`formnovalidate`) leaves it out while it is as it was; a control may be for one way only.
   function request(way = ways[0]) {
     const made = requestOf(JSON.parse(form.dataset.sends));
+    const isWanted = begun || !way.formNoValidate;
     if (way.dataset.sets) put(made.body, way.dataset.sets, way.value);
     for (const control of controls()) {
+      if ((ofForm(control) && !isWanted) || ![undefined, way.value].includes(control.dataset.only)) continue;
       try {
         const value = valueOf(control);
         if (value !== undefined) put(made.body, control.dataset.pointer, value);
@@ -72,7 +76,7 @@ export function beginForm(form, { sent, away }) {
         throw Object.assign(new Error(said), { control });
       }
     }
-    if (isForm()) for (const group of $$("fieldset[data-needed]", form)) put(made.body, group.dataset.group, {});
+    if (isForm()) for (const group of isWanted ? $$("fieldset[data-needed]", form) : [fields]) put(made.body, group.dataset.group, {});
     made.headers = Object.fromEntries($$("[data-header]", form).filter((each) => each.value.trim()).map((each) => [each.dataset.header, each.value.trim()]));
     return made;
   }
@@ -81,60 +85,15 @@ export function beginForm(form, { sent, away }) {
     try { $("#line").replaceChildren(code(curl(request()))); } catch { /* it is said when it is sent */ }
   }
 
-  // What is wrong -----------------------------------------------------------------------------------------------------
-
-  function tell(place, text) {
-    const line = lineFor(place);
-    line.textContent = line.hidden ? text : `${line.textContent}; ${text}`;
-    line.hidden = false;
-    if (!place.matches("fieldset")) place.setAttribute("aria-invalid", "true");
-  }
-  function forget(place) {
-    const line = place.closest(".asked")?.querySelector(".wrong");
-    if (line) line.hidden = true;
-    place.removeAttribute("aria-invalid");
-  }
-  function forgetAll() {
-    for (const line of $$(".wrong", form)) line.hidden = true;
-    for (const control of $$("[aria-invalid]", form)) control.removeAttribute("aria-invalid");
-    $("#wrong").hidden = true;
-  }
-
-  // The field or group that a pointer leads to, or what is nearest around it; undefined where the form has neither.
-  function placeOf(pointer) {
+  function refused(answer) {
     const places = [...controls(), ...(isForm() ? $$("fieldset[data-group]", form) : [])];
-    for (let at = pointer; at; at = at.slice(0, at.lastIndexOf("/"))) {
-      const found = places.find((place) => (place.dataset.pointer ?? place.dataset.group) === at);
-      if (found) return found;
-    }
-    return undefined;
-  }
-
-  function refused({ status, content }) {
-    const rest = [];
-    let first;
-    for (const { pointer = "", message } of content.errors || []) {
-      const missing = /^'(.*)' is a required property$/.exec(message); // the pointer is that of what it is missing in
-      const place = (missing && placeOf(`${pointer}/${escaped(missing[1])}`)) || placeOf(pointer);
-      if (!place) { rest.push(message); continue; }
-      const own = place.dataset.pointer ?? place.dataset.group;
-      const isIt = missing && own === `${pointer}/${escaped(missing[1])}`;
-      const below = pointer.slice(own.length);
-      tell(place, isIt ? "is needed" : below ? `${below.slice(1)}: ${message}` : message);
-      first ??= place;
-    }
-    if (rest.length || !first) {
-      const about = $("#wrong");
-      const detail = content.detail || `The engine answered ${status}.`;
-      about.textContent = [detail, ...rest.filter((message) => message !== detail), content.hint].filter(Boolean).join(" ");
-      about.hidden = false;
-    }
+    const first = tellRefusal(answer, places, about);
     (first?.matches("fieldset") ? $("input, select, textarea", first) : first)?.focus();
   }
 
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
-    forgetAll();
+    forgetAll(form, about);
     let made;
     try { made = request(event.submitter || undefined); } catch (error) {
       if (!error.control) throw error;
@@ -158,6 +117,7 @@ export function beginForm(form, { sent, away }) {
     if (event.key === "Enter" && ways.length > 1 && event.target.matches("input, select")) event.preventDefault();
   });
   form.addEventListener("input", (event) => {
+    begun ||= ofForm(event.target);
     forget(event.target);
     show();
   });
@@ -171,7 +131,7 @@ export function beginForm(form, { sent, away }) {
     json.hidden = !toJson;
     fields.hidden = fields.disabled = toJson;
     event.target.textContent = toJson ? "As a form" : "As JSON";
-    forgetAll();
+    forgetAll(form, about);
     show();
     (toJson ? written : $("input, select, textarea", fields))?.focus();
   });

@@ -66,11 +66,11 @@ def test_a_form_says_at_its_fields_what_the_answer_lacks(api: httpx.Client, work
     page.locator("#rows tr", has_text="Refund?").get_by_role("link", name="Answer").click()
     form = page.locator("#answer")
     expect(form.get_by_label("amount")).to_have_value("100")
-    form.get_by_role("button", name="Reject").click()  # the browser itself wants the reason
+    form.get_by_role("button", name="Approve").click()  # the browser itself wants the reason
     assert approval(api, asked)["status"] == "open"
     form.get_by_label("reason").fill("no")
     form.get_by_label("amount").fill("121")
-    form.get_by_role("button", name="Reject").click()
+    form.get_by_role("button", name="Approve").click()
     expect(form.locator(".asked", has_text="reason").locator(".wrong")).to_contain_text("too short")
     expect(form.locator(".asked", has_text="amount").locator(".wrong")).to_contain_text("120")
     assert approval(api, asked)["status"] == "open"
@@ -79,11 +79,27 @@ def test_a_form_says_at_its_fields_what_the_answer_lacks(api: httpx.Client, work
     form.get_by_label("amount").press("Enter")  # of two answers none is meant by it
     expect(page.locator(".toast")).to_have_count(0)
     assert approval(api, asked)["status"] == "open"
-    form.get_by_role("button", name="Reject").click()
-    expect(page.locator("#about")).to_contain_text("rejected")
+    form.get_by_role("button", name="Approve").click()
+    expect(page.locator("#about")).to_contain_text("approved")
     expect(form).to_be_hidden()
     answered = approval(api, asked)
-    assert (answered["outcome"], answered["data"]) == ("rejected", {"reason": "not as ordered", "amount": 20})
+    assert (answered["outcome"], answered["data"]) == ("approved", {"reason": "not as ordered", "amount": 20})
+
+
+def test_a_form_need_not_be_filled_in_to_reject(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
+    answers = [
+        ({}, {}),
+        ({"Comment": "not ours"}, {"comment": "not ours"}),
+        ({"reason": "no"}, {"reason": "no", "amount": 100}),
+    ]
+    for put_in, data in answers:
+        asked = ask(api, worker, "Refund?", form_schema=FORM)
+        page = visit(f"/admin/approvals/{asked}")
+        for label, text in put_in.items():
+            page.get_by_label(label).fill(text)
+        page.get_by_role("button", name="Reject").click()
+        expect(page.locator("#about")).to_contain_text("rejected")
+        assert approval(api, asked)["data"] == data
 
 
 def test_a_schedule_is_paused_resumed_run_and_backfilled(api: httpx.Client, worker: PlayedWorker, visit: Visit) -> None:
