@@ -53,3 +53,27 @@ def test_an_engine_that_says_nothing_is_told_as_that_and_what_it_says_of_itself_
     page.unroute("**/admin/workflows")
     expect(page.locator("#rows")).to_contain_text("first")
     expect(page.locator("#seen")).to_be_empty()
+
+
+def test_what_was_done_is_looked_for_anew_until_it_is_seen_even_if_nothing_else_is_followed(
+    api: httpx.Client, worker: PlayedWorker, visit: Visit
+) -> None:
+    workflow = start(api)
+    page = visit(f"/admin/workflows/{workflow}", meant=502)
+    page.clock.install()
+    page.keyboard.press("r")
+    page.evaluate("""() => {
+        const ask = fetch;
+        window.asked = [];
+        window.fetch = (url, how) => {
+            if (how.headers?.Accept === "text/html") asked.push(how.cache);
+            return ask(url, how);
+        };
+    }""")
+    page.route(f"**/admin/workflows/{workflow}", lambda route: route.fulfill(status=502, body="Bad Gateway"), times=1)
+    page.get_by_role("button", name="Pause").click()
+    page.locator("#asking").get_by_role("button", name="Pause").click()
+    expect(page.locator("#live")).to_have_class(re.compile("broken"))
+    page.clock.fast_forward(6_000)
+    expect(page.get_by_role("button", name="Resume", exact=True)).to_be_visible()
+    assert page.evaluate("asked") == ["reload", "reload"], "by what the server remembers it might not be there"

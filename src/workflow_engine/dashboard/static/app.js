@@ -5,7 +5,7 @@
 import { act } from "./actions.js";
 import { listCommands } from "./commands.js";
 import { $, $$, address, decorate, onEachPart } from "./dom.js";
-import { onKey, turnTheme } from "./keys.js";
+import { beginKeys, turnTheme } from "./keys.js";
 import { beginLive } from "./live.js";
 import { copied } from "./notes.js";
 import { curl, requestOf } from "./requests.js";
@@ -23,6 +23,7 @@ onEachPart((root) => {
 beginLive();
 decorate(document);
 beginTimes();
+beginKeys();
 $("#clock").onclick = turnTimes;
 $("#theme").onclick = turnTheme;
 $("#help").onclick = () => $("#keys").showModal();
@@ -42,5 +43,4 @@ document.addEventListener("pointerover", (event) => {
   if (time) explainTime(time);
 });
 $("#shell")?.addEventListener("toggle", listCommands);
-document.addEventListener("keydown", onKey);
 for (const tab of $$(".tabs a[aria-current]")) tab.scrollIntoView({ block: "nearest", inline: "nearest" });

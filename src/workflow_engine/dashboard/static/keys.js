@@ -1,14 +1,14 @@
 // Keys. The dialog of `?` in base.html, and the table of docs/dashboard.md, tell of each.
 
 import { copyCommand } from "./commands.js";
-import { $, $$, remember } from "./dom.js";
+import { $, $$, remember, remembered } from "./dom.js";
 import { turnLive } from "./live.js";
 import { openRow, stepRows, tickRow } from "./rows.js";
 import { turnTimes } from "./times.js";
 
 const AFTER_G_MS = 1500; // for which a letter after `g` leads to a page
 
-let gone = false; // whether `g` was pressed just before
+let wentAt = -Infinity; // when `g` was pressed: by the clock of events, which a busy page does not slow down
 
 export function turnTheme() {
   const root = document.documentElement;
@@ -27,7 +27,7 @@ function turnTab(by) {
 const DOES = {
   "/": () => $("#find").focus(),
   "?": () => $("#keys").showModal(),
-  g: () => { gone = true; setTimeout(() => { gone = false; }, AFTER_G_MS); },
+  g: (event) => { wentAt = event.timeStamp; },
   c: copyCommand,
   r: turnLive,
   t: turnTheme,
@@ -40,16 +40,23 @@ const DOES = {
   "]": () => turnTab(1),
 };
 
-export function onKey(event) {
+function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   if (event.key === "Escape" && document.activeElement?.id === "find") { document.activeElement.blur(); return; }
-  if (event.target.closest("input:not([type=checkbox]), textarea, select, dialog")) return;
-  if (gone) {
-    gone = false;
-    const entry = $$("nav a[data-key]").find((link) => link.dataset.key === event.key);
-    if (entry) { event.preventDefault(); location.assign(entry.href); }
-    return;
-  }
-  const does = DOES[event.key];
-  if (does) { event.preventDefault(); does(); } else if (event.key === "Enter" && document.activeElement === document.body) openRow();
+  // What had the focus in a dialog that was just closed keeps it until the next frame, but it is the page that is meant.
+  if ($("dialog[open]") || event.target.closest("input:not([type=checkbox]), textarea, select")?.checkVisibility()) return;
+  if (event.key === "Enter") { if (document.activeElement === document.body) openRow(); return; }
+  if (!$("#obey").checked) return;
+  const gone = event.timeStamp - wentAt < AFTER_G_MS;
+  wentAt = -Infinity;
+  const entry = gone && $$("nav a[data-key]").find((link) => link.dataset.key === event.key);
+  const does = entry ? () => location.assign(entry.href) : gone ? null : DOES[event.key];
+  if (does) { event.preventDefault(); does(event); }
+}
+
+// Who dictates, or comes near keys without wanting to, does without them; `?` at the top of the page leads back to them.
+export function beginKeys() {
+  $("#obey").checked = remembered("keys") !== "off";
+  $("#obey").onchange = ({ target }) => remember("keys", target.checked ? "on" : "off");
+  document.addEventListener("keydown", onKey);
 }

@@ -18,7 +18,7 @@ let lookedAt = 0;
 let gap = LEAST_GAP;
 let timer = 0;
 let pressed = false;
-let anew = false; // something was done here: the server is not to show what it remembers
+let anew = false; // something was done here: until it was seen, the server is not to show what it remembers
 let urgent = false; // and the next look does not wait for its turn
 const served = new Map(); // what the server sent last for each part of the page
 
@@ -65,8 +65,10 @@ async function ask() {
       document.body.dataset.stream = page.body.dataset.stream;
       follow();
     }
+    anew ||= done && !shown && !GONE.includes(answer.status);
     told(shown, $("#error strong", page)?.textContent);
   } catch {
+    anew ||= done;
     told(false);
     gap = MOST_GAP;
   } finally {
@@ -75,7 +77,7 @@ async function ask() {
     lookedAt = Date.now();
     clearTimeout(timer);
     if (wanted) look();
-    else if (isLive()) timer = setTimeout(ask, MOST_GAP);
+    else if (isLive() || anew) timer = setTimeout(ask, MOST_GAP);
   }
 }
 
@@ -149,7 +151,7 @@ export function beginLive() {
   document.addEventListener("pointercancel", () => { pressed = false; });
   document.addEventListener("visibilitychange", () => {
     follow();
-    if (!document.hidden && isLive()) look(true);
+    if (!document.hidden && (isLive() || anew)) look(true);
   });
   lookedAt = Date.now();
   follow();
